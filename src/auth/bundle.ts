@@ -4,7 +4,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 /** One Pod's token inside a bundle. The edge never sends it to another Pod. */
 export type PodPart = { readonly kind: "pod"; readonly pod: PodId; readonly jwt: string };
 
-/** A grant that the edge itself gave for one Pod. It is sent to no Pod. See `edge-grant.ts`. */
+/** A grant that the edge itself gave for one Pod (`edge-grant.ts`). It is sent to no Pod. */
 export type EdgePart = { readonly kind: "edge"; readonly pod: PodId; readonly sealed: string };
 
 export type TokenPart = PodPart | EdgePart;
@@ -17,7 +17,7 @@ export type Token =
 const bundlePrefix = "pods.v1.";
 const edgePrefix = "edge.";
 export const MAX_PARTS = 8;
-/** This is enough for 200 scopes with long names. Workers take 128 KB of headers. */
+/** Enough for 200 scopes with long names. Together, the headers of a request to a Worker may have 128 KB. */
 const MAX_JWT_CHARACTERS = 32 * 1024;
 
 /** Whether the text has the form of three base64url parts (RFC 7515 §3.1). */

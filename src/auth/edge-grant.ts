@@ -38,8 +38,8 @@ export async function sealEdgeGrant(
 const claims = v.object({ repositories: v.array(v.string()) });
 
 /**
- * Returns what a grant allows at this Pod. Null if the grant has ended or was given for another Pod. `forged` if no edge key opens it. To learn this,
- * we must try each key, and each try takes time.
+ * Returns what a grant allows at this Pod. Null if the grant has ended or was given for another Pod. `forged` if no edge key opens it. A request may
+ * have only a few forged grants, because each one takes time: every key is tried.
  */
 export async function openEdgeGrant(
   sealed: string,

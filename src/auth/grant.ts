@@ -11,10 +11,13 @@ import { openEdgeGrant } from "./edge-grant.ts";
 import { isRejected, keyId, reject, type VerifyPorts, verifyToken } from "./verify.ts";
 
 /**
- * What a request may do at one Pod, and which token this Pod gets. `granted`: the edge has verified the token, which allows `access`. `undecided`: the
- * directory does not know the token's key, so the Pod decides, and the edge records no proofs and signs no URLs for the token. `open`: this fleet works
- * without tokens. `edge`: the edge gave the grant while the Pod's token service failed, so the grant is good only for what the edge holds, and there is
- * nothing to send to a Pod.
+ * What a request may do at one Pod.
+ * - `granted`: the edge has verified the token, which allows `access`.
+ * - `undecided`: the directory does not know the token's key, so only the Pod can check the token. The edge records no proofs and signs no URLs for
+ *   it.
+ * - `open`: this deployment works without tokens (`AUTH=none`).
+ * - `edge`: the edge itself gave the grant while the Pod's token service failed. It allows only what the edge has in its caches, because there is no
+ *   token that could be sent to the Pod.
  */
 export type Grant = PodGrant | { readonly kind: "edge"; readonly access: readonly Access[] };
 
@@ -24,7 +27,7 @@ export type PodGrant =
   | { readonly kind: "undecided"; readonly jwt: string }
   | { readonly kind: "open" };
 
-/** The token that the Pod gets. Null if this fleet works without tokens. */
+/** The token that the Pod gets. Null if this deployment works without tokens. */
 export const jwtOf = (grant: PodGrant): string | null => (grant.kind === "open" ? null : grant.jwt);
 
 export type GrantPorts = VerifyPorts & {
@@ -96,8 +99,8 @@ export async function grantFor(
 }
 
 /**
- * Returns the Pods whose part of the token verifies and allows `wanted`. The name of `wanted` may belong to another Pod. Null if there is no such
- * Pod, because then a stranger could have sent the request.
+ * Returns the Pods whose part of the token verifies and allows `wanted`. The name of `wanted` may belong to another Pod. Null if no part does,
+ * because the request may then be a stranger's.
  */
 export async function issuersOf(token: Token, wanted: Access, ports: GrantPorts): Promise<Issuers | null> {
   const parts = await partsOf(token, ports.directory);
@@ -111,7 +114,8 @@ type Judged = Exclude<Grant, { readonly kind: "open" }> | "invalid";
 
 /**
  * Returns what a part grants at its Pod, and notes its subject for the log. If the directory says that the token's key belongs to another Pod, the
- * token is invalid here, so this Pod never gets it. A token with an unknown key is invalid, too, unless this Pod is the only one of its registry.
+ * token is invalid, and this Pod never gets it. If the directory does not know the key, the Pod decides, but only if no other Pod has the same
+ * registry.
  */
 async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Result<Judged, DirectoryFailure>> {
   if (part.kind === "edge") {
@@ -128,7 +132,7 @@ async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Resu
   const owner = verdict.kid === null ? ok(null) : await ports.directory.podOfKey(verdict.kid);
   if (!owner.ok) return owner;
   if (owner.value !== null && owner.value !== pod.id) return ok("invalid");
-  // If another Pod has the same registry, the registry would also accept a token that the other Pod's token service has signed for this Pod's names.
+  // If another Pod has the same registry, the registry would also accept a token for this Pod's names that the other Pod's token service has signed.
   const record = await ports.directory.record();
   if (!record.ok) return record;
   return ok(isOnlyOfRegistry(record.value, pod.id) ? { kind: "undecided", jwt } : "invalid");

@@ -18,8 +18,8 @@ export type Verdict =
   | { readonly kind: "unknown-key"; readonly kid: string | null };
 
 /**
- * The part of a Pod's record on which a verdict depends. We do not remember the whole Pod. When its record changes, the old Pod would stay in memory
- * with its CIDRs, which may be thousands.
+ * The part of a Pod's record on which a verdict depends. We do not remember the whole record with a token: after the record has changed, the old one
+ * would stay in memory, perhaps with thousands of CIDRs.
  */
 type Verifier = Pick<Pod, "keys" | "issuer" | "audience">;
 
@@ -96,7 +96,7 @@ function readAccess(claim: unknown): readonly Access[] | null {
   return access.success ? access.output : null;
 }
 
-/** GitLab's registry refuses a longer list. */
+/** GitLab's registry refuses a token with more audiences. */
 const MAX_AUDIENCES = 10;
 
 export async function verifyToken(jwt: string, pod: Pod, { tokens, rejected, now }: VerifyPorts): Promise<Verdict> {

@@ -10,7 +10,7 @@ export type Copied = {
   readonly body: ReadableStream<Uint8Array>;
   /** Null if the manifest was cut short or is too large, or if the copy was ended. */
   readonly bytes: Promise<Uint8Array<ArrayBuffer> | null>;
-  /** Ends the copy once nothing needs it, and gives its bytes back to the budget. The receiver still gets the whole `body`. */
+  /** Ends the copy and gives its bytes back to the budget, when nothing needs the copy any more. The receiver still gets the whole `body`. */
   readonly end: () => void;
 };
 
@@ -21,19 +21,19 @@ export type CopyTerms = { readonly budget: ByteBudget; readonly pod: string };
 export const smallBytes = 256 * 1024;
 /** Registries take no larger manifest (OCI distribution spec, "Pushing Manifests"). */
 const MAX_BYTES = 4 * 1024 * 1024;
-/** For each client that reads slowly, up to this many bytes wait in the isolate's memory. Most manifests are shorter. */
+/** A body up to this size is copied by `tee`, which keeps it in memory for a client that reads slowly. Most manifests are shorter. */
 const teedBytes = 64 * 1024;
 
 /** A copy that takes longer is ended, because a Pod or a client may be slow on purpose. */
 const copyMs = 60_000;
 
-/** One Pod may hold half of the budget, so a hostile Pod leaves the other half to the others. Two of the largest manifests fit into a half. */
+/** One Pod may take half of the budget, so a hostile Pod leaves half of it to the other Pods. Two of the largest manifests fit into a half. */
 export const createCopyBudget = (): ByteBudget =>
   new ByteBudget({ maxBytes: 4 * MAX_BYTES, maxBytesOfOwner: 2 * MAX_BYTES, lifeMs: copyMs });
 
 /**
- * Copies a body while it is passed on. Null if no copy can be made. An encoded body is not copied, because the copy would hold decoded bytes, which have
- * another digest. A body of unknown length is treated as a small one. All copies share a budget.
+ * Copies a body while it is passed on. Null if no copy can be made. An encoded body is not copied, because the copy would hold decoded bytes, which
+ * have another digest. A body of unknown length is copied only up to `teedBytes`. All copies share a budget.
  */
 export function copyBody({ body, headers }: Request | Response, { budget, pod }: CopyTerms): Copied | null {
   if (body === null || headers.has("Content-Encoding")) return null;
@@ -59,7 +59,7 @@ export function copyBody({ body, headers }: Request | Response, { budget, pod }:
 
 type Copying = Omit<Copied, "end">;
 
-/** `tee` reads at the pace of its faster reader and keeps the rest in memory for the slower one. Our copy ends after `maxBytes`, so no more waits in memory. */
+/** `tee` reads at the pace of its faster reader, and keeps bytes in memory for the slower one: at most `maxBytes`, because our copy then ends. */
 function copyTeed(body: ReadableStream<Uint8Array>, maxBytes: number, signal: AbortSignal): Copying {
   const [passed, copy] = body.tee();
   return { body: passed, bytes: boundedBytes(copy, maxBytes, { signal }).catch(() => null) };

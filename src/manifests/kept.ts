@@ -10,8 +10,8 @@ type Heard = { readonly what: Source | "deleted"; readonly atMs: number };
 export type ManifestMemory = BoundedMap<string, Heard>;
 
 /**
- * Copies of manifests in the location's cache, each for one repository of one Pod. A copy is not hashed again when it is read: its key contains the digest,
- * only this Worker can write under that key, and the Worker hashes each manifest before it writes.
+ * Copies of manifests in the location's cache, each for one repository of one Pod. A copy is not hashed again when it is read: its key contains the
+ * digest, only this Worker can write under that key, and the Worker hashes each manifest before it writes.
  */
 export type KeptManifests = {
   /**
@@ -21,17 +21,17 @@ export type KeptManifests = {
   find(manifest: Owned): Promise<KeptManifest | null>;
   /**
    * Finds a copy while the Pod fails. The copy may be up to `staleSeconds` older than `find` allows, and may come from a push. If the client asked by
-   * a tag, `taggedAtMs` is when that tag was seen. Nothing is found if the manifest was deleted later, because its tags were deleted with it.
+   * a tag, `taggedAtMs` is when the tag was last seen. If the manifest was deleted after that, the tag was deleted with it, so nothing is found.
    */
   findStale(manifest: Owned, tag?: { readonly taggedAtMs?: number }): Promise<KeptManifest | null>;
   /**
-   * Whether a copy from this source should be kept now. This is so if the location has no copy, if its copy has aged, or if its copy is from a push
-   * and this source is a pull.
+   * Whether a copy from this source should be kept now. This is so if the location has no copy, if its copy must be renewed, or if its copy is from a
+   * push and this source is a pull.
    */
   isDue(manifest: Owned, source: Source): boolean;
-  /** Ends when the location's cache has the copy, or cannot take it. */
+  /** Resolves when the location's cache has the copy, or cannot take it. */
   keep(manifest: Owned, copy: ManifestCopy): Promise<void>;
-  /** Records that the manifest was deleted, so that no earlier copy counts. */
+  /** Records that the manifest was deleted, so that earlier copies are not served. */
   forget(manifest: Owned): void;
   /** Called when the Pod says that it does not have the manifest. Records a deletion if the location has a copy, or if its cache cannot be read. */
   forgetMissing(manifest: Owned): Promise<void>;

@@ -43,8 +43,8 @@ export type SeenTags = {
 type Ports = LocationPorts & { readonly memory: TagMemory };
 
 /**
- * A tag is kept only for some time. If an unchanged tag is pulled after this part of that time, it is written again. So a tag that clients go on
- * pulling does not expire.
+ * A tag is kept for the Pod's `staleSeconds`. If it is pulled after this part of that time and has not changed, it is written again. So a tag that
+ * clients go on pulling does not expire.
  */
 const renewedAfter = 1 / 8;
 
@@ -52,7 +52,7 @@ const renewedAfter = 1 / 8;
 const keyOf = ({ pod, repository, tag }: Tagged): string => `tag/${pod.id}/${repository}/${tag}`;
 
 export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): SeenTags {
-  /** Returns what was seen last, here or in another isolate of the location. */
+  /** Returns what was seen last, in this isolate or in another isolate of the location. */
   const read = async (key: string): Promise<Seen | null | "unreadable"> => {
     const [cached, deleted] = await Promise.all([readCached(cache, key, seenSchema), deletedAtMs(cache, key)]);
     if (cached === "unreadable" || deleted === "unreadable") return "unreadable";

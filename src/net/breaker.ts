@@ -2,8 +2,8 @@ import { BoundedMap } from "../lib/collections.ts";
 
 const mostFailuresInARow = 3;
 /**
- * The longer a service has been down, the longer we wait before the next probe: a fifteenth of that time (4 s after a minute), but at least 1 s and at most
- * 15 s. So we soon notice that a service is back, and a service that is down for hours gets few probes.
+ * The longer a service has been down, the longer we wait before the next probe: a fifteenth of that time (4 s after a minute), but at least 1 s and
+ * at most 15 s. So we soon notice that a service is back, and a service that is down for hours gets few probes.
  */
 const pauseShare = 1 / 15;
 const leastPauseMs = 1_000;
@@ -13,7 +13,7 @@ const maxServices = 1_500;
 
 type State = {
   failuresInARow: number;
-  /** When the first call of this row of failures began. */
+  /** When the first of these failed calls began. */
   downSinceMs: number;
   answeredAtMs: number;
   /** True if several calls failed in a row, and the ping after them failed too. */
@@ -25,7 +25,10 @@ type State = {
 /** `probe`: the service counts as down, and this request may check whether the service is back. */
 export type Admission = { readonly kind: "call" } | { readonly kind: "probe" | "refused"; readonly why: string };
 
-/** Remembers which services of Pods count as down in this isolate. It holds only values, never promises, so no request waits for another request's call. */
+/**
+ * Remembers which services of Pods count as down in this isolate. It holds only values, never promises, so no request waits for another request's
+ * call.
+ */
 export class Breaker {
   readonly #states = new BoundedMap<string, State>(maxServices);
 
@@ -55,9 +58,9 @@ export class Breaker {
   }
 
   /**
-   * Notes that a call to the service failed. Returns true if the caller must ping the service now. This is necessary after several failures in a row,
-   * but at most once in a second. Only the ping decides whether the service is down. The failed calls may all come from one client whom the service's
-   * proxy refuses. A failure does not count if the service has answered since the call began. `why` is for the log.
+   * Notes that a call to the service failed. Returns true if the caller must ping the service now: after several failures in a row, and at most once
+   * in a second. Only the ping decides whether the service is down, because the failed calls may all come from one client whom the service's proxy
+   * refuses. A failure is ignored if the service has answered since the call began. `why` is for the log.
    */
   failed(service: string, { startedAtMs, nowMs, why }: { startedAtMs: number; nowMs: number; why: string }): boolean {
     const state = this.#stateOf(service);
@@ -71,8 +74,8 @@ export class Breaker {
   }
 
   /**
-   * Notes that the ping that followed failures in a row has failed too. This does not count if the service has answered something since the ping
-   * began.
+   * Notes that the ping after several failures has failed too, so the service is down. This is ignored if the service has answered anything since the
+   * ping began.
    */
   failedPing(service: string, { startedAtMs, nowMs }: { startedAtMs: number; nowMs: number }): void {
     const state = this.#stateOf(service);

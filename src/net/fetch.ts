@@ -153,8 +153,8 @@ function bodyFailure(end: Exclude<BodyEnd, "whole" | "sink broke">, stallMs: num
 }
 
 /**
- * Reads the answer of a Pod that refuses a request before all of the request's body was sent. Such a Pod reads no more, and the connection may break at any
- * moment, so we read the answer before we pass it on. If the answer's body is lost or too long, the client still gets its status and headers.
+ * Reads the answer of a Pod that refuses a request before all of the request's body was sent. Such a Pod reads no more, and the connection may break
+ * at any moment, so we read the answer before we pass it on. If the answer's body is lost or too long, the client still gets its status and headers.
  */
 async function wholeAnswer(response: Response): Promise<Response> {
   const { status, headers, body } = response;

@@ -50,7 +50,7 @@ export function checkHeaderCount(headers: Headers): Result<null, Refusal> {
 
 const MAX_HEADER_CHARACTERS = 16 * 1024;
 
-/** Returns the name of a header that is longer than any that a registry sends. Such a header would also take long to read. */
+/** Returns the name of a header that is longer than any that a registry sends, and would take long to read. Null if there is none. */
 export function tooLongHeader(headers: Headers): string | null {
   for (const [name, value] of headers) if (value.length > MAX_HEADER_CHARACTERS) return name;
   return null;
@@ -60,7 +60,7 @@ export function tooLongHeader(headers: Headers): string | null {
 export const announcedBytes = (body: ReadableStream | null, headers: Headers): number | null =>
   body === null ? 0 : contentLength(headers);
 
-/** Null: there is no `Content-Length`, or it is not a number. */
+/** Null if there is no `Content-Length`, or if it is not a number. */
 export function contentLength(headers: Headers): number | null {
   const length = headers.get("Content-Length");
   const bytes = length !== null && /^\d+$/.test(length) ? Number(length) : Number.NaN;

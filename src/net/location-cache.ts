@@ -57,7 +57,7 @@ export function createLocationCache(caches: CacheApi, name: string): LocationCac
   };
 }
 
-/** Reads a small JSON value from the cache. A value that does not fit the schema counts as unreadable, because a cache may hold anything. */
+/** Reads a small JSON value from the cache. A value may not fit the schema, because an older deployment wrote it. Then it counts as unreadable. */
 export async function readCached<T>(
   cache: LocationCache,
   path: string,

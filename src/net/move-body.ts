@@ -110,7 +110,7 @@ function startWatch({ stallMs, signal }: Limits) {
 /** The rest of a body, and how many bytes it has. */
 type Rest = { readonly body: ReadableStream<Uint8Array>; readonly bytes: number };
 
-/** Returns the rest of a body whose source broke off or stopped after `sentBytes`. Null if the edge does not hold that rest. */
+/** Returns the rest of a body whose source broke off or stopped after `sentBytes`. Null if the edge has no copy of the body. */
 export type FindRest = (sentBytes: number) => Promise<Rest | null>;
 
 type WatchLimits = Limits & { readonly rest?: FindRest };
@@ -126,8 +126,8 @@ const mostBytesAtOnce = 64 * 1024;
 const atOnceMs = 50;
 
 /**
- * Watches an answer's body on its way to the client. If the body is cut, the client's connection is closed, so that a part does not look whole. An encoded
- * body is not watched, because JavaScript would see it decoded, and the client would get other bytes than the Pod sent.
+ * Watches an answer's body on its way to the client. If the body is cut, the client's connection is closed, so that a part does not look whole. An
+ * encoded body is not watched, because JavaScript would see it decoded, and the client would get other bytes than the Pod sent.
  */
 export async function watchAnswer(response: Response, limits: WatchLimits): Promise<WatchedAnswer> {
   const { body, headers } = response;
@@ -161,7 +161,7 @@ export function countBytes(sink: Sink): Sink & { readonly sentBytes: () => numbe
   };
 }
 
-/** Moves the body. If the source breaks off or stops, and the edge holds the rest of the body, that rest is moved too. */
+/** Moves the body. If the source breaks off or stops, the rest is moved from the edge's copy of the body, if there is one. */
 async function moveAll(begun: Begun, writer: Sink, { rest: findRest, ...limits }: WatchLimits): Promise<BodyEnd> {
   const counting = countBytes(writer);
   const end = await moveBegun(begun, counting, limits);
@@ -169,7 +169,7 @@ async function moveAll(begun: Begun, writer: Sink, { rest: findRest, ...limits }
   const rest = isCut ? ((await findRest?.(counting.sentBytes())) ?? null) : null;
   if (rest === null) return end;
   const wholeBytes = counting.sentBytes() + rest.bytes;
-  // A rest that ends too early must not close the sink, because a part would look whole.
+  // If the rest ends too early, the sink is not closed, because the client would take a part for the whole body.
   const close = async () => {
     if (counting.sentBytes() !== wholeBytes) throw new Error("the rest of the body ended too early");
     await writer.close();

@@ -12,8 +12,7 @@ const slowMs = 1_000;
 
 /**
  * A sender may cut its body into chunks of one byte, and each chunk would cost as much CPU time as a large piece. So the number of pieces is limited.
- * A body may have this many, one more for each `minBytesPerPiece`, and 60 more in each second. When these are used up, each read waits for
- * `minBytesPerPiece`.
+ * A body may have 64 pieces, one more for each 512 bytes, and 60 more in each second. When these are used up, each read waits for 512 bytes.
  */
 const sparePieces = 64;
 const minBytesPerPiece = 512;
@@ -44,7 +43,7 @@ export const readPieces = (body: ReadableStream<Uint8Array>): PieceReader => bod
 /** How long the source took to give a piece, and the sink to take it. */
 type Took = { readonly sourceMs: number; readonly sinkMs: number };
 
-/** Returns the buffer for the next piece, after this one. */
+/** Returns the buffer for the next piece, after a piece in this buffer that took this long. */
 export function nextBuffer({ buffer, byteLength }: Uint8Array<ArrayBuffer>, { sourceMs, sinkMs }: Took): ArrayBuffer {
   const isFull = byteLength === buffer.byteLength;
   const grown = isFull && sinkMs < fastMs ? Math.min(buffer.byteLength * 4, mostPieceBytes) : buffer.byteLength;

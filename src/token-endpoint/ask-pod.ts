@@ -13,8 +13,8 @@ import type { TokenRequest } from "./request.ts";
 export type CallTokenService = (pod: AdmittedPod, request: FetchRequest) => Promise<Result<Response, Refusal>>;
 
 /**
- * What a Pod answers to the question for its scopes. `refused` is final, `unavailable` may change. Both hold the answer that a client would get: the Pod's
- * own response, or the edge's refusal.
+ * What a Pod answers to the question for its scopes. `refused` is final. After `unavailable`, a later try may succeed. Both have the answer that a
+ * client would get: the Pod's own response, or the edge's refusal.
  */
 export type PodAnswer =
   | { readonly kind: "granted"; readonly part: IssuedPart }
@@ -52,8 +52,8 @@ export async function askPod(
   if (!text.ok) return unavailable(text.error);
   const jwt = parseTokenAnswer(text.value, now);
   if (!jwt.ok) return unavailable({ reason: "bad-answer", text: jwt.error });
-  // Some token services give a stranger a token that allows nothing. GitLab's token service refuses a stranger. The difference would tell whether a
-  // name exists, so we turn such a token into a refusal.
+  // A stranger's request for a name without a Pod is refused. Some token services give a stranger a token that allows nothing. It would show that the
+  // name has a Pod, so we turn it into a refusal.
   if (asStranger && grantsNothing(jwt.value)) {
     return { kind: "refused", answer: err({ reason: "refused", error: accessForbidden }) };
   }
@@ -104,9 +104,9 @@ function tokenServiceRequest(request: TokenRequest, question: PodQuestion): Fetc
 }
 
 /**
- * Passes on the answer of a Pod that granted nothing: its status, its body, and the headers that concern the client. We read the whole body first, so that
- * a body that breaks off or decodes wrongly counts as a bad answer. Anyone can make a browser open this URL, so a body that is not JSON is sent as plain
- * text.
+ * Passes on the answer of a Pod that granted nothing: its status, its body, and the headers that concern the client. We read the whole body first. If
+ * it breaks off or is encoded wrongly, the client gets a refusal of the edge. Anyone can make a browser open this URL, so a body that is not JSON is
+ * sent as plain text.
  */
 export async function passRefusal(answer: Result<Response, Refusal>): Promise<Result<Response, Refusal>> {
   if (!answer.ok) return answer;

@@ -4,7 +4,7 @@ import type { PodQuestion } from "./plan.ts";
 
 type Asking = {
   readonly ask: (question: PodQuestion, signal: AbortSignal) => Promise<PodAnswer>;
-  /** Returns an answer in place of the Pod's. Null if there is no such answer. */
+  /** Returns the edge's own answer to a question that the Pod did not answer in time. Null if the edge has none. */
   readonly standIn: (question: PodQuestion) => Promise<PodAnswer | null>;
 };
 
@@ -15,7 +15,7 @@ const dropAfterMs = 3_000;
 
 /**
  * Asks all Pods at once. We always wait for a Pod that is asked for a write. After three seconds we stop waiting for the other Pods, if at least one
- * Pod has granted its part or has answered for a write. `signal` ends the calls that are left, and `standIn` may answer for them.
+ * Pod has granted its part or has answered for a write. We then end the calls that have no answer, and `standIn` may answer instead of these Pods.
  */
 export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();

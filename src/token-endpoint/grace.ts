@@ -26,8 +26,8 @@ export type GracePorts = Omit<AskPorts, "signal"> &
 const silentAfterMs = 10_000;
 
 /**
- * Asks a Pod, remembers the pulls that the Pod grants, and forgets those that it refuses. While the Pod's token service fails, the edge itself grants the
- * pulls that it remembers. The call to the Pod then goes on, because its end says whether the service is back.
+ * Asks a Pod, remembers the pulls that the Pod grants, and forgets those that it refuses. While the Pod's token service fails, the edge itself grants
+ * the pulls that it remembers. The call to the Pod goes on, so that the edge learns from a late answer too.
  */
 export async function askWithGrace(
   question: PodQuestion,
@@ -48,7 +48,7 @@ export async function askWithGrace(
   return own;
 }
 
-/** Returns the edge's own grant for the remembered part of the question. Null if the edge may grant nothing. */
+/** Returns the edge's own grant for those pulls in the question that it remembers. Null if it may grant none. */
 export async function grantByEdge(
   question: PodQuestion,
   request: TokenRequest,
@@ -106,7 +106,7 @@ async function learn(answer: PodAnswer, learned: Learned): Promise<void> {
   await forgotten;
 }
 
-/** If a token lacks a right that was asked for, the token service has refused that right. A token that the edge cannot verify says nothing. */
+/** Remembers the pulls that a token grants, and forgets those that were asked for and that it lacks. A token that does not verify changes nothing. */
 async function rememberGranted(jwt: string, { question, asker, ports }: Learned): Promise<void> {
   const { grants, maxRepositories, now } = ports;
   const verdict = await verifyToken(jwt, question.pod, ports);

@@ -40,9 +40,9 @@ type Group = { readonly pod: Pod } & Readonly<Scopes>;
 
 const MAX_PODS = 5;
 /**
- * A stranger's token request reads at most 100 keys of KV: `maxReadKeys` of them for its names, and the rest for the other records, mostly those of
- * its Pods. The bounds are enough for a dozen names of three components that were not pulled here before, and for a hundred names of four components
- * that were pulled here in the last 30 seconds.
+ * A stranger's token request reads at most 100 keys of KV: `maxReadKeys` of them for its names, and the rest for other records, mostly those of Pods.
+ * The bounds are enough for a dozen names of three components that this isolate does not know, and for a hundred names of four components that it has
+ * read from KV in the last 30 seconds.
  */
 export const strangerBounds: PlanBounds = { chosenBy: "stranger", maxNewKeys: 40, maxReadKeys: 70, maxKeys: 400 };
 /** Enough for 200 names of five components. */
@@ -118,9 +118,9 @@ export async function planLogin(
 }
 
 /**
- * Returns the Pod that checks credentials that name no GitLab cell. This is the default Pod. Without one, it is the first Pod if all Pods have the
- * same users. Some Pod must check the credentials even if the name has no Pod. Otherwise a stranger with a made-up password could tell names without
- * a Pod from names with one.
+ * Returns the Pod that checks credentials that name no GitLab cell. This is the default Pod. If there is no default Pod, but all Pods have the same
+ * users, it is the first Pod. Some Pod must check the credentials even if the name has no Pod. Otherwise a stranger with a made-up password could
+ * tell names without a Pod from names that have one.
  */
 async function loginPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
   const record = await directory.record();

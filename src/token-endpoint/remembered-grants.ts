@@ -9,8 +9,8 @@ import type { Credentials } from "./credentials.ts";
 export type Asker = { readonly pod: Pod; readonly credentials: Credentials };
 
 /**
- * Remembers which pulls the token services have granted to whom, for each Pod's `graceSeconds`. A grant is in the location's cache under an HMAC of Pod,
- * credentials and repository. So the cache reveals none of the three, and without the credentials no grant can be found.
+ * Remembers which pulls the token services have granted to whom, for each Pod's `graceSeconds`. A grant is in the location's cache under an HMAC of
+ * Pod, credentials and repository. So the cache reveals none of the three, and a grant can be found only with the credentials.
  */
 export type RememberedGrants = {
   /** Returns the repositories that are remembered, each with the time at which its grant was asked for, in milliseconds. */
@@ -18,8 +18,8 @@ export type RememberedGrants = {
   /** Records that the token service granted these pulls when it was asked at `askedAt`. */
   remember(asker: Asker, repositories: readonly string[], askedAt: Date): Promise<void>;
   /**
-   * Records that the token service just refused these pulls. If the service was asked for a grant before this refusal, the grant no longer counts,
-   * even if the edge records it after the refusal.
+   * Records that the token service just refused these pulls. A grant for which the service was asked before this refusal is not used any more, even
+   * if the edge records the grant after the refusal.
    */
   forget(asker: Asker, repositories: readonly string[]): Promise<void>;
   /** Records that the token service just refused these credentials, whatever they were used for. */
@@ -41,7 +41,7 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       const granted = readCached(cache, path, schema);
       const refusals = await Promise.all([allRefused, deletedAtMs(cache, path)]);
       const at = await granted;
-      // If a record cannot be read, the pull may have been refused, so the grant does not count.
+      // If a record cannot be read, the pull may have been refused, so the grant is not used.
       if (at === null || at === "unreadable" || refusals.includes("unreadable")) return [];
       return refusals.every((refusedAtMs) => at.atMs > Number(refusedAtMs)) ? [[repository, at.atMs] as const] : [];
     });
@@ -70,8 +70,8 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       await Promise.all(repositories.map(put));
     },
     forget: async (asker, repositories) => {
-      // We make the keys only if there is a repository, because this takes much time. A stranger may ask up to eight Pods for their catalogs, and a
-      // catalog needs no keys.
+      // It takes much time to derive the keys (`hashers`). So we do not do it if no repository is refused, for example if a stranger asks eight Pods
+      // for their catalogs.
       if (repositories.length === 0) return;
       const atMs = clock().getTime();
       const isStranger = asker.credentials[0] === "anonymous";
@@ -98,7 +98,7 @@ type Hasher = (asker: Asker, repository: string | null) => Promise<string>;
 
 /**
  * The fields are hashed as JSON, so two different lists of fields never have the same text. The token service's URL is one of the fields. So if a Pod
- * gets another token service, its old grants no longer count.
+ * gets another token service, its old grants are not found any more.
  */
 async function createHasher(edgeKey: EdgeKeys[number]): Promise<Hasher> {
   const key = await deriveHmacKey(edgeKey, keyLabel);

@@ -61,11 +61,11 @@ export async function parseTokenRequest(request: Request, service: string): Prom
     });
   }
   const passedNames = isForm ? passedByPost : passedByGet;
-  // Some token services fail at a control character. That would tell a stranger that there was a Pod to ask, so such values are left out.
+  // Some token services fail at a control character. Such a failure would tell a stranger that the name has a Pod, so these values are left out.
   const given = passedNames.flatMap((name) => parameters.getAll(name).map((value) => [name, value] as const));
   const passed = given.filter(([name, value]) => isPassed(name, value));
   const authorization = basicOnly(request.headers.get("Authorization"));
-  // A password in a query does not count, because the edge sends it to no Pod.
+  // A password in a query is ignored, and the edge sends it to no Pod.
   const formSecret = isForm ? (parameters.get("password") ?? parameters.get("refresh_token")) : null;
   const anonymous = authorization === null && formSecret === null;
   const secret = passwordOf(authorization) ?? formSecret;

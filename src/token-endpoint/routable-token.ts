@@ -2,8 +2,8 @@ import { decodeJwt } from "jose";
 import { isCompactJwt } from "../auth/bundle.ts";
 
 /**
- * Returns the cell id (base36) that a GitLab credential carries. A login names no repository, so the cell id tells which Pod to ask. The id proves nothing:
- * a forged credential only goes to a Pod that refuses it. Null if the credential carries no cell id.
+ * Returns the cell id (base36) that a GitLab credential carries. A login names no repository, so the cell id tells which Pod to ask. The id proves
+ * nothing: a forged credential only goes to a Pod that refuses it. Null if the credential carries no cell id.
  */
 export function cellOf(credential: string): string | null {
   if (credential.length > MAX_CI_TOKEN_CHARACTERS) return null;
@@ -19,8 +19,8 @@ const randomBytes = 16;
 const lengthBytes = 1;
 
 /**
- * Returns the lines `key:value` inside a GitLab routable token, version 01. The token is `<prefix><payload>.01.<payload's length><CRC-32 of all before>`,
- * with numbers in base36. The payload is 16 random bytes, the text, and a byte with the text's length. Null if any of this does not fit.
+ * Returns the lines `key:value` inside a GitLab routable token, version 01. The token is `<prefix><payload>.01.<payload's length><CRC-32 of all
+ * before>`, with numbers in base36. The payload is 16 random bytes, the text, and a byte with the text's length. Null if any of this does not fit.
  */
 export function routingText(token: string): string | null {
   if (token.length > MAX_ROUTABLE_CHARACTERS) return null;
@@ -58,7 +58,7 @@ function decodeBase64url(text: string): string | null {
   }
 }
 
-/** ISO 3309 (zlib), over ASCII. */
+/** The CRC-32 of ISO 3309, which zlib has, of an ASCII text. */
 function crc32(text: string): number {
   let crc = 0xffffffff;
   for (let index = 0; index < text.length; index += 1) {

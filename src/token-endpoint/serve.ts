@@ -62,8 +62,8 @@ type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 
 /**
  * Plans within the bounds of a stranger, and asks the Pods of the plan. If the request has too many names for these bounds, or strangers have spent
- * their budget, we first ask a Pod whether the credentials are good, and then use the bounds of a user. Otherwise a few strangers could keep all users
- * from logging in.
+ * their budget, we first ask a Pod whether the credentials are good, and then use the bounds of a user. Otherwise a few strangers could keep all
+ * users from logging in.
  */
 async function askPlanned(request: TokenRequest, ports: PlanPorts, ask: Ask): Promise<Result<Planned, Refusal>> {
   const plan = await planQuestions(request, ports, strangerBounds);
