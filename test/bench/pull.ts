@@ -18,7 +18,7 @@ export async function pull(image: Image): Promise<void> {
   await pMap(digests, (digest) => pullBlob(image, { digest, token }), { concurrency: blobsAtOnce });
 }
 
-/** Asks for the manifest without a token, as clients do, and then for the token that the answer wants. */
+/** Asks for the manifest without a token, as clients do, and then for the token that the 401 demands. */
 export async function requestToken({ origin, repository }: Image): Promise<string> {
   const refused = await expectStatus(401, fetch(`${origin}/v2/${repository}/manifests/1`));
   await refused.body?.cancel();

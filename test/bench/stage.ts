@@ -1,6 +1,5 @@
 /**
- * Starts what the figures are measured on: a stack with toy Pods, and bare Workers. Each runs in a workerd of its own, which is started in the same
- * way.
+ * Starts what the bench measures: a stack with toy Pods, and bare Workers. Each runs in a workerd of its own, and all are started in the same way.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

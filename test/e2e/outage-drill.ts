@@ -26,7 +26,7 @@ export type Drill = {
   readonly fault: Fault;
   /** Images that must still be pulled whole. */
   readonly held: readonly PulledImage[];
-  /** Images of the other Pod. */
+  /** Images of the Pod that does not fail. */
   readonly others: readonly PulledImage[];
   /** Sends a request that only the failed service can answer, and returns the status. */
   readonly rest: () => Promise<number>;

@@ -26,7 +26,6 @@ export async function sharedSecrets(): Promise<Secrets> {
 
 type SecondEdge = {
   readonly url: string;
-  /** The lines of its log. */
   readonly lines: () => readonly string[];
   readonly stop: () => Promise<void>;
 };

@@ -64,7 +64,7 @@ test("memory of an isolate: of 30 revisions of a Pod's record, only the last is 
   const used: WeakRef<Pod>[] = [];
   for (let revision = 1; revision <= 30; revision += 1) used.push(await use(revision));
   expect([parsedPods.size, tokens.verified.size, signing.urls.size]).toEqual([1, 30, 30]);
-  // A WeakRef holds its target until the current task ends.
+  // A WeakRef keeps its target until the current task ends, so we wait for the next task.
   await new Promise((resolve) => setTimeout(resolve, 10));
   collectGarbage();
   expect(used.flatMap((ref) => ref.deref()?.revision ?? [])).toEqual([30]);

@@ -7,7 +7,7 @@ test.each([
   ["1", 1],
   ["0", 0],
   ["9007199254740991", Number.MAX_SAFE_INTEGER],
-  // A number cannot hold this value exactly, so the body counts as one of unknown length.
+  // JavaScript cannot hold this number exactly, so the length of the body counts as unknown.
   ["9007199254740993", null],
   ["99999999999999999999999999", null],
   ["-1", null],

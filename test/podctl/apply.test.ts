@@ -67,8 +67,8 @@ describe("an apply", () => {
       "pod/pod-c",
       "key/pod-c",
       "blocks",
-      // The directory record lists the new Pod before the Pod gets assignments, because an assignment makes tokens name the Pod, and a token may name
-      // only listed Pods.
+      // The directory record lists the new Pod before the Pod gets assignments. An assignment makes tokens name the Pod, and a token may name only
+      // listed Pods.
       "directory",
       "route/acme",
       "route/hooli",

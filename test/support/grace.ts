@@ -7,7 +7,7 @@ import { pushImage } from "./image.ts";
 import { keepManifest, pullerOf, type Seen, seenOf } from "./pull.ts";
 
 type User = "demo" | "reader" | null;
-/** `name:password`, or only the name of a user whose password is the same word. Null sends no password. */
+/** `name:password`, or only the name if the password is the same word: `demo` means `demo:demo`. Null sends no password. */
 export type Login = User | `${string}:${string}`;
 type Image = Awaited<ReturnType<typeof pushImage>>;
 const warning = '110 - "response is stale"';

@@ -6,7 +6,7 @@ import { digest, repositoryName } from "./generators.ts";
 /** Every made-up secret of a hostile request contains this, and nothing else does. No answer and no log line may contain it. */
 export const canary = "canary7f3b9c";
 
-/** What hostile requests are made from: tokens that are good for something, repositories, and the digests in them. */
+/** What hostile requests are made from: valid tokens, repositories, and the digests in them. */
 export type Materials = {
   readonly tokens: readonly string[];
   readonly repositories: readonly string[];

@@ -77,8 +77,8 @@ export const asTokenServices =
     asPodB(ofB, "TOKEN")(topology).replace(`\${POD_A_TOKEN}`, `${ofA.url}/jwt/auth`);
 
 /**
- * Makes the odd Pod pass each token request on to `tokenService`. The toy token service knows no OAuth2 forms, so this turns a form into a GET: it
- * takes a user name and a password, or a refresh token of the form `user:password`.
+ * Makes the odd Pod pass each token request on to `tokenService`. The toy token service knows no OAuth2 forms, so a form is turned into a GET. A form
+ * has a user name and a password, or a refresh token, which is `user:password`.
  */
 export function answerFormsToo(pod: OddPod, tokenService: string): void {
   pod.answer(async (response, { method, path, headers, body }) => {

@@ -22,7 +22,6 @@ export type Sickness = Partial<Omit<PodRecord, "blobs">> & {
   readonly blobs?: Partial<PodRecord["blobs"]>;
   readonly store?: Store;
   readonly proof?: string;
-  /** Further stores after the first one. */
   readonly moreStores?: readonly Store[];
   readonly sealedFor?: { readonly pod?: string; readonly target?: string; readonly secret?: string };
 };

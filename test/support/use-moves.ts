@@ -28,5 +28,5 @@ export const moveIn = (phase: Moving["phase"], to: string): MoveRecord =>
     ? { to: to as PodId, phase: "settle", since: timeIn(3_600) }
     : { to: to as PodId, phase, since: timeIn(-60) };
 
-/** The time in so many seconds, as an assignment has it. */
+/** The time after this many seconds from now, in the form that an assignment has. */
 export const timeIn = (seconds: number): string => new Date(Date.now() + seconds * 1_000).toISOString();

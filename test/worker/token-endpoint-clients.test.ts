@@ -241,7 +241,7 @@ describe("docker login", async () => {
   ] as const)("the Pod of %s (%s) answers it, and /v2/ takes the token", async (_, pod, make) => {
     const [good = "", wrong = ""] = await make();
     const own = tokenServices[pod];
-    // This token service knows only the credential `good`. It gives it the answer that the toy token service gives `demo`.
+    // This token service knows only the credential `good`, and answers it as the toy token service answers `demo`.
     own.answer(async (response, { path, headers }) => {
       const user = headers.authorization === `Basic ${btoa(good)}` ? "demo:demo" : "nobody:wrong";
       const Authorization = `Basic ${btoa(user)}`;
