@@ -35,7 +35,7 @@ type BlobToSign = {
   readonly pod: Pod;
   readonly store: SigningStore;
   readonly attribution?: Attribution;
-  /** Where the registry keeps its objects in the store. Absent: as the store's record says. Only `/-/probe` tries the other root. */
+  /** Where the registry keeps its objects in the store. Absent: as the store's record says. Only `/-/probe` sets this member. */
   readonly root?: StoreRoot;
 };
 

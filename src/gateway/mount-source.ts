@@ -13,7 +13,7 @@ const linkLocal = rangesOf(["169.254.0.0/16", "fe80::/10"]);
 
 type SourceOptions = { readonly maxBytes: number; readonly signal: AbortSignal };
 
-/** A blob that is being read from the other Pod's store. */
+/** A blob that is being read from another Pod's store. */
 export type MountSource = {
   /**
    * The blob's bytes. If the store closes the connection too early, the bytes end without an error, and `failure` returns the reason. So the gateway

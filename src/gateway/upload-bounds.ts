@@ -1,6 +1,6 @@
 import type { UploadGrant } from "../pods/upload-grant.ts";
 
-/** Clients send one request of an upload at a time. But a request that its client has given up may still wait for the registry. */
+/** Clients send one request of an upload at a time. But a request that its client has given up may still be open, so a few more are allowed. */
 const mostOfOneUpload = 4;
 
 /**

@@ -6,7 +6,7 @@ import type { GatewayKeys } from "./gateway-keys.ts";
 
 export type Claims = Readonly<Record<string, unknown>>;
 
-/** `kind` is in the protected header, so claims that were sealed as one kind cannot be opened as another. */
+/** `kind` is in the protected header of the JWE, so claims that were sealed as one kind cannot be opened as another. */
 type Sealed = { readonly kind: string; readonly keys: GatewayKeys; readonly now: Date };
 
 const algorithm = { alg: "dir", enc: "A256GCM" } as const;
