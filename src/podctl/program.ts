@@ -36,10 +36,15 @@ export async function createProgram(args: readonly string[] = []): Promise<Comma
     .addHelpText(
       "after",
       `
-You describe the directory in a topology file (topology.yaml), which you keep in a repository of your own. \`apply\` writes this file
-to KV, and \`plan\` shows beforehand what \`apply\` would change. Without --env and $CLOUDFLARE_ENV, all commands work on the running
-local stack (\`npm start\`). With --env they work on the KV namespace in [env.<name>] of wrangler.toml, with the API token in
-PODCTL_API_TOKEN. docs/podctl.md shows each command at work, and docs/deploy.md lists the variables that podctl reads.`,
+A Pod is one registry with its own token service and storage. A group is all repositories below a prefix: the prefix acme has the
+repositories acme/app, acme/team/web and so on. An assignment says which Pod owns a group. The directory is all of this in Workers KV.
+
+You describe the directory in a topology file (topology.yaml), which you keep in a repository of your own. \`podctl plan\` shows what the
+file would change in KV, and \`podctl apply\` writes it.
+
+Without --env, commands work on the local stack, which \`npm start\` runs. With --env <name>, they work on the deployment that the section
+[env.<name>] of wrangler.toml describes, and need an API token in the variable PODCTL_API_TOKEN. The variable CLOUDFLARE_ENV does the same
+as --env. docs/podctl.md shows each command at work, and docs/deploy.md lists the variables that podctl reads.`,
     )
     .showHelpAfterError();
   for (const command of await Promise.all(loads.map((load) => load()))) program.addCommand(command);

@@ -14,16 +14,16 @@ type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean
 
 export function applyCommand(): Command {
   return withTarget(new Command("apply"))
-    .description("Writes a topology file to KV. Shows the plan, asks for confirmation, and writes.")
-    .argument("[file]", "the topology file; topology.example.yaml by default on the local stack")
+    .description("Writes a topology file to KV. First shows what will change in KV, and asks for confirmation.")
+    .argument("[file]", "the topology file (default on the local stack: topology.example.yaml)")
     .option("--yes", "do not ask for confirmation")
-    .option("--expect <revision>", "write only if KV still has this revision, which `podctl plan` prints")
-    .option("--json", "plan and result as JSON")
+    .option("--expect <revision>", "write only if KV still has this revision; `podctl plan` prints it")
+    .option("--json", "the changes and the result as JSON")
     .addHelpText(
       "after",
       `
-Pods and their keys are written before the assignments that name them, and deletes come last. Unchanged records are not written. If
-an apply is interrupted, the next one completes it. KV keeps what an apply replaces; \`podctl rollback\` puts it back.`,
+podctl writes a Pod before the assignments that name it, and deletes records last. It does not write records that have not changed. If
+an apply is interrupted, run it again, and it writes what is missing. KV keeps what an apply replaces, and \`podctl rollback\` puts it back.`,
     )
     .action(async (file: string | undefined, options: Options) => {
       const target = await openTarget(options);

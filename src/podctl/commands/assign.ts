@@ -14,13 +14,13 @@ type Options = TargetOptions & SmallChangeOptions;
 export function assignCommand(): Command {
   return withTarget(new Command("assign"))
     .description(
-      "Assigns a prefix of repository names to a Pod, at once and without a topology file. If the prefix was assigned before, it keeps its settings.",
+      "Assigns a prefix to a Pod at once, without a topology file. The Pod then owns all repositories below the prefix.",
     )
-    .argument("<prefix>", "whole components of a name, such as acme or acme/team")
-    .argument("<pod>", "a Pod that is in KV already")
+    .argument("<prefix>", "the beginning of repository names, in whole components, such as acme or acme/team")
+    .argument("<pod>", "the id of a Pod that is in KV already")
     .option("--yes", "do not ask for confirmation")
     .option("--json", "the change as JSON")
-    .addHelpText("after", inFileToo)
+    .addHelpText("after", afterAssign)
     .action(async (prefixText: string, podText: string, options: Options) => {
       const prefix = orFail(parsePrefix(prefixText));
       const pod = orFail(parsePodId(podText));
@@ -38,7 +38,7 @@ export function assignCommand(): Command {
 export function unassignCommand(): Command {
   return withTarget(new Command("unassign"))
     .description(
-      "Removes the assignment of a prefix. Its names then belong to the Pod of a shorter prefix, or to the default Pod.",
+      "Removes the assignment of a prefix. Its repositories then belong to the Pod of the next shorter prefix, or else to the default Pod.",
     )
     .argument("<prefix>", "the prefix, exactly as it was assigned")
     .option("--yes", "do not ask for confirmation")
@@ -71,6 +71,11 @@ function settingsIn(prefix: Prefix, text: string | null): object {
   const { v: _, revision: __, ...settings } = record.value;
   return settings;
 }
+
+const afterAssign = `
+No image is copied: to move a group together with its images, use \`podctl move\`. If the prefix was assigned before, the settings that
+\`podctl set\` has given it stay.
+Make this change in the topology file, too. Otherwise the next \`podctl apply\` undoes it.`;
 
 export const inFileToo = `
 Make this change in the topology file, too. Otherwise the next \`podctl apply\` undoes it.`;

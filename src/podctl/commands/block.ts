@@ -14,16 +14,16 @@ export function blockCommand(): Command {
     .description(
       "Blocks a prefix or a digest: within a minute, every request for it gets 403 DENIED. Use this for a leaked or illegal image.",
     )
-    .argument("<prefix|digest>", "a prefix or a digest, such as acme/leaked or sha256:…")
-    .requiredOption("--why <text>", "the reason; clients see this text (required)")
+    .argument("<prefix|digest>", "what to block, such as acme/leaked or sha256:…")
+    .requiredOption("--why <text>", "the reason, which clients see (required)")
     .option("--yes", "do not ask for confirmation")
     .option("--json", "the change as JSON")
     .addHelpText(
       "after",
       `
-If you block the digest of a manifest, pulls by that digest end, but pulls by tag still work. To end pulls by tag, too, block the
-digests of the image's layers or the name of the repository. Signed URLs that clients already have stay valid for at most 30 minutes.
-\`podctl apply\` never lifts a block; only \`podctl unblock\` does.`,
+If you block the digest of a manifest, clients can still pull the manifest by its tag. To end such pulls, too, block the name of the
+repository, or the digests of the image's layers. A signed URL that a client already has stays valid for up to 30 minutes.
+\`podctl apply\` never lifts a block: use \`podctl unblock\`.`,
     )
     .action(async (text: string, { why, ...options }: Options & { readonly why: string }) => {
       const blocked = orFail(parseBlocked(text));
@@ -38,10 +38,15 @@ digests of the image's layers or the name of the repository. Signed URLs that cl
 
 export function unblockCommand(): Command {
   return withTarget(new Command("unblock"))
-    .description("Lifts a block.")
+    .description("Lifts a block, so that clients can use the prefix or the digest again.")
     .argument("<prefix|digest>", "the prefix or digest, exactly as it was blocked")
     .option("--yes", "do not ask for confirmation")
     .option("--json", "the change as JSON")
+    .addHelpText(
+      "after",
+      `
+If the topology file has this block, remove it there, too. Otherwise the next \`podctl apply\` adds it again.`,
+    )
     .action(async (text: string, options: Options) => {
       const blocked = orFail(parseBlocked(text));
       const after = withBlocks((blocks) => new Map([...blocks].filter(([name]) => name !== blocked)));

@@ -14,25 +14,26 @@ type Options = TargetOptions & { readonly json?: boolean; readonly write?: boole
 export function doctorCommand(): Command {
   return withTarget(new Command("doctor"))
     .description(
-      "Compares each Pod with its record: registry, token service, keys, storage and clock. Exits with 1 if anything is wrong.",
+      "Checks whether each Pod is as its record in KV says: registry, token service, keys, storage and clock. Exits with 1 if anything is wrong.",
     )
     .argument("[pods...]", "the Pods to check, instead of all Pods")
-    .option("--write", "also make the checks that write to the Pod's probe repository and then remove what they wrote")
+    .option("--write", "also make checks that write to each Pod's probe repository, and remove what they have written")
     .addOption(edgeOption())
-    .option("--json", "print the checks as JSON")
+    .option("--json", "the checks as JSON")
     .addHelpText(
       "after",
       `
-To check the storage, podctl asks the edge for signed URLs. The edge gives them only to those who know its secret PROBE_TOKEN, so set
-PODCTL_PROBE_TOKEN to the same value.
-PODCTL_USER and PODCTL_PASSWORD are the login of a user with the right to pull from each Pod's probe repository and, for --write, to push
-and delete there. If the directory says \`credentials: own\`, podctl sends this login only to the default Pod. For another Pod, such as
-"pod-b", set PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B. Without them, podctl checks that Pod without a login. On the local stack you do
-not need to set any of these variables.
+  podctl doctor                    checks all Pods of the local stack
+  podctl doctor pod-b --write      checks one Pod, also by writing
+  podctl doctor --env production   checks all Pods of the deployment production
 
-  podctl doctor                    all Pods of the local stack
-  podctl doctor pod-b --write      one Pod, with the checks that write
-  podctl doctor --env production   all Pods of the account's directory`,
+podctl checks the storage with a probe: a small blob that the Pod's record names, in the Pod's probe repository. The edge signs a URL of
+this blob for podctl, but only if podctl sends the Worker's secret PROBE_TOKEN. Set the variable PODCTL_PROBE_TOKEN to this secret.
+
+PODCTL_USER and PODCTL_PASSWORD are the login of a user who may pull from each Pod's probe repository and, for --write, may push and delete
+there. If each Pod has users of its own (\`credentials: own\` in the topology), podctl sends this login only to the default Pod. For any
+other Pod, such as pod-b, set PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B. Without them, podctl checks that Pod without a login. On the
+local stack you need none of these variables.`,
     )
     .action(async (pods: readonly string[], { json, write = false, edge, ...options }: Options) => {
       const target = await openTarget(options);

@@ -25,16 +25,16 @@ export function explainCommand(): Command {
     )
     .argument("<method>", "GET, HEAD, PUT, …")
     .argument("<url>", "the request's URL, or only its path and query")
-    .option("--token <token>", "the Bearer token that the client sends (or PODCTL_TOKEN); never printed")
     .option(
-      "--country <code>",
-      "the client's country, such as DE; a client's place decides which store serves the client",
+      "--token <token>",
+      "the client's Bearer token, which podctl never prints (default: the value of $PODCTL_TOKEN)",
     )
+    .option("--country <code>", "the client's country, such as DE")
     .option("--continent <code>", "the client's continent, such as EU")
-    .option("--asn <number>", "the number of the client's network, such as 64500", parseAsn)
-    .option("--colo <code>", "the client's Cloudflare location, such as FRA")
-    .option("--ip <address>", "the client's address, such as 198.51.100.7")
-    .option("--pod-status <status>", "the status that every Pod is assumed to answer with", parseStatus, 200)
+    .option("--asn <number>", "the AS number of the client's network, such as 64500", parseAsn)
+    .option("--colo <code>", "the Cloudflare location that serves the client, such as FRA")
+    .option("--ip <address>", "the client's IP address, such as 198.51.100.7")
+    .option("--pod-status <status>", "the HTTP status that podctl assumes as the answer of every Pod", parseStatus, 200)
     .option("--json", "the steps as JSON")
     .addHelpText(
       "after",
@@ -43,8 +43,10 @@ export function explainCommand(): Command {
   podctl explain POST '/v2/globex/app/blobs/uploads/?mount=sha256:…&from=acme/app'
   podctl explain GET '/jwt/auth?service=registry-edge&scope=repository:acme/app:pull'
 
-podctl sends nothing to a Pod. It assumes that every Pod answers with the status of --pod-status. podctl needs no secret: the steps show
-the text that the edge would sign, with a placeholder for each secret in the text.`,
+The options about the client matter because the edge chooses a store by them, and because a group may be open to some clients only.
+
+podctl sends nothing to a Pod, and assumes that every Pod answers with the status in --pod-status. podctl does not have the secrets that
+sign URLs. It prints the text that the edge would sign, with a placeholder for each secret.`,
     )
     .action(async (method: string, text: string, options: Options) => {
       const target = await openTarget(options);

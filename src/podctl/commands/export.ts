@@ -17,7 +17,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "write the assignments to this file, one per line, and name that file in the topology",
+      "write the assignments to this file, one in each line, and only the name of this file into the topology",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(
@@ -25,8 +25,8 @@ export function exportCommand(): Command {
       `
   podctl export > topology.yaml
 
-As long as KV does not change, podctl prints the same file. The secrets in it are sealed. KV does not keep the comments of a topology
-file, so they are not printed.`,
+The secrets in the printed file are sealed: only the Worker can open them. KV does not keep the comments of a topology file, so the
+printed file has none. Two exports are equal if KV has not changed in between.`,
     )
     .action(async ({ json, assignmentsFile, ...options }: Options) => {
       const target = await openTarget(options);

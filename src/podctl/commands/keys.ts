@@ -8,7 +8,7 @@ import { note, print, printJson } from "../output.ts";
 
 export function keysCommand(): Command {
   return new Command("keys")
-    .description("Makes and shows the keys of a deployment and of its Pods.")
+    .description("Makes the Worker's secret keys, and prints public keys of the Worker and of Pods.")
     .addCommand(generateCommand())
     .addCommand(publicCommand())
     .addCommand(rotateCommand())
@@ -17,7 +17,7 @@ export function keysCommand(): Command {
 
 function generateCommand(): Command {
   return new Command("generate")
-    .description("Prints new secrets for the Worker as JSON. Nothing is stored.")
+    .description("Makes new secrets for the Worker and prints them as JSON. podctl does not store them.")
     .addHelpText(
       "after",
       `
@@ -32,7 +32,7 @@ Keep secrets.json in your secret store and nowhere else. Operators who run \`pod
 function publicCommand(): Command {
   return new Command("public")
     .description(
-      "Reads the Worker's secrets from standard input and prints the public key for `podctl seal`, as a JWK.",
+      "Reads the Worker's secrets from standard input, and prints as a JWK the public key that `podctl seal` needs.",
     )
     .addHelpText(
       "after",
@@ -47,17 +47,18 @@ This key is not a secret. Keep it in the folder of your topology file, where \`p
 function rotateCommand(): Command {
   return new Command("rotate")
     .description(
-      "Reads the Worker's secrets from standard input and prints them with new keys. SEALING_KEYS and EDGE_KEYS each get a new first key, and the key in use becomes the second.",
+      "Reads the Worker's secrets from standard input, and prints them with a new first key in SEALING_KEYS and in EDGE_KEYS. The key in use becomes the second.",
     )
     .addHelpText(
       "after",
       `
   (umask 077; podctl keys rotate < secrets.json > next.json)
+  podctl keys public < next.json > sealing.jwk
   npx wrangler secret bulk next.json --env production
 
-The Worker then accepts both keys of each list. Next, seal every credential again with the new public key and apply the
-topology. Keep the old key, which is now the second, for one week, because uploads that began before the
-rotation need it. Then take the second member out of each list and upload the secrets again.`,
+The Worker then accepts both keys of each list. Next, seal every credential again with the new sealing.jwk, and apply the topology.
+Uploads that began before the rotation need the old key for up to one week. After that week, remove the old key, which is the second
+one, from each list, and upload the secrets again.`,
     )
     .action(async () => {
       const { secrets, dropped } = orFail(await rotateSecrets(await text(process.stdin)));
@@ -72,12 +73,12 @@ rotation need it. Then take the second member out of each list and upload the se
 
 function importCommand(): Command {
   return new Command("import")
-    .description("Prints the public keys of a token service as lines for `keys:` of a Pod in the topology.")
+    .description("Prints the public keys of a Pod's token service as lines for the Pod's `keys:` in the topology file.")
     .argument("<file>", "certificates or public keys in PEM, or a JWK set in JSON")
     .addOption(
       new Option(
         "--kid <form>",
-        "the form in which tokens name the key: libtrust (GitLab, distribution 2), rfc7638, or own (the JWK's `kid`)",
+        "the form of the key id (`kid`) in the Pod's tokens: libtrust (GitLab, distribution 2), rfc7638 (distribution 3), or own (the `kid` in the JWK set)",
       )
         .choices(kidForms)
         .default("libtrust"),
@@ -87,7 +88,7 @@ function importCommand(): Command {
       `
   podctl keys import /etc/registry/token.crt
 
-Put each line under \`keys:\` of the Pod in the topology. \`podctl doctor\` checks that the Pod's tokens name that \`kid\`.`,
+Put each line under the Pod's \`keys:\` in the topology file. \`podctl doctor\` then checks that the Pod's tokens have that \`kid\`.`,
     )
     .action(async (file: string, { kid }: { readonly kid: KidForm }) => {
       const keys = await importPublicKeys(await readFile(file, "utf8"), kid);

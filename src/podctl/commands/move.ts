@@ -18,13 +18,18 @@ type Options = TargetOptions &
   };
 
 const help = `
-A move has three phases: copy, freeze and settle. Pushes are refused from the beginning of freeze to the beginning of settle. If the command is
-interrupted, run it again: it goes on where it was. A group in settle stays there until you use --done, --cleanup or --back. If both Pods have the
-same registry, nothing is copied, no push is refused, and the move ends by itself. docs/moves.md tells the whole story.
+A move has three phases:
+  copy     Clients pull from the old Pod and push to it. podctl copies the images to the new Pod.
+  freeze   Clients pull from the old Pod, and pushes are refused. podctl copies the last changes and compares both Pods.
+  settle   Clients pull from the new Pod and push to it. A manifest that only the old Pod has can still be pulled by its digest.
+
+The command ends in settle. The group stays in settle until you run the command with --done, --cleanup or --back. If the command is
+interrupted, run it again, and it continues where it stopped. If both Pods have the same registry, nothing is copied, no push is refused,
+and the move ends by itself. docs/moves.md describes moves in full.
 
 PODCTL_USER and PODCTL_PASSWORD are the login of a user who has all rights on the groups and may list the catalog, at both Pods. If the Pods
-have different users, set PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B for the Pod "pod-b". On the local stack you do not need to set any of
-these variables.
+have different users, give the user of a Pod in variables with the Pod's name: PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B for the Pod pod-b.
+On the local stack you need none of these variables.
 
   podctl move acme --to pod-b --plan
   podctl move acme --to pod-b
@@ -32,36 +37,35 @@ these variables.
 
 export function moveCommand(): Command {
   return withTarget(new Command("move"))
-    .description("Moves groups to another Pod: copies their images and switches their assignments, while pulls go on.")
-    .argument("<prefix...>", "the groups, each by its prefix")
-    .option("--to <pod>", "the Pod that gets the groups")
-    .option("--plan", "show what would be copied and check both Pods, without a move")
-    .option("--status", "show which phase the groups are in, and what has been copied")
-    .option("--back", "return the groups to the Pod from which they came")
-    .option("--done", "end a move in the phase settle; until then, clients can still pull what only the old Pod has")
-    .option(
-      "--cleanup",
-      "end a move in the phase settle, and delete the groups' manifests at the Pod from which they came",
+    .description(
+      "Moves groups to another Pod: copies their images and then changes their assignments. Clients can pull all the time.",
     )
-    .option("--jobs <n>", "how many requests and copies may be under way at once, for each Pod", parseCount, 8)
+    .argument("<prefix...>", "the prefix of each group, such as acme")
+    .option("--to <pod>", "the Pod to which the groups move")
+    .option("--plan", "check both Pods and show what would be copied, but move nothing")
+    .option("--status", "show the phase of each group's move, and how many repositories have been copied")
+    .option("--back", "return the groups to the old Pod")
+    .option("--done", "end a move that is in settle; what only the old Pod has can then no longer be pulled")
+    .option("--cleanup", "end a move that is in settle, and delete the groups' manifests at the old Pod")
+    .option("--jobs <n>", "how many requests and copies podctl makes at the same time, for each Pod", parseCount, 8)
     .option(
       "--wait <seconds>",
-      "how many seconds pass from writing freeze or settle to KV until that phase begins; by then, every location of the edge must have read it",
+      "podctl announces freeze and settle in KV this many seconds before they begin; by then, all locations of the edge must have read the announcement",
       parseSeconds,
       90,
     )
     .option(
       "--max-freeze <seconds>",
-      "how long the copy and the comparison in freeze may take; after that, the old Pod takes pushes again, and the command fails",
+      "how long podctl may copy and compare in freeze; after that, the command fails, and clients can push to the old Pod again",
       parseSeconds,
       900,
     )
-    .option("--state <folder>", "where the state of moves is saved", "moves")
+    .option("--state <folder>", "the folder where podctl saves how far each move is", "moves")
     .option(
       "--overwrite",
-      "let the move remove tags that only the new Pod has, and overwrite tags that name another manifest there",
+      "if the new Pod has tags of the groups already, remove those that the old Pod does not have, and overwrite those that differ; without this option, podctl refuses such a move",
     )
-    .option("--take-over", "go on with a move that another operator has begun")
+    .option("--take-over", "continue a move that another operator has begun")
     .addOption(edgeOption())
     .option("--yes", "do not ask for confirmation")
     .option("--json", "the result as JSON")

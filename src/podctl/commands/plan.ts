@@ -12,16 +12,17 @@ const changesExitCode = 2;
 
 export function planCommand(): Command {
   return withTarget(new Command("plan"))
-    .description(
-      "Shows what applying a topology file would change in KV. Writes nothing. Exits with 2 if there are changes.",
-    )
-    .argument("[file]", "the topology file; topology.example.yaml by default on the local stack")
+    .description("Shows what `podctl apply` would change in KV, and writes nothing. Exits with 2 if there are changes.")
+    .argument("[file]", "the topology file (default on the local stack: topology.example.yaml)")
     .option("--json", "the plan as JSON")
     .addHelpText(
       "after",
       `
-An apply deletes records that the file does not ask for, except blocks. \`podctl plan\` prints a revision, which identifies the current state of KV.
-\`podctl apply --expect <revision>\` refuses to write if KV has changed since the plan.`,
+\`podctl apply\` deletes the Pods and assignments in KV that the file does not have, and the plan shows them. It keeps blocks, and the
+assignments of groups that are being moved.
+
+\`podctl plan\` prints a revision, which identifies the current state of KV. With \`--expect <revision>\`, \`podctl apply\` writes only if
+KV still has that state.`,
     )
     .action(async (file: string | undefined, { json, ...options }: Options) => {
       const target = await openTarget(options);

@@ -11,9 +11,9 @@ const maxShown = 100;
 
 export function pullsCommand(): Command {
   return new Command("pulls")
-    .description("Shows who pulled a digest, by the edge's log: user, address, client, repository, and when.")
+    .description("Shows from the edge's log who pulled a digest: user, address, client program, repository and time.")
     .argument("<digest>", "the digest of a manifest, an image index or a blob, such as sha256:…")
-    .argument("<log...>", "files with the edge's own JSON lines; - is standard input")
+    .argument("<log...>", "one or more files with the edge's own JSON lines; - is standard input")
     .option("--since <time>", "leave out pulls before this time, such as 2026-11-23 or 2026-11-23T08:00:00Z", parseTime)
     .option("--json", "the result as JSON")
     .addHelpText(
@@ -22,12 +22,13 @@ export function pullsCommand(): Command {
   podctl pulls sha256:… access.log --since 2026-11-23
   zcat logs/*.gz | podctl pulls sha256:… -
 
-A pull by tag counts for the digest of the manifest that the tag led to. For an image of several platforms, a client first pulls the
-image index and then the manifest of its platform, so you can ask for either digest. The user is the \`sub\` of the token. A pull has no
-user if it was anonymous, or if only the Pod could check its token.
+A pull by tag counts as a pull of the manifest that the tag named at that time. To pull an image of several platforms, a client pulls the
+image index and then the manifest of its platform, so you can ask for either digest. The user is the \`sub\` of the token. No user is shown
+if the pull was anonymous, or if the edge could not verify the token and left that to the Pod.
 
-The edge writes log lines for only a share of the pulls (LOG_SAMPLE), and each line names this share. From the shares podctl estimates the
-number of all pulls, but a client that pulled only a few times may have no line. docs/deploy.md shows how to log every request.`,
+The edge logs only a part of the pulls: the Worker's variable LOG_SAMPLE is this part, such as 0.05. Each line contains this number, and
+podctl estimates from it how many pulls there were. A client that pulled only a few times may have no line. docs/deploy.md shows how to
+log every request.`,
     )
     .action(async (text: string, logs: readonly string[], { since, json }: Options) => {
       const digest = orFail(parseDigest(text));

@@ -20,20 +20,22 @@ const maxShown = 20;
 export function replayCommand(): Command {
   return withTarget(new Command("replay"))
     .description(
-      "Shows which requests of an access log would go elsewhere under another topology. Exits with 2 if there are such requests.",
+      "Shows which requests of an access log would go to another Pod, or be refused, under another topology. Exits with 2 if there are such requests.",
     )
-    .argument("<log>", "the access log: the edge's own JSON lines, or the common log format; - is standard input")
-    .argument("[file]", "the topology to try; topology.example.yaml by default on the local stack")
-    .option("--from <file>", "compare with this topology instead of with KV")
+    .argument("<log>", "a file with the edge's own JSON lines, or in the common log format; - is standard input")
+    .argument("[file]", "the topology file to try (default on the local stack: topology.example.yaml)")
+    .option("--from <file>", "compare with this topology file instead of with KV")
     .option("--json", "the comparison as JSON")
     .addHelpText(
       "after",
       `
-  podctl replay access.log topology.yaml                      what applying the file would change for this traffic
-  podctl replay access.log topology.yaml --from before.yaml   the same, but between two files and without KV
+Compare topology.yaml with KV, or with another file:
+  podctl replay access.log topology.yaml
+  podctl replay access.log topology.yaml --from before.yaml
 
-The edge writes log lines for only a share of the ordinary requests (LOG_SAMPLE), and each line names this share. From the shares podctl
-estimates the number of all requests. The log may have any size. Applying a file keeps blocks that are only in KV, so replay keeps them too.`,
+The edge logs only a part of the ordinary requests: the Worker's variable LOG_SAMPLE is this part, such as 0.05. Each line contains this
+number, and podctl estimates from it how many requests there were. The log may have any size. Blocks that are in KV but not in the file
+stay, as with \`podctl apply\`.`,
     )
     .action(async (log: string, file: string | undefined, { json, from, ...options }: Options) => {
       const target = await openTarget(options);

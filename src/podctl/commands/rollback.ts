@@ -10,14 +10,17 @@ type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean
 
 export function rollbackCommand(): Command {
   return withTarget(new Command("rollback"))
-    .description("Puts back, byte for byte, what the last apply, assign, unassign, set, block or unblock replaced.")
+    .description(
+      "Undoes the last apply, assign, unassign, set, block or unblock: puts back in KV, byte for byte, what that command replaced.",
+    )
     .option("--yes", "do not ask for confirmation")
     .option("--json", "the result as JSON")
     .addHelpText(
       "after",
       `
-KV keeps what the last ten writes replaced: each further rollback undoes one more write. A rollback also undoes an interrupted apply.
-If a rollback is interrupted, the next one completes it. A rollback does not undo a step of a move. Use \`podctl move --back\` for that.`,
+KV keeps what the last ten writes replaced, and each rollback undoes one of them, the latest first. If an apply was interrupted, a
+rollback undoes what that apply has written. If a rollback is interrupted, run it again. A rollback refuses to undo a step of
+\`podctl move\`: use \`podctl move --back\`.`,
     )
     .action(async (options: Options) => {
       const target = await openTarget(options);

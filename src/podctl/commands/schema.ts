@@ -22,6 +22,8 @@ export const topologyJsonSchema = (): object => ({
 
 export function schemaCommand(): Command {
   return new Command("schema")
-    .description("Prints the JSON schema of topology files, for editors; docs/topology.schema.json is a copy of it.")
+    .description(
+      "Prints the JSON schema of topology files, for use in an editor. docs/topology.schema.json is a copy of it.",
+    )
     .action(() => printJson(topologyJsonSchema()));
 }

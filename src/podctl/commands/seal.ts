@@ -14,25 +14,30 @@ import { print } from "../output.ts";
 
 export function sealCommand(): Command {
   return new Command("seal")
-    .description("Reads a secret from standard input, seals it for one field of one Pod, and prints the sealed value.")
+    .description(
+      "Reads a secret from standard input, seals it (encrypts it so that only the Worker can read it), and prints the sealed value for the topology file.",
+    )
     .argument(
       "<topology-file>",
-      "the topology file; podctl reads from it what the secret is bound to, such as a store's scheme and bucket",
+      "the topology file, which already has the Pod; podctl reads from it for which store, registry or gateway the secret is",
     )
     .argument("<pod>", "the Pod's id in that file")
     .argument(
       "<field>",
-      "the member that the sealed value goes into, as in blobs.stores.0.credentials, trust.value or gateway.key",
+      "the field of the Pod that gets the sealed value, such as blobs.stores.0.credentials, trust.value or gateway.key",
     )
-    .option("--key <file>", "the public key that `podctl keys public` prints (default: sealing.jwk next to the file)")
+    .option(
+      "--key <file>",
+      "the public key that `podctl keys public` prints (default: sealing.jwk next to the topology file)",
+    )
     .addHelpText(
       "after",
       `
   podctl seal topology.yaml pod-a blobs.stores.0.credentials < pod-a-credentials.json
 
-The secret of a store is JSON; docs/directory-schema.md lists its members for each scheme. The secret of \`trust\`, by which a Pod
-recognizes the edge, and the key of a gateway are text, not JSON. The sealed value works only in the field that it was sealed for: the
-Worker refuses a copy in another Pod, member, bucket, registry or gateway.`,
+The secret of a store is JSON, and docs/directory-schema.md lists its members for each kind of store. The secret of \`trust\`, by which a
+Pod recognizes the edge, and the key of a gateway are plain text. The sealed value works only in the field for which it was sealed. The
+Worker refuses a copy of it in another Pod, another field, or for another bucket, registry or gateway.`,
     )
     .action(async (file: string, pod: string, field: string, { key }: { readonly key?: string }) => {
       const place = sealedPlace(await readFile(file, "utf8"), { pod, field });

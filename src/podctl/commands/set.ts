@@ -14,23 +14,28 @@ type Options = TargetOptions & SmallChangeOptions;
 export function setCommand(): Command {
   return withTarget(new Command("set"))
     .description(
-      "Changes the settings of a group (the repositories below a prefix): who may use it, whether it takes writes, and whether its downloads and uploads pass through the edge.",
+      "Changes the settings of a group: which clients may use it, whether they may push, and whether downloads and uploads pass through the edge.",
     )
     .argument("<prefix>", "the group's prefix, exactly as it was assigned")
-    .argument("<key=value...>", "the settings to change; `key=` removes one")
+    .argument("<key=value...>", "a setting and its new value; `key=` removes the setting")
     .option("--yes", "do not ask for confirmation")
     .option("--json", "the change as JSON")
     .addHelpText(
       "after",
       `
-  podctl set acme state=read-only reason="We move house. Pushes work again on Monday."
+Refuse pushes and deletions with this text, and allow them again:
+  podctl set acme state=read-only reason="Maintenance. Pushes work again on Monday."
   podctl set acme state=
+
+Refuse all clients outside two countries, refuse the clients of some networks, and allow all clients again:
   podctl set acme clients.allow.countries=DE,CH clients.reason="Only from Germany and Switzerland."
   podctl set acme clients.deny='[{asns: [64500]}, {cidrs: [192.0.2.0/24]}]'
   podctl set acme clients=
+
+Let downloads and uploads pass through the edge, for clients that cannot reach the storage or the gateway:
   podctl set acme delivery=stream uploads=edge
 
-docs/directory-schema.md says what each setting does.
+docs/directory-schema.md describes each setting.
 ${inFileToo.trimStart()}`,
     )
     .action(async (text: string, changes: readonly string[], options: Options) => {

@@ -16,16 +16,23 @@ type Options = TargetOptions & { readonly json?: boolean };
 
 export function storesCommand(): Command {
   return withTarget(new Command("stores"))
-    .description("Shows the stores of each Pod, with the results of the edge's checks. Exits with 1 if a store is out.")
+    .description(
+      "Shows the stores of each Pod (its object storages and CDNs), and whether the edge uses them. Exits with 1 if a store is out of use.",
+    )
     .argument("[pods...]", "the Pods to show, instead of all Pods")
     .option("--json", "the stores as JSON")
     .addHelpText(
       "after",
       `
-Once a minute, for each Pod that has more than one store, the edge reads one byte of the Pod's probe blob from each store. If
-the result contradicts the store's state (in or out), the edge asks that store again 5 and 10 seconds later. Three failures in a row take
-a store out, and three answers in a row bring it back. The edge sends each client to the first store that fits the client
-and is not out. \`podctl doctor\` checks each store from your machine.`,
+Once a minute, the edge checks the stores of each Pod that has more than one. It reads one byte of the Pod's probe from each of them. (The
+probe is a small blob that the Pod's record names for such checks.) Each store has a state:
+  in          The store has answered, and the edge uses it.
+  out         The store has failed three checks in a row. The edge sends clients to another store until it answers three checks in a row.
+  new         The store has never answered a check. The edge uses it, because it may be a store that only some clients can reach.
+  unchecked   The edge does not check the store, for the reason that is shown.
+
+From a Pod's list of stores, the edge takes the first one that is not out and whose conditions (such as countries) fit the client.
+\`podctl doctor\` checks the stores from your machine.`,
     )
     .action(async (pods: readonly string[], { json, ...options }: Options) => {
       const target = await openTarget(options);

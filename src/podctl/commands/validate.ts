@@ -7,8 +7,8 @@ type Options = TargetOptions & { readonly json?: boolean };
 
 export function validateCommand(): Command {
   return withTarget(new Command("validate"))
-    .description("Checks a topology file and prints each mistake with its place. Changes nothing.")
-    .argument("[file]", "the topology file; topology.example.yaml by default on the local stack")
+    .description("Checks a topology file and prints each mistake with its line and column. Changes nothing.")
+    .argument("[file]", "the topology file (default on the local stack: topology.example.yaml)")
     .option("--json", "the result as JSON")
     .action(async (file: string | undefined, { json, ...options }: Options) => {
       const { file: path, topology } = await readTopology(file, await openTarget(options));

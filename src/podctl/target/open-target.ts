@@ -8,11 +8,13 @@ export type TargetOptions = { readonly env?: string };
 export const withTarget = (command: Command): Command =>
   command.option(
     "--env <name>",
-    "use the KV namespace of [env.<name>] in wrangler.toml instead of the local stack (default: the value of $CLOUDFLARE_ENV)",
+    "work on the deployment in [env.<name>] of wrangler.toml instead of on the local stack of `npm start` (default: the value of $CLOUDFLARE_ENV)",
   );
 
 export const edgeOption = (): Option =>
-  new Option("--edge <url>", "the edge's URL; needed if wrangler.toml names no route").argParser(parseOrigin);
+  new Option("--edge <url>", "the edge's URL; needed only if you use --env and wrangler.toml names no route").argParser(
+    parseOrigin,
+  );
 
 function parseOrigin(text: string): URL {
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text);
