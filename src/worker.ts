@@ -24,12 +24,12 @@ export default {
     const write = createRequestLog({ request, url, trace, startedAt, sampling });
     let answer: AttributedAnswer | null = null;
     // On Cloudflare, the request's signal tells us when a client leaves before the answer's last byte. Outside Cloudflare, workerd notices that a
-    // client has closed its connection only at the next write to it.
+    // client has closed its connection only when it next writes to the client.
     const departure = new Departure(request, () =>
       write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" }),
     );
-    // A read begins to listen just before it first waits for KV, a cache or a Pod. A write may wait for its own body even earlier, so it listens from
-    // the start.
+    // A read begins to watch whether its client leaves just before it first waits for KV, a cache or a Pod. A write may wait for its own body even
+    // earlier, so it watches from the start.
     if (!isRead(request.method)) departure.listen();
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
     answer = await answerRequest(request, url, { env, trace, waitUntil, departure });

@@ -17,7 +17,7 @@ export type Token =
 const bundlePrefix = "pods.v1.";
 const edgePrefix = "edge.";
 export const MAX_PARTS = 8;
-/** Enough for 200 scopes with long names. Together, the headers of a request to a Worker may have 128 KB. */
+/** Enough for a token with 200 scopes of long names. */
 const MAX_JWT_CHARACTERS = 32 * 1024;
 
 /** Whether the text has the form of three base64url parts (RFC 7515 §3.1). */

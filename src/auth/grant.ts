@@ -53,7 +53,7 @@ export function readToken(authorization: string | null): Result<Token, Unauthori
 
 const invalidToken = err<Unauthorized>({ reason: "unauthorized", error: "invalid_token" });
 
-/** The token's parts, each with its Pod. A bare JWT belongs to the Pod that the directory names for its `kid`. */
+/** Returns the token's parts, each with its Pod. A bare JWT belongs to the Pod that the directory names for its `kid`. */
 export async function partsOf(
   token: Token,
   directory: Directory,
@@ -88,8 +88,8 @@ export async function grantFor(
   const access = verified.value.flatMap((part) => part.access);
   const allowedElsewhere = covers(access, wanted);
   if (pod === null && allowedElsewhere) return err({ reason: "name-unknown" });
-  // `insufficient_scope` says that the token is valid but does not allow the request. This can be true of a bundle, and of a token for this Pod. It
-  // cannot be true of a bare JWT for another Pod, so the error is then `invalid_token`.
+  // `insufficient_scope` says that the token is valid but does not allow the request. This can be true of a bundle, and of a token for this Pod. A
+  // bare JWT for another Pod is not valid at this Pod, so its error is `invalid_token`.
   const lacksRight = token.kind === "bundle" || own !== undefined;
   // If one part does not verify, the whole token is invalid. Otherwise a stranger could find out which names a Pod has. A token with a made-up part
   // for the Pod would get `invalid_token` for the Pod's names, and `insufficient_scope` for names without a Pod.
@@ -99,8 +99,8 @@ export async function grantFor(
 }
 
 /**
- * Returns the Pods whose part of the token verifies and allows `wanted`. The name of `wanted` may belong to another Pod. Null if no part does,
- * because the request may then be a stranger's.
+ * Returns the Pods whose part of the token verifies and allows `wanted`. The name of `wanted` may belong to another Pod, because a hostile Pod can
+ * put any name into its tokens. Null if no part verifies and allows it, because the request may then be a stranger's.
  */
 export async function issuersOf(token: Token, wanted: Access, ports: GrantPorts): Promise<Issuers | null> {
   const parts = await partsOf(token, ports.directory);

@@ -19,8 +19,8 @@ type Asked = { readonly context: Context; readonly authorized: Authorized };
 
 /**
  * Returns the reply for the client. If the serving Pod lacks something while its group is being moved, the edge asks the other Pod of the move: a
- * manifest without a tag or a late push may be only there. When the new Pod takes writes, the edge sends a DELETE to both Pods. Otherwise the edge
- * would still serve from the old Pod what was deleted.
+ * manifest without a tag, or one that was pushed late, may be only there. When the new Pod takes writes, the edge sends a DELETE to both Pods.
+ * Otherwise the edge would still serve from the old Pod what was deleted.
  */
 export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   if (!reply.ok || (endpoint.kind !== "manifest" && endpoint.kind !== "blob")) return reply;
@@ -47,10 +47,10 @@ function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
 }
 
 /**
- * Whether the edge asks the other Pod for an item that the serving Pod lacks. It asks for a tag only in the phase `switch`, because a late push may
- * have brought the tag to the old Pod. When `settle` has begun, all tags have been copied, so a missing tag was deleted. After a HEAD, the edge does
- * not ask if the client may push: a client does not upload what a HEAD finds, so the serving Pod would never get it. If the edge cannot tell whether
- * the client may push, it asks only for manifests.
+ * Whether the edge asks the other Pod for an item that the serving Pod lacks. It asks for a tag only in the phase `switch`, because a push that ended
+ * late may have brought the tag to the old Pod. When `settle` has begun, all tags have been copied, so a missing tag was deleted. After a HEAD, the
+ * edge does not ask if the client may push: a client does not upload what a HEAD finds, so the serving Pod would never get it. If the edge cannot
+ * tell whether the client may push, it asks only for manifests.
  */
 function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): boolean {
   if (moving === null || moving.phase === "copy" || !isRead(endpoint.method)) return false;

@@ -28,7 +28,7 @@ const maxStores = maxChecks / checksInARow;
 /** The platform allows at most this many connections that wait for headers. */
 const maxConnections = 6;
 
-/** A place where a Pod has its blobs, and the stores that lead to this place. */
+/** A place where a Pod has its blobs, such as a bucket, and the stores that lead to this place. */
 type PlaceToCheck = Judged & { readonly of: Pod; readonly digest: Digest; readonly stores: readonly SigningStore[] };
 type PodToCheck = { readonly pod: Pod; readonly places: readonly PlaceToCheck[]; readonly size: number };
 

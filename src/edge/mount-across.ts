@@ -98,7 +98,7 @@ async function sourceUrl(mount: Mount, context: Context): Promise<Result<string,
   return url.ok ? url : err(url.error.text);
 }
 
-/** The blob in its source repository, which has its current name here, and what the token allows at the repository's Pod. */
+/** The blob in its source repository, under the repository's current name, and what the token allows at the repository's Pod. */
 type Source = { readonly blob: BlobEndpoint; readonly authorized: Authorized };
 
 /**

@@ -24,7 +24,7 @@ export type BreakerPorts = {
   readonly ping: () => FetchRequest;
   /** A call that has no answer after this time counts as a failure. Null if such silence says nothing about the service. */
   readonly silenceMs: number | null;
-  /** Whether a write that fails counts against the service, too. */
+  /** Whether a failed write counts as a failure of the service, as a failed read does. */
   readonly doWritesCount?: boolean;
   readonly waitUntil: (work: Promise<unknown>) => void;
   readonly clock: () => number;

@@ -19,7 +19,7 @@ type Limits = {
  * few and large pieces. This costs 0.4–1.0 ms of CPU time per MB more than a pipe (workerd 2026-10-23, 200 and 300 MB up and down).
  *
  * We measured other ways, too. Pieces of 1 MB save 0.2 ms per MB, but need four times the memory. Waiting for full pieces saves 0.1 ms per MB, but
- * cuts slow bodies. The default reader costs 10–12 ms per MB, a TransformStream 17–19 ms, and a second branch of the body for a digest 6–7 ms.
+ * cuts slow bodies. The default reader costs 10–12 ms per MB, a TransformStream 17–19 ms, and a second branch of the body (`tee`) 6–7 ms.
  *
  * If the body is not whole, the rest of `source` is cancelled. `sink` is left open, because only its owner knows what closing it would mean.
  */
@@ -107,7 +107,6 @@ function startWatch({ stallMs, signal }: Limits) {
   };
 }
 
-/** The rest of a body, and how many bytes it has. */
 type Rest = { readonly body: ReadableStream<Uint8Array>; readonly bytes: number };
 
 /** Returns the rest of a body whose source broke off or stopped after `sentBytes`. Null if the edge has no copy of the body. */

@@ -43,7 +43,7 @@ export const readPieces = (body: ReadableStream<Uint8Array>): PieceReader => bod
 /** How long the source took to give a piece, and the sink to take it. */
 type Took = { readonly sourceMs: number; readonly sinkMs: number };
 
-/** Returns the buffer for the next piece, after a piece in this buffer that took this long. */
+/** Returns the buffer for the next piece. Its size depends on how long the piece in this buffer took. */
 export function nextBuffer({ buffer, byteLength }: Uint8Array<ArrayBuffer>, { sourceMs, sinkMs }: Took): ArrayBuffer {
   const isFull = byteLength === buffer.byteLength;
   const grown = isFull && sinkMs < fastMs ? Math.min(buffer.byteLength * 4, mostPieceBytes) : buffer.byteLength;

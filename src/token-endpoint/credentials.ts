@@ -11,8 +11,8 @@ export type Credentials =
 
 /**
  * Returns the credentials of a request. A user name and its password give the same credentials in a header as in a form, because containerd repeats a
- * refused form as a header. Null if a request has both a header and a form's credentials, or a field twice, because only the Pod can say which one
- * counts.
+ * refused form as a header. Null if a request has both a header and a form's credentials, or a field twice, because only the Pod knows which of them
+ * it reads.
  */
 export function credentialsOf({ withCredentials }: PodQuestion, request: TokenRequest): Credentials | null {
   if (!withCredentials || request.anonymous) return ["anonymous"];

@@ -44,7 +44,7 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   }
   const parameters = new URLSearchParams(text);
   const asked = parameters.get("service") ?? "";
-  // Clients send the service of the challenge; some send none or an empty one.
+  // Clients send the service that the challenge names. Some send no service, or an empty text.
   if (asked !== "" && asked !== service) {
     return err({
       code: "UNSUPPORTED",

@@ -58,7 +58,7 @@ function decodeBase64url(text: string): string | null {
   }
 }
 
-/** The CRC-32 of ISO 3309, which zlib has, of an ASCII text. */
+/** Returns the CRC-32 of an ASCII text (ISO 3309), as zlib computes it. */
 function crc32(text: string): number {
   let crc = 0xffffffff;
   for (let index = 0; index < text.length; index += 1) {
