@@ -55,7 +55,7 @@ describe("grant of the edge's own", () => {
 
   const claims = { repositories: grant.repositories, aud: podA, exp: endsAt.getTime() / 1000 };
   /**
-   * Seals a payload as the edge does, with a key that Node's `hkdfSync` derives from the same secret. So a test can change one claim, one header or
+   * Seals a payload as the edge does, with a key that Node's `hkdfSync` derives from the secret `live`. So a test can change one claim, one header or
    * the key's label.
    */
   const sealed = (payload: object, header: { alg: string; enc: string } = dir, label = "edge-grant") =>

@@ -15,7 +15,7 @@ export const benchKvReads = ({ pulls }: { readonly pulls: number }): Promise<rea
     const images = await pushImages(stack, pulls + 3);
     const [first, known, unseen, ...others] = images;
     if (first === undefined || known === undefined || unseen === undefined) throw new Error("want more images");
-    // The isolate has learned these images from the pushes, so we start a new one.
+    // The isolate has learned these images from the pushes, so we start a new isolate.
     await stack.restartEdge();
     await pull(first);
     const readsDuring = (act: () => Promise<void>) => countReads(stack, act);
@@ -47,7 +47,7 @@ export async function pushImages(stack: Stack, count: number): Promise<readonly 
   const images: Image[] = [];
   for (let index = 0; index < count; index += 1) {
     const repository = `acme/bench-${index}`;
-    // The config is the tenth blob.
+    // With its config, the image has `blobsOfImage` blobs.
     await pushImage(stack, repository, blobsOfImage - 1);
     images.push({ origin: stack.edge, repository });
   }

@@ -1,4 +1,4 @@
-/** How long a pull of small layers takes through the edge and straight from the Pod, when the Pod is far away and the edge is near. */
+/** How long a pull of small layers takes through the edge and directly from the Pod, when the Pod is far away and the edge is near. */
 import type { Stack } from "../../src/local/stack.ts";
 import { pushImage } from "../support/image.ts";
 import { amount, type Finding, portable } from "./finding.ts";
@@ -7,7 +7,7 @@ import { median, medianRatio } from "./rounds.ts";
 import { startBenchStack, withTeardown } from "./stage.ts";
 
 const repository = "acme/far";
-/** With a delay of `goalMs`, the ratio should be at most `maxRatio`. */
+/** With a delay of `goalMs`, a pull through the edge should take at most `maxRatio` times as long as a direct pull. */
 const goalMs = 40;
 const maxRatio = 0.35;
 

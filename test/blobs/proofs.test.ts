@@ -14,7 +14,7 @@ const miniflare = new Miniflare(
 const caches = (await miniflare.getCaches()) as unknown as CacheApi;
 afterAll(() => miniflare.dispose());
 
-/** Without a configured cache, workerd fails each `open` like this. */
+/** If no cache is configured, workerd makes each `open` fail like this. */
 const noCache: CacheApi = { open: () => Promise.reject(new Error("No Cache was configured")) };
 /** A cache that forgets everything at once. */
 const emptyCache: CacheApi = {

@@ -14,7 +14,7 @@ export function differences(straight: Report, edge: Report): readonly Difference
   return [...withoutParents(found), ...differingTotals(straight, edge)];
 }
 
-/** Rows that pass in `model` and fail in `rows`. */
+/** Returns the rows that pass in `model` and fail in `rows`. */
 export function regressions(rows: readonly Row[], model: readonly Row[]): readonly Difference[] {
   const own = byName(rows);
   return [...byName(model)].flatMap(([name, modelRows]) => {

@@ -86,7 +86,7 @@ describe("resolvePod", () => {
     const reads = isolate.trace.kvReads;
     expect([await resolve("acme/other"), await resolve("acme/team/app")]).toEqual(["pod-a", "pod-a"]);
     expect(isolate.trace.kvReads).toBe(reads);
-    // The depth limits only assignments. A block may have a longer prefix, and still costs no read.
+    // The depth limits only assignments. A block may have a longer prefix, and the edge still finds it without another read.
     expect([await resolve("acme/bad/app"), isolate.trace.kvReads]).toEqual(["leaked", reads]);
   });
 

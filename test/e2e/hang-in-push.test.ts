@@ -37,7 +37,7 @@ describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle o
   }
 
   // The registry loses each request that comes while it hangs. docker sends a lost layer again, but not a lost config or manifest. The edge repeats
-  // no write. So here the hang begins during the layers, which come first.
+  // no write. So here the hang begins while docker sends the layers, which come first.
   it.each([
     ["POST", 1],
     ["POST", 3],

@@ -66,7 +66,7 @@ describeWith(tools, "gateway of a hostile Pod's operator, by stock clients", () 
     const sealingKeys = await generateSealingKeys();
     const bound = { pod: "pod-b", field: "gateway.key", scheme: "gateway", target: hostile.url };
     const key = await seal(Buffer.alloc(32, 1).toString("base64"), bound, sealingKeys.publicJwk);
-    // Without a store, the edge mounts nothing across Pods, so that every client has to push its layer.
+    // With `scheme: pod`, the edge mounts nothing across Pods, so that every client has to push its layer.
     const stores = withStores("[{ scheme: pod }]", "[{ scheme: pod }]");
     const topology = (text: string) =>
       stores(text).replace(`\${POD_B_GATEWAY}`, JSON.stringify({ url: hostile.url, key }));

@@ -85,7 +85,7 @@ function scenario(kind: PodKind): void {
   });
   afterAll(() => stage?.close());
 
-  /** Expects that each mount got 202, that the target is whole, and that no token service was asked for the same thing twice. */
+  /** Expects that each mount got 202, that the target image is whole, and that no token service was asked for the same thing twice. */
   async function expectMounted(target: string): Promise<void> {
     const { stack } = stage;
     await expectPodsApart(stack);

@@ -9,7 +9,7 @@ type Answered = { readonly status: number; readonly text: string };
 export type Counted = {
   readonly pulls: number;
   readonly pushes: number;
-  /** Pulls that failed although the tag was pushed with success. Each line has the answer. */
+  /** Pulls that failed although the push of the tag had succeeded. Each entry has the answer. */
   readonly failedPulls: readonly string[];
   /**
    * `refused` counts the pushes that were refused because of the move. `otherRefusals` has the answers to pushes that were refused for another

@@ -76,7 +76,7 @@ type Sent = readonly [others: readonly Timed[], held: readonly Timed[], rest: re
 
 /**
  * Sends all kinds of requests at once. The drill does this before and during the outage, and compares the times. The clients pull only afterwards:
- * dockerd needs both CPUs for a second when it unpacks an image, and p99 would measure that.
+ * dockerd keeps the CPUs busy for a second when it unpacks an image, and p99 would measure that.
  */
 async function sendAll({ stack, others, held, rest, clients }: Drill): Promise<Sent> {
   const sent = await Promise.all([

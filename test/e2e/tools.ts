@@ -4,7 +4,7 @@ import { delimiter } from "node:path";
 import { describe, it } from "vitest";
 import { root } from "../../src/local/paths.ts";
 
-/** Debian's own folders come first, because a machine may have a second docker client that does not fit its dockerd. */
+/** Debian's own folders come before those of PATH, because a machine may have a second docker client that does not fit its dockerd. */
 const folders = [
   `${root}.local/bin`,
   `${root}.local/azurite/node_modules/.bin`,

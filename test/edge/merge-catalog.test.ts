@@ -6,8 +6,8 @@ import { mergeCatalog, parsePlaces } from "../../src/edge/merge-catalog.ts";
 import { repositoryName } from "../support/generators.ts";
 
 /**
- * The orders in which registries list names. distribution 2.8 sorts by component. distribution 3 does this on a file system, but on S3 it sorts by
- * the bucket's keys.
+ * The orders in which registries list names. distribution 2.8 sorts by component, and so does distribution 3 on a file system. On S3, distribution 3
+ * sorts by the bucket's keys.
  */
 const orders = {
   byComponent: (name: string) => name.replaceAll("/", "\0"),

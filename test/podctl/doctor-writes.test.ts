@@ -5,7 +5,7 @@ import { serveForTest } from "../support/toy-pod.ts";
 
 const { stack, check, seedAll, onlyRegistry } = useDoctor(await generateSealingKeys());
 
-/** Each row is a Pod with one fault that only the checks that write find. */
+/** Each row is a Pod with one fault that doctor finds only by the checks that write. */
 const seededForWrites: readonly Seeded[] = [
   ["no-pushes", "push-refused", () => onlyRegistry(({ method }) => (method === "POST" ? { inPlace: 405 } : null))],
   ["no-deletes", "deletes-off", () => onlyRegistry(({ method }) => (method === "DELETE" ? { inPlace: 405 } : null))],

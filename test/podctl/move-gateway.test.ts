@@ -16,7 +16,7 @@ const large = 600_000;
 const assign = (group: string, members: object) =>
   stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
 
-/** A group of pod-a whose image has a small config and a large layer. */
+/** Makes a group of pod-a whose image has a small config and a large layer. */
 async function startGroup(group: string): Promise<string> {
   await assign(group, { pod: "pod-a" });
   const name = `${group}/app`;

@@ -3,7 +3,7 @@ import fc from "fast-check";
 const runsFactor = Number(process.env["FUZZ"] ?? 1);
 
 /**
- * Checks a property of the whole edge `runs` times, or FUZZ times as often if that variable is set. Each run waits for the run before it, so that
+ * Checks a property of the whole edge `runs` times, or FUZZ times as often if the variable FUZZ is set. Each run waits for the run before it, so that
  * what a Pod saw belongs to this run's request. A failure names the seed and the smallest value that still fails.
  */
 export async function fuzz<T>(runs: number, values: fc.Arbitrary<T>, holds: (value: T) => Promise<void>) {

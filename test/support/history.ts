@@ -22,7 +22,7 @@ export class History<T> {
     this.#spans.push({ value, fromMs, toMs: Number.POSITIVE_INFINITY });
   }
 
-  /** Notes that the edge knows the latest value by now. Answers to later requests may have no earlier value. */
+  /** Notes that the edge knows the latest value by now. For requests from now on, an answer with an earlier value is wrong. */
   known(): void {
     this.#knownMs = Date.now();
   }

@@ -27,7 +27,7 @@ export const isWhole = ({ framing }: HostileRequest): boolean =>
   ["none", "length", "chunks", "bytes"].includes(framing);
 const edgeHost = "edge.test";
 
-/** The host that the request names. The edge's answer may call the edge only by this name. The platform joins several Host lines with commas. */
+/** The host that the request names. The edge's answer may call the edge only by this name. workerd joins several Host lines with commas. */
 export const hostOf = ({ headers }: HostileRequest): string =>
   headers.flatMap(([name, value]) => (name === "Host" && value !== "" ? value : [])).join(", ");
 
@@ -139,7 +139,7 @@ export const plainRequest = (materials: Materials): fc.Arbitrary<HostileRequest>
       };
     });
 
-/** The URL that the platform reads from the request (RFC 9112 §3.3), with the host taken only from the Host line. Null if that is not a URL. */
+/** The URL that workerd reads from the request (RFC 9112 §3.3), with the host taken only from the Host line. Null if that is not a URL. */
 export function urlOf(request: HostileRequest): URL | null {
   const absolute = /^https?:\/\/[^/?#]*(.*)$/.exec(request.target)?.[1];
   const text = `http://${hostOf(request)}${absolute ?? request.target}`;

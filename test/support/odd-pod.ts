@@ -24,8 +24,8 @@ export const answerBlob = (response: http.ServerResponse, path: string): void =>
   void response.writeHead(200, { "Docker-Content-Digest": /sha256:[0-9a-f]{64}/.exec(path)?.[0] ?? "" }).end();
 
 /**
- * Starts a registry that answers what a test tells it, also what no correct registry answers. Await this at the top of a test file, because it sets
- * hooks for the whole file.
+ * Starts a registry that answers what a test tells it, even if no correct registry would answer so. Await this at the top of a test file, because it
+ * sets hooks for the whole file.
  */
 export async function startOddPod(): Promise<OddPod> {
   const seen: OddRequest[] = [];

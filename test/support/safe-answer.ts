@@ -5,11 +5,11 @@ import type { RawAnswer } from "./raw-exchange.ts";
 export const headerOf = ({ headers }: RawAnswer, name: string): readonly string[] =>
   headers.filter(([known]) => known === name).map(([, value]) => value);
 
-/** workerd itself refuses a request that is not valid HTTP. The Worker never sees such a request. */
+/** Whether workerd itself has refused the request, because it is not valid HTTP. The Worker never sees such a request. */
 export const isPlatforms = (answer: RawAnswer): boolean =>
   [400, 431, 501].includes(answer.status) && /^(invalid |ERROR: |Bad Request$)/.test(answer.body);
 
-/** What every answer must be: not caused by a bug, without a link to a foreign place, and without an injected header. */
+/** Expects that an answer shows no bug of the edge, leads to no foreign place, and has no injected header. */
 export function expectSafe(answer: RawAnswer, edgeHost: string, blobHosts: readonly string[]): void {
   expect(answer.status).not.toBe(500);
   expect(answer.body).not.toMatch(/^\s+at |\.[jt]s:\d+|Error: /m);

@@ -29,8 +29,8 @@ const mask = (output: string): string =>
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "<time>")
     .replaceAll(/(127\.0\.0\.1|localhost):\d+/g, "$1:…")
     .replaceAll(/\b\d+ ms\b/g, "… ms")
-    // How many lines about progress and waiting a move prints depends on the machine, so they are removed here. Then the time of day at the start of
-    // each line is replaced.
+    // On different machines, a move prints more or fewer lines about progress and waiting, so we remove them. Then we replace the time of day at the
+    // start of each line.
     .replaceAll(/^(?:\d\d:\d\d:\d\d \S+: waiting \d+ s .*|\S+: repositories.*)\n/gm, "")
     .replaceAll(/^\d\d:\d\d:\d\d /gm, "<time> ");
 

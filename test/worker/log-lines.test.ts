@@ -167,7 +167,7 @@ describe("LOG_SAMPLE of 0.2", () => {
     await stack.current.edgeSettled();
     const seen = stack.current.edgeSeen();
     expect(new Set(seen.map(({ outcome, sample }) => `${outcome} ${sample}`))).toEqual(new Set(["challenged 0.2"]));
-    // These bounds are five standard deviations away from 80, so only one run in a million is outside of them by chance.
+    // The expected number is 80. The bounds are five standard deviations away from it, so only one run in a million is outside of them by chance.
     expect(seen.length).toBeGreaterThan(40);
     expect(seen.length).toBeLessThan(120);
   });

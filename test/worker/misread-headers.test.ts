@@ -60,7 +60,10 @@ describe("Pod that converts a list for a client that does not name the list's ty
   const image = JSON.stringify({ schemaVersion: 2, mediaType: imageType });
   const digestOf = (text: string) => sha256(new Uint8Array(Buffer.from(text)));
 
-  /** Answers as distribution 2.8 does. Like Go, it does not count U+FEFF as a space. */
+  /**
+   * Answers as distribution 2.8 does: the tag is the list only if `Accept` names the list's type, and otherwise the image. Like Go, this does not
+   * take U+FEFF for a space.
+   */
   async function answerConverted(): Promise<void> {
     const digests = { [list]: await digestOf(list), [image]: await digestOf(image) };
     odd.answer((response, { headers, path }) => {

@@ -194,7 +194,7 @@ describe("move between Pods of one registry", () => {
   };
   const enter = (group: string, phase: MovePhase) =>
     assign(group, { pod: "pod-a", move: { to: "pod-b", phase, since: "2026-11-26T12:00:00.000Z" } });
-  /** A new group of pod-a, with an image. */
+  /** Makes a new group of pod-a, with an image. */
   async function startGroup() {
     groups += 1;
     const group = `shared${groups}`;

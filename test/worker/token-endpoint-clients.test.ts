@@ -5,7 +5,7 @@ import { answerFormsToo, asTokenServices, startOddPod } from "../support/odd-pod
 import { jobToken, routableToken } from "../support/routable-token.ts";
 import { useStack } from "../support/toy-stack.ts";
 
-/** A token request of a client. Names, order and encodings are those of the client's source code. */
+/** A token request of a client. Its parameters have the names, the order and the encoding that the client's source code gives them. */
 type TokenCall = { readonly query?: string; readonly form?: string; readonly chunked?: true; readonly basic?: string };
 
 const service = "service=registry-edge";
