@@ -75,14 +75,15 @@ export async function runDrill(drill: Drill): Promise<void> {
 type Sent = readonly [others: readonly Timed[], held: readonly Timed[], rest: readonly Timed[]];
 
 /**
- * Sends all kinds of requests at once. The drill does this before and during the outage, and compares the times. The clients pull only afterwards:
- * dockerd keeps the CPUs busy for a second when it unpacks an image, and p99 would measure that.
+ * Sends all kinds of requests for `drillSeconds`. The drill does this before and during the outage, and compares the times. Each kind begins its
+ * rounds at another moment, because this process would answer late if all kinds began together. The clients pull only afterwards: dockerd needs both
+ * CPUs for a second when it unpacks an image, and p99 would measure that.
  */
 async function sendAll({ stack, others, held, rest, clients }: Drill): Promise<Sent> {
   const sent = await Promise.all([
-    repeat(() => pullAll(stack, others)),
-    held.length === 0 ? [] : repeat(() => pullAll(stack, held)),
-    repeat(async () => [await timed(rest)]),
+    repeat(() => pullAll(stack, others), 0),
+    held.length === 0 ? [] : repeat(() => pullAll(stack, held), roundMs / 3),
+    repeat(async () => [await timed(rest)], (2 * roundMs) / 3),
   ]);
   await clients?.();
   return sent;
@@ -117,14 +118,16 @@ async function msUntilNormal({ rest, normalStatus }: Drill): Promise<number> {
   return performance.now() - endedAtMs;
 }
 
-/** Does the work again and again for `drillSeconds`. It is done at least once, and begins at most once in each round. */
-async function repeat(work: () => Promise<readonly Timed[]>): Promise<readonly Timed[]> {
-  const endsAtMs = performance.now() + drillSeconds * 1_000;
+/** Does the work again and again for `drillSeconds`, and at least once. Each round begins a multiple of `roundMs` after `offsetMs`. */
+async function repeat(work: () => Promise<readonly Timed[]>, offsetMs: number): Promise<readonly Timed[]> {
+  const beginsAtMs = performance.now() + offsetMs;
+  const passedMs = () => performance.now() - beginsAtMs;
   const all: Timed[] = [];
+  await sleep(offsetMs);
   do {
-    const [done] = await Promise.all([work(), sleep(roundMs)]);
-    all.push(...done);
-  } while (performance.now() < endsAtMs);
+    all.push(...(await work()));
+    await sleep(roundMs - (passedMs() % roundMs));
+  } while (passedMs() < drillSeconds * 1_000);
   return all;
 }
 
