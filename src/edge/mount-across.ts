@@ -22,7 +22,6 @@ import type { Reply } from "./refuse.ts";
 /** A blob of one repository that the client wants in another repository too. */
 type Mount = {
   readonly endpoint: Extract<RepositoryEndpoint, { readonly kind: "upload-start" }>;
-  /** The blob in the source repository. */
   readonly blob: BlobEndpoint;
   readonly target: Authorized;
 };

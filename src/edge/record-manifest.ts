@@ -20,7 +20,6 @@ export type ManifestEndpoint = Extract<RepositoryEndpoint, { readonly kind: "man
 type Passing = {
   readonly endpoint: ManifestEndpoint;
   readonly pod: AdmittedPod;
-  /** Null if the repository's group is not being moved. */
   readonly moving: Moving | null;
   /**
    * The request that the Pod gets. Its headers may differ from the client's, because a `Connection` header can remove some of them. The Pod's answer

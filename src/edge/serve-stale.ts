@@ -46,7 +46,7 @@ export async function serveHeld(
   return held.ok ? ok(asStale(held.value, "the token service failed when this grant was given")) : held;
 }
 
-const onlyHeld = "this registry cannot check who may pull, and does not hold what was asked for; try again";
+const onlyHeld = "this registry cannot check who may pull, and has no copy of what was asked for; try again";
 
 function asStale({ response }: Answer, cause: string): Answer {
   // `Warning` is from RFC 7234 §5.5.1. RFC 9111 has dropped this header, but logs and people know it.

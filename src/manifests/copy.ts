@@ -14,7 +14,6 @@ export type Copied = {
   readonly end: () => void;
 };
 
-/** Whose manifest is copied, and the budget that all copies share. */
 export type CopyTerms = { readonly budget: ByteBudget; readonly pod: string };
 
 /** The manifest of an image with 256 layers is no larger than this. */

@@ -21,7 +21,7 @@ export type Ping = (options: {
   readonly signal: AbortSignal;
 }) => Promise<Result<Response, { readonly reason: string }>>;
 
-const lost: PodFailure = { reason: "silent", text: "no answer, and none to a ping that was sent later" };
+const lost: PodFailure = { reason: "silent", text: "no answer to a write, and no answer to a later ping" };
 
 /**
  * Watches a service while a write waits for its answer. `onLost` is called when the service leaves a ping unanswered. Such a service has hung for a

@@ -20,7 +20,9 @@ export function parseTokenAnswer(text: string, now: Date): Result<string, string
   const parsed = v.safeParse(answer, json);
   const token = parsed.success ? (parsed.output.token ?? parsed.output.access_token) : undefined;
   if (token === undefined || !isCompactJwt(token)) return err("token service's answer has no compact JWT");
-  return jwtSeconds(token, now) > 0 ? ok(token) : err("token service's answer has a token without an end to come");
+  return jwtSeconds(token, now) > 0
+    ? ok(token)
+    : err("token service's answer has a token whose exp is not in the future");
 }
 
 /**
