@@ -32,7 +32,7 @@ export default {
     // earlier, so it watches from the start.
     if (!isRead(request.method)) departure.listen();
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
-    answer = await answerRequest(request, url, { env, trace, waitUntil, departure });
+    answer = await answerRequest(request, url, { env, ports: { isolate, trace, waitUntil, departure } });
     return passOn(request, answer, { write, departure, waitUntil });
   },
 
@@ -140,20 +140,16 @@ const refuseOutside = (refusal: Refusal, endpoint = "unknown"): AttributedAnswer
   endpoint,
 });
 
-type Deployment = { readonly env: Env } & Omit<RequestPorts, "isolate">;
+type Deployment = { readonly env: Env; readonly ports: RequestPorts };
 
-async function answerRequest(
-  request: Request,
-  url: URL | null,
-  { env, ...ports }: Deployment,
-): Promise<AttributedAnswer> {
+async function answerRequest(request: Request, url: URL | null, { env, ports }: Deployment): Promise<AttributedAnswer> {
   if (url === null) return refuseOutside(wrongHost);
   const { pathname, protocol, hostname } = url;
   // Registries redirect a path that begins with several slashes, and `handle` does so too.
   const isRegistry = pathname === "/jwt/auth" || /^\/+(v2|gitlab\/v1)\//.test(pathname);
   try {
     if (isRegistry || pathname === "/-/probe") {
-      const services = buildServices(env, { isolate, ...ports });
+      const services = buildServices(env, ports);
       const isPlain = protocol === "http:" && !allowsPlainHttp(services.config.plainHttp, hostname);
       if (isPlain) return refuseOutside(plainHttp);
       if (isRegistry) return await answerRegistry(request, url, services);

@@ -84,10 +84,10 @@ type KvPorts = {
 /** Reads keys through the isolate's cache. All keys that the cache lacks are read at once, mostly by one bulk read. */
 export function createReadKv(ports: KvPorts): ReadKv {
   return async (keys, options = {}) => {
-    const nowMs = ports.now().getTime();
-    const kept = keptValues(ports.cache, keys, { nowMs, ...options });
+    const limits = { ...options, nowMs: ports.now().getTime() };
+    const kept = keptValues(ports.cache, keys, limits);
     if (kept !== null) {
-      readAhead(ports, keys, { nowMs, ...options });
+      readAhead(ports, keys, limits);
       return ok(kept);
     }
     const { chosenBy = "directory" } = options;

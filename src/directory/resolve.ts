@@ -55,9 +55,10 @@ export const recentMs = 2_000;
  */
 export async function resolvePod(
   directory: Directory,
-  { name, digest = null, ...options }: ResolveQuestion,
+  question: ResolveQuestion,
 ): Promise<Result<Resolution, DirectoryFailure>> {
-  const found = await findAssignments(directory, [name], options);
+  const { name, digest = null } = question;
+  const found = await findAssignments(directory, [name], question);
   if (!found.ok) return found;
   const assigned = assignmentOf(directory, name, found.value);
   if (!assigned.ok) return assigned;
@@ -68,7 +69,7 @@ export async function resolvePod(
   const blocked = blockOf(directory, { names, digest }, textOf(blocksKey));
   if (!blocked.ok) return blocked;
   if (id === null) return ok({ pod: null, renamed, assignment, moving, blocked: blocked.value, stale });
-  const owner = await directory.findPod(id, options);
+  const owner = await directory.findPod(id, question);
   if (!owner.ok) return owner;
   const { pod } = owner.value;
   if (pod === null) {
@@ -154,8 +155,9 @@ async function findAssignments(
 async function readAssignments(
   { readKv, parsedRecords }: Directory,
   { names, known }: { readonly names: readonly RepositoryName[]; readonly known: Known },
-  { maxKeys = Number.POSITIVE_INFINITY, ...options }: LookupOptions & NameBounds,
+  bounds: LookupOptions & NameBounds,
 ): Promise<Result<Found, DirectoryFailure>> {
+  const { maxKeys = Number.POSITIVE_INFINITY } = bounds;
   const keysOf = new Map<RepositoryName, readonly string[]>();
   const keys = new Set<string>();
   for (const name of names) {
@@ -164,7 +166,7 @@ async function readAssignments(
     keysOf.set(name, own);
     for (const key of own) keys.add(key);
   }
-  const read = await readKv([directoryKey, blocksKey, ...keys], options);
+  const read = await readKv([directoryKey, blocksKey, ...keys], bounds);
   if (!read.ok) return directoryFailure(read.error);
   const stored = { text: read.value.textOf(directoryKey), schema: directoryRecord };
   const record = parseOnce(parsedRecords.directory, directoryKey, stored);

@@ -18,11 +18,11 @@ export type AttributedAnswer = Answer & {
 export function attribute(
   reply: Reply,
   endpoint: Endpoint,
-  { pod, ...challenger }: Omit<OwnChallenge, "access"> & { readonly pod: string | undefined },
+  asked: Omit<OwnChallenge, "access"> & { readonly pod: string | undefined },
 ): AttributedAnswer {
   return {
-    ...(pod === undefined ? {} : { pod }),
-    ...(reply.ok ? reply.value : refuse(reply.error, { ...challenger, access: accessList(requiredAccess(endpoint)) })),
+    ...(asked.pod === undefined ? {} : { pod: asked.pod }),
+    ...(reply.ok ? reply.value : refuse(reply.error, { ...asked, access: accessList(requiredAccess(endpoint)) })),
     ...aboutEndpoint(endpoint),
   };
 }

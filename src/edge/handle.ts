@@ -50,13 +50,13 @@ export async function handle(
   // 5. `authorize` finds the name's Pod and what the token allows there. It also refuses what a block, a group's settings or a Pod's state forbid.
   const authorized = await authorize(endpoint, context);
   if (!authorized.ok) return conclude(authorized);
-  const { endpoint: own, grant, ...place } = authorized.value;
+  const { endpoint: own, pod, grant } = authorized.value;
 
   // 6. While a Pod's token service fails, the edge itself may grant pulls. It answers such a pull only from its caches, and never calls the Pod.
-  if (grant.kind === "edge") return conclude(await serveHeld(own, context, { ...place, grant }), place.pod.id);
+  if (grant.kind === "edge") return conclude(await serveHeld(own, context, { ...authorized.value, grant }), pod.id);
 
   // 7. A blob GET gets a 307, if a proof shows that the repository has the blob. A GET of a manifest by its digest is answered from the edge's cache.
-  const granted = { ...place, grant };
+  const granted = { ...authorized.value, grant };
   const held = (await redirectBlob(own, context, granted)) ?? (await serveManifest(own, context, granted));
 
   // 8. If a client mounts a blob of another Pod's repository, the target Pod's gateway copies the blob. Without a gateway, the client uploads it.
@@ -72,5 +72,5 @@ export async function handle(
   const judged = await judgeLateWrite(reply, own, { context, authorized: granted });
 
   // 12. While the Pod fails, pulls are answered from the edge's caches.
-  return conclude(await orStale(judged, own, { context, authorized: granted }), place.pod.id);
+  return conclude(await orStale(judged, own, { context, authorized: granted }), pod.id);
 }

@@ -33,12 +33,9 @@ export function createRequestLog(logged: Logged): (answer: AttributedAnswer) => 
   };
 }
 
-function recordOf(
-  { response, digest: asked, ...told }: AttributedAnswer,
-  { request, url, trace, startedAt }: Logged,
-  sample: number,
-): RequestRecord {
-  const digest = told.repository === undefined ? null : (asked ?? digestIn(response));
+function recordOf(answer: AttributedAnswer, { request, url, trace, startedAt }: Logged, sample: number): RequestRecord {
+  const { response, outcome, endpoint, repository, pod, cause } = answer;
+  const digest = repository === undefined ? undefined : (answer.digest ?? digestIn(response));
   return {
     log: "edge",
     at: startedAt.toISOString(),
@@ -46,11 +43,15 @@ function recordOf(
     method: request.method,
     path: url === null ? "" : redactPath(url),
     status: response.status,
-    ...told,
-    ...(digest === null ? {} : { digest }),
+    outcome,
+    endpoint,
+    repository,
+    digest,
+    pod,
+    cause,
     // The Pod does not get the body of a read, so the log says 0.
     requestBytes: isRead(request.method) ? 0 : announcedBytes(request.body, request.headers),
-    responseBytes: request.method === "HEAD" ? 0 : bytesOf(response, told.outcome),
+    responseBytes: request.method === "HEAD" ? 0 : bytesOf(response, outcome),
     ...trace,
     ...askerOf(request),
     ms: Date.now() - startedAt.getTime(),
@@ -58,9 +59,9 @@ function recordOf(
 }
 
 /** Returns the digest that an answer names, such as the digest of a tag's manifest. A Pod may write anything into this header. */
-function digestIn({ headers }: Response): Digest | null {
+function digestIn({ headers }: Response): Digest | undefined {
   const digest = parseDigest(headers.get("Docker-Content-Digest") ?? "");
-  return digest.ok ? digest.value : null;
+  return digest.ok ? digest.value : undefined;
 }
 
 const maxUserAgentCharacters = 256;
@@ -70,15 +71,18 @@ const maxIdCharacters = 64;
 /** Reads who sent the request. We call this only for a line that is written, because workerd parses JSON when `cf` is read. */
 function askerOf(request: Request): Asker {
   const { ip, country, asn } = readClient(request);
-  const [userAgent, ray] = [request.headers.get("User-Agent"), request.headers.get("CF-Ray")];
+  const { headers } = request;
   return {
-    ...(ip === null ? {} : { client: plainText(ip, maxIdCharacters) }),
-    ...(country === null ? {} : { country: plainText(country, maxIdCharacters) }),
-    ...(asn === null ? {} : { asn }),
-    ...(userAgent === null ? {} : { userAgent: plainText(userAgent, maxUserAgentCharacters) }),
-    ...(ray === null ? {} : { ray: plainText(ray, maxIdCharacters) }),
+    client: shown(ip, maxIdCharacters),
+    country: shown(country, maxIdCharacters),
+    asn: asn ?? undefined,
+    userAgent: shown(headers.get("User-Agent"), maxUserAgentCharacters),
+    ray: shown(headers.get("CF-Ray"), maxIdCharacters),
   };
 }
+
+const shown = (text: string | null, maxCharacters: number): string | undefined =>
+  text === null ? undefined : plainText(text, maxCharacters);
 
 /**
  * Returns the size of an answer's body. Null if the answer does not say it. We read headers and body only if we need them, because workerd makes an

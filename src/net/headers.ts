@@ -29,7 +29,7 @@ export function dropHopByHop(headers: Headers, isDropped: (name: string) => bool
   const connection = headers.get("Connection");
   const named = new Set(connection?.split(",").map((name) => name.trim().toLowerCase()));
   // We go through the headers that the message has, which are few. `Connection` may name thousands.
-  for (const name of [...headers.keys()]) {
+  for (const name of namesOf(headers)) {
     if (hopByHop.includes(name) || named.has(name) || isDropped(name)) headers.delete(name);
   }
 }
@@ -42,7 +42,7 @@ const MAX_HEADERS = 200;
  * redirect's time.
  */
 export function checkHeaderCount(headers: Headers): Result<null, Refusal> {
-  const count = [...headers.keys()].length;
+  const count = namesOf(headers).length;
   if (count <= MAX_HEADERS) return ok(null);
   const message = `request has ${count} headers; want at most ${MAX_HEADERS}`;
   return err({ reason: "refused", error: { code: "UNSUPPORTED", status: 431, message } });
@@ -52,8 +52,20 @@ const MAX_HEADER_CHARACTERS = 16 * 1024;
 
 /** Returns the name of a header that is longer than any that a registry sends, and would take long to read. Null if there is none. */
 export function tooLongHeader(headers: Headers): string | null {
-  for (const [name, value] of headers) if (value.length > MAX_HEADER_CHARACTERS) return name;
-  return null;
+  let tooLong: string | null = null;
+  headers.forEach((value, name) => {
+    if (value.length > MAX_HEADER_CHARACTERS) tooLong = name;
+  });
+  return tooLong;
+}
+
+/** Returns the names in lower case. In workerd, `forEach` takes a quarter of the time that an iterator of `Headers` takes. */
+function namesOf(headers: Headers): readonly string[] {
+  const names: string[] = [];
+  headers.forEach((_, name) => {
+    names.push(name);
+  });
+  return names;
 }
 
 /** The announced length of a body in bytes: 0 if there is no body, null if its length was not announced (chunked). */

@@ -56,10 +56,8 @@ export const isRead = (method: string): boolean => method === "GET" || method ==
 
 /** Whether `granted` allows all actions of `wanted`. The names must be equal, and `*` allows any action (distribution, token access). */
 export function covers(granted: readonly Access[], wanted: Access): boolean {
-  const actions = granted
-    .filter((access) => access.type === wanted.type && access.name === wanted.name)
-    .flatMap((access) => access.actions);
-  return actions.includes("*") || wanted.actions.every((action) => actions.includes(action));
+  const own = granted.filter(({ type, name }) => type === wanted.type && name === wanted.name);
+  return wanted.actions.every((action) => own.some(({ actions }) => actions.includes(action) || actions.includes("*")));
 }
 
 /**

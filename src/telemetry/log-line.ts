@@ -58,7 +58,7 @@ export type Trace = {
 
 /**
  * One request in the log. `requestBytes` and `responseBytes` are null if the length was not announced (chunked), because the edge does not count the
- * bytes of a body.
+ * bytes of a body. A member that is undefined is not in the line.
  */
 export type RequestRecord = {
   readonly log: "edge";
@@ -71,12 +71,12 @@ export type RequestRecord = {
   readonly status: number;
   readonly outcome: Outcome;
   readonly endpoint: string;
-  readonly repository?: string;
+  readonly repository: string | undefined;
   /** The digest in the request. If the request names a tag, this is the digest in the answer. */
-  readonly digest?: string;
-  readonly pod?: string;
+  readonly digest: string | undefined;
+  readonly pod: string | undefined;
   /** The real reason, if the answer to the client is vague on purpose. It names keys and Pods, never a secret. */
-  readonly cause?: string;
+  readonly cause: string | undefined;
   readonly requestBytes: number | null;
   readonly responseBytes: number | null;
   /** Milliseconds until the answer or, if the body came from a Pod, until the end of the body. */
@@ -84,16 +84,16 @@ export type RequestRecord = {
 } & Readonly<Trace> &
   Asker;
 
-/** Who sent a request, according to the platform and the client. What is not known is left out. */
+/** Who sent a request, according to the platform and the client. What is not known is undefined. */
 export type Asker = {
   /** The client's address. */
-  readonly client?: string;
+  readonly client: string | undefined;
   /** ISO 3166-1 alpha-2, or `T1` for Tor. */
-  readonly country?: string;
-  readonly asn?: number;
-  readonly userAgent?: string;
+  readonly country: string | undefined;
+  readonly asn: number | undefined;
+  readonly userAgent: string | undefined;
   /** Cloudflare's id of the request, by which its support and its other logs find it. */
-  readonly ray?: string;
+  readonly ray: string | undefined;
 };
 
 /**
