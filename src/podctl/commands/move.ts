@@ -23,13 +23,13 @@ A move has three phases:
   freeze   Clients pull from the old Pod, and pushes are refused. podctl copies the last changes and compares both Pods.
   settle   Clients pull from the new Pod and push to it. A manifest that only the old Pod has can still be pulled by its digest.
 
-The command ends in settle. The group stays in settle until you run the command with --done, --cleanup or --back. If the command is
+The command ends when settle has begun. The group stays in settle until you run the command with --done, --cleanup or --back. If the command is
 interrupted, run it again, and it continues where it stopped. If both Pods have the same registry, nothing is copied, no push is refused,
 and the move ends by itself. docs/moves.md describes moves in full.
 
 PODCTL_USER and PODCTL_PASSWORD are the login of a user who has all rights on the groups and may list the catalog, at both Pods. If the Pods
-have different users, give the user of a Pod in variables with the Pod's name: PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B for the Pod pod-b.
-On the local stack you need none of these variables.
+have different users, set the login at the Pod pod-b, for example, in PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B. On the local stack you
+need none of these variables.
 
   podctl move acme --to pod-b --plan
   podctl move acme --to pod-b
@@ -45,18 +45,21 @@ export function moveCommand(): Command {
     .option("--plan", "check both Pods and show what would be copied, but move nothing")
     .option("--status", "show the phase of each group's move, and how many repositories have been copied")
     .option("--back", "return the groups to the old Pod")
-    .option("--done", "end a move that is in settle; what only the old Pod has can then no longer be pulled")
-    .option("--cleanup", "end a move that is in settle, and delete the groups' manifests at the old Pod")
+    .option(
+      "--done",
+      "end a move that is in the phase settle (see below); what only the old Pod has can then no longer be pulled",
+    )
+    .option("--cleanup", "end a move that is in the phase settle, and delete the groups' manifests at the old Pod")
     .option("--jobs <n>", "how many requests and copies podctl makes at the same time, for each Pod", parseCount, 8)
     .option(
       "--wait <seconds>",
-      "podctl announces freeze and settle in KV this many seconds before they begin; by then, all locations of the edge must have read the announcement",
+      "podctl announces the phases freeze and settle this many seconds before they begin; by then, all locations of the edge must have read the announcement in KV",
       parseSeconds,
       90,
     )
     .option(
       "--max-freeze <seconds>",
-      "how long podctl may copy and compare in freeze; after that, the command fails, and clients can push to the old Pod again",
+      "how long podctl may copy and compare in the phase freeze; after that, the command fails, and clients can push to the old Pod again",
       parseSeconds,
       900,
     )
