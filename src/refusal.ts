@@ -46,7 +46,7 @@ export type Unauthorized = {
 /** The directory could not answer, because KV failed or a record in it is wrong. */
 export type DirectoryFailure = { readonly reason: "directory"; readonly text: string };
 /** The text of the `DirectoryFailure` if so many names were asked for that the edge does not read KV for more of them. */
-export const budgetSpent = "more names were asked for than the edge looks up for strangers in 10 seconds";
+export const budgetSpent = "more new names were asked for than the edge looks up in 10 seconds";
 
 /**
  * A Pod gave no answer that the edge can use.

@@ -55,7 +55,7 @@ function moved({ origin, pathname, search }: URL): OciError | null {
     const parsed = parseEndpoint(method, new URL(origin + candidate));
     if (!parsed.ok || parsed.value.kind === "token") continue;
     const target = formatPath(parsed.value);
-    const message = `path has slashes too many; want "${target.slice(0, 300)}"`;
+    const message = `path has too many slashes; want "${target.slice(0, 300)}"`;
     return { code: "UNSUPPORTED", status: 301, message, headers: { Location: target + search } };
   }
   return null;

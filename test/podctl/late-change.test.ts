@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { directoryKey } from "../../src/directory/keys.ts";
+import { CliFailure } from "../../src/podctl/failure.ts";
 import type { KvStore } from "../../src/podctl/target/kv-store.ts";
 import type { Target } from "../../src/podctl/target/target.ts";
 import { applyPlan } from "../../src/podctl/write/apply-plan.ts";
@@ -144,6 +145,28 @@ describe("an apply whose plan is older than the directory record", () => {
       await rollBack(kv, async () => {});
       expect(records().has("directory")).toBe(true);
     }
+  });
+});
+
+describe("an apply after a rollback that was interrupted", () => {
+  test("keeps the texts that the rollback had not put back, even if KV fails when they are read", async () => {
+    await apply(first);
+    const before = records().get("directory") ?? "";
+    await apply(others);
+    const { index } = await readLastWrite(kv);
+    await kv.write([
+      ["history/2", JSON.stringify({ ...index, undone: true })],
+      ["directory", before],
+    ]);
+    const kept = records().get("history/2/0");
+    expect(kept).toContain("pod/pod-c");
+    const failing: KvStore = {
+      ...kv,
+      read: (keys) => (keys.includes("history/2/0") ? Promise.reject(new CliFailure("KV answers 500")) : kv.read(keys)),
+    };
+    const written = writeDirectory(failing, await makePlan(kv, others), () => {});
+    await expect(written).rejects.toThrow("KV answers 500");
+    expect(records().get("history/2/0")).toBe(kept);
   });
 });
 

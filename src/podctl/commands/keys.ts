@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { Command, Option } from "commander";
-import { orFail } from "../failure.ts";
+import { CliFailure, orFail } from "../failure.ts";
 import { importPublicKeys, type KidForm, kidForms } from "../keys/public-keys.ts";
 import { generateSecrets, publicSealingKey, rotateSecrets } from "../keys/worker-secrets.ts";
 import { note, print, printJson } from "../output.ts";
@@ -92,7 +92,7 @@ Put each line under the Pod's \`keys:\` in the topology file. \`podctl doctor\` 
     )
     .action(async (file: string, { kid }: { readonly kid: KidForm }) => {
       const keys = await importPublicKeys(await readFile(file, "utf8"), kid);
-      if (!keys.ok) throw new Error(`"${file}" ${keys.error}`);
+      if (!keys.ok) throw new CliFailure(`"${file}" ${keys.error}`);
       for (const key of keys.value) print(`- ${JSON.stringify(key)}`);
     });
 }

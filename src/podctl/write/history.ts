@@ -26,12 +26,22 @@ export async function readUnfinished(kv: KvStore, directory: DirectoryRecord | n
 export const describeUnfinished = ({ by, revision, at }: HistoryIndex): string =>
   `the write of ${by} to revision ${revision} is not complete; begun at ${at}`;
 
-export async function readFormer(kv: KvStore, { revision, chunks }: HistoryIndex): Promise<Former> {
+export async function readFormer(kv: KvStore, index: HistoryIndex): Promise<Former> {
+  const former = await findFormer(kv, index);
+  if (former !== null) return former;
+  const { revision } = index;
+  throw new CliFailure(
+    `a part of "${historyKey(revision)}" is missing in KV, so revision ${revision} cannot be undone`,
+  );
+}
+
+/** Null if KV has the history's index, but not all of its chunks. */
+export async function findFormer(kv: KvStore, { revision, chunks }: HistoryIndex): Promise<Former | null> {
   const all = new Map<string, string | null>();
   for (let chunk = 0; chunk < chunks; chunk += 1) {
     const key = historyChunkKey(revision, chunk);
     const text = (await kv.read([key])).get(key) ?? null;
-    if (text === null) throw new CliFailure(`"${key}" is missing in KV, so revision ${revision} cannot be undone`);
+    if (text === null) return null;
     for (const [former, value] of orFail(parseRecord(key, text, historyChunk)).former) all.set(former, value);
   }
   return all;

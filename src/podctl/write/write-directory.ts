@@ -18,6 +18,7 @@ import {
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import {
+  findFormer,
   keptRevisions,
   readFormer,
   readHistoryIndex,
@@ -110,11 +111,10 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
  * Reads the texts that an interrupted write replaced. Its rollback may have been interrupted, too. Then only this history has the texts that were not
  * put back. If the rollback is complete, KV may still return the index, but not the chunks. Then there is nothing to keep.
  */
-const formerOf = (kv: KvStore, unfinished: HistoryIndex): Promise<Former> =>
-  readFormer(kv, unfinished).catch((error: unknown) => {
-    if (unfinished.undone === true && error instanceof CliFailure) return new Map();
-    throw error;
-  });
+async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> {
+  if (unfinished.undone !== true) return readFormer(kv, unfinished);
+  return (await findFormer(kv, unfinished)) ?? new Map();
+}
 
 /** Saves the texts that this write replaces. An interrupted write may have saved an older text of the same key. Then we keep the older text. */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
