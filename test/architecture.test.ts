@@ -20,7 +20,7 @@ const ladder: readonly (readonly string[])[] = [
   ["edge"],
   ["worker.ts", "podctl"],
 ];
-/** These rooms run in Node, so the Worker imports none of them. */
+/** The Worker imports none of these rooms (folders of `src`), because they run in Node. */
 const nodeRooms = ["topology", "gateway", "local", "podctl"];
 /**
  * These rooms may import only the rooms that are listed here, although more are below them. `local` has protocol code of its own. With the Worker's

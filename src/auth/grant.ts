@@ -91,8 +91,8 @@ export async function grantFor(
   // `insufficient_scope` says that the token is valid but does not allow the request. This can be true of a bundle, and of a token for this Pod. A
   // bare JWT for another Pod is not valid at this Pod, so its error is `invalid_token`.
   const lacksRight = token.kind === "bundle" || own !== undefined;
-  // If one part does not verify, the whole token is invalid. Otherwise a stranger could find out which names a Pod has. A token with a made-up part
-  // for the Pod would get `invalid_token` for the Pod's names, and `insufficient_scope` for names without a Pod.
+  // A part that does not verify makes the whole token invalid. For the names of its Pod, a made-up part gets `invalid_token` (above). If other names
+  // got another error, a stranger could find out which names the Pod has.
   const isGood = lacksRight && verified.value.length === parts.value.length;
   const error = isGood ? "insufficient_scope" : "invalid_token";
   return err({ reason: "unauthorized", error, ...(allowedElsewhere ? { allowedElsewhere } : {}) });

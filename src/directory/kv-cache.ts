@@ -115,8 +115,8 @@ export const remembered = ({ kept, passing }: KvCache, key: string): Entry | und
   kept.get(key) ?? passing.get(key);
 
 /**
- * A key that is in `kept` stays there, even if a stranger asks for it later. A cell that exists is put into `kept` too, because a fleet has few
- * cells, and logins with GitLab's routable tokens need them.
+ * Puts an entry into `kept` or `passing`. A cell that exists goes into `kept`, although a stranger may have named it: a fleet has few cells, and
+ * logins with GitLab's routable tokens need them. A key that is in `kept` stays there, even if a stranger asks for it later.
  */
 export function remember(
   { kept, passing }: KvCache,

@@ -10,7 +10,10 @@ export type Moving = {
   readonly prefix: Prefix;
   /** The current phase. From the announcement of `settle` until `settle` begins, it is `switch`. */
   readonly phase: MovePhase | "switch";
-  /** Identifies this move of the group. In `settle`, the edge remembers under this text what clients delete. */
+  /**
+   * When the record's phase begins. On the way back, this remains the time at which the group settled, because the edge remembers under this text
+   * what clients delete in `settle`.
+   */
   readonly since: string;
   /** The Pod of the move that does not serve the group in this phase. */
   readonly other: PodId;

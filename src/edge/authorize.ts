@@ -39,7 +39,7 @@ export type Authorized<G extends Grant = PodGrant> = {
   readonly assignment: AssignmentRecord | null;
   /** The running move of the repository's group. Null if there is none, and for an upload that goes on at the Pod where it began. */
   readonly moving: Moving | null;
-  /** The name in the client's request, if the repository has a new name by now. The Pod is asked for the new name. Otherwise null. */
+  /** The name in the client's request if it is an old name of the repository, otherwise null. The Pod is asked for the new name. */
   readonly oldName: RepositoryName | null;
 };
 

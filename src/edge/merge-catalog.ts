@@ -52,7 +52,7 @@ function nextPage(queues: readonly Queue[], last: string | null, entries: number
   const query = withParameters("", { last, n: String(entries) });
   return queues.reduce((link, queue) => {
     // An empty text means that nothing of this Pod was listed yet. We write it too, because the Pod would otherwise be asked to go on after `last`,
-    // which is another Pod's name.
+    // which is a name from another Pod's list.
     const place = placeOf(queue) ?? "";
     return `${link}&${placeParameter}=${encodeURIComponent(`${queue.pod}:${place}`)}`;
   }, `/v2/_catalog?${query}`);

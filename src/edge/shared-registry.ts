@@ -31,7 +31,7 @@ function reachesBeyondName(endpoint: RegistryEndpoint): boolean {
     case "gitlab-statistics":
       return true;
     case "gitlab-repository":
-      // With `size=self_with_descendants`, the answer counts everything below the name.
+      // A PATCH also renames the repositories below the name, and a `size` other than `self` counts them.
       return (
         endpoint.method === "PATCH" ||
         readParameters(endpoint.query).some(({ name, value }) => name === "size" && value !== "self")

@@ -48,7 +48,7 @@ export async function openSource(
 /** A URL that the gateway may fetch. Only {@link parseSourceUrl} makes one. */
 export type SourceUrl = Brand<string, "SourceUrl">;
 
-/** Parses the URL of an order. The error completes a sentence such as "the order's URL is not https", and contains no part of the URL. */
+/** Parses the URL from which an order lets the gateway fetch a blob. The error completes "the order's URL …", and contains no part of the URL. */
 export function parseSourceUrl(text: string, plainHttp: PlainHttp): Result<SourceUrl, string> {
   const wrong = wrongUrl(text, plainHttp);
   return wrong === null ? ok(text as SourceUrl) : err(wrong);

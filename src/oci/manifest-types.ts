@@ -36,7 +36,10 @@ const MAX_ACCEPT_ENTRIES = 100;
  */
 export const accepts = (accept: string | null, type: ManifestType): boolean => acceptedTypes(accept).has(type);
 
-/** Registries differ in how they read quotes and characters outside ASCII in `Accept`. No known client sends such characters. */
+/**
+ * Registries differ in how they read quotes and characters outside ASCII in `Accept`. If there is one, no type counts as accepted. No known client
+ * sends such characters.
+ */
 const readDifferently = /[^\t -~]|"/;
 
 function acceptedTypes(accept: string | null): ReadonlySet<string> {

@@ -15,8 +15,8 @@ import { describeWith, needs, realPods } from "./tools.ts";
 const slowSeconds = Number(process.env["SLOW_SECONDS"] ?? 8);
 const isWhole = slowSeconds >= 180;
 /**
- * The edge and both registries accept a token until 60 s after it has expired (distribution, `Leeway`). Only the whole test is long enough for a
- * token to be refused.
+ * The edge and both registries accept a token until 60 s after it has expired (distribution, `Leeway`). So tokens are refused only in the whole test:
+ * its uploads take 180 s, and its tokens are accepted for 120 s.
  */
 const tokenSeconds = Math.round(slowSeconds / 3);
 const always = ["crane", "regctl"] as const;

@@ -60,8 +60,9 @@ async function layerUrls(ip: string, count: number, method = "GET") {
   return { answers: await Promise.all(answers), key: `docker/registry/v2/blobs/sha256/${hex.slice(0, 2)}/${hex}/data` };
 }
 
-/** An ECDSA signature has a random part, so it is left out of comparisons. */
+/** An ECDSA signature has a random part, so comparisons leave the signature out. */
 const withoutSignature = (url: string) => url.replace(/((?:X-Amz-)?Signature=)[^&]+/, "$1");
+/** Whether a store signs by ECDSA. A store of CloudFront does if its secret is short, because the text of an RSA key is longer. */
 const isRandom = ({ scheme, secret }: (typeof cases)[number]) =>
   scheme === "s3-v4a" || (scheme === "cloudfront" && JSON.stringify(secret).length < 500);
 

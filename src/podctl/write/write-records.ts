@@ -10,9 +10,9 @@ export type Write = { readonly key: string; readonly text: (() => string) | null
 type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: number) => void };
 
 /**
- * Writes the records and, between them, the texts of the directory record that are in `steps`. The caller then writes the directory record's last
- * text. `writes` must be in the order of `inWriteOrder`. Each call has records of only one kind, because KV may write the keys of one call in any
- * order.
+ * Writes and deletes the records. `writes` must be in the order of `inWriteOrder`. Before the assignments and before the deletes, it writes the
+ * directory record's texts for the time until the write is complete (`steps`). The caller then writes that record's final text. KV may write the keys
+ * of one call in any order, so each call has records of only one kind.
  */
 export async function writeRecords(
   kv: KvStore,
