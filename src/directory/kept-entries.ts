@@ -28,8 +28,8 @@ export class KeptEntries {
   }
 
   /**
-   * `owner` is the Pod for whose name the key was read. It is null if the key was not read for a Pod's name. A key that is stored without a value
-   * keeps its first owner.
+   * `owner` is the Pod to which the looked-up name belongs, if this Pod also issued the request's token. Otherwise it is null. A key without a value
+   * counts as its owner's, and keeps its first owner when it is stored again.
    */
   set(key: string, entry: Entry, owner: PodId | null): void {
     if (entry.text !== null || isShared(key)) {

@@ -8,7 +8,7 @@ export type MovePhase = MoveRecord["phase"];
 
 export type Moving = {
   readonly prefix: Prefix;
-  /** The current phase. From the announcement of `settle` until `settle` begins, it is `switch`. */
+  /** The phase that the group is in now. It is `switch` while `settle` is announced and has not begun. */
   readonly phase: MovePhase | "switch";
   /**
    * When the record's phase begins. On the way back, this remains the time at which the group settled, because the edge remembers under this text

@@ -88,8 +88,8 @@ const orders: readonly ((name: string) => string)[] = [
 ];
 
 /**
- * Whether a page's last name, `end`, comes after its cursor in at least one of the `orders`. A client may send any text as the cursor. True for a
- * text that is not a repository name, because each Pod puts such a text at another place of its order.
+ * Whether `end`, a page's last name, comes after the page's cursor. We do not know the Pod's order, so one of the `orders` is enough. A client may
+ * send a cursor that is not a repository name. It is not compared, because each Pod puts such a text elsewhere in its order.
  */
 const leadsPast = (cursor: string, end: string): boolean =>
   !parseRepositoryName(cursor).ok || orders.some((keyOf) => keyOf(end) > keyOf(cursor));

@@ -116,8 +116,8 @@ async function askAll(places: readonly PlaceToCheck[], services: Services): Prom
 }
 
 /**
- * Checks a place. Several stores may lead there, and we use the first one for which a URL can be signed. Signing fails, for example, if a store's
- * secret has expired.
+ * Asks one place (such as a bucket) for a byte of the probe blob. Of the stores that lead there, we use the first one for which a URL can be signed.
+ * Signing fails, for example, if a store's secret has expired.
  */
 async function ask({ of: pod, digest, stores }: PlaceToCheck, services: Services): Promise<CheckAnswer> {
   const { storeCheckMs: deadlineMs, stallMs } = services.config;

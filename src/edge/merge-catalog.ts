@@ -9,8 +9,8 @@ export const DEFAULT_ENTRIES = 100;
 
 /**
  * Merges the Pods' pages into one list of at most `entries` names, each once. Each step takes the least of the Pods' next names. If all names of a
- * page are taken and its Pod has more, the list ends, because we do not know that Pod's next name. A page without any name of its own Pod does not
- * end the list. Otherwise the client could get many empty lists, one after the other.
+ * page are taken and its Pod has more pages, the list ends, because we do not know that Pod's next name. A page may have no names at all, if its Pod
+ * listed only names that belong to other Pods. Such a page does not end the list, or the client could get many empty lists, one after the other.
  */
 export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Response {
   const queues = pages.map((each) => ({ ...each, taken: 0 }));

@@ -14,8 +14,8 @@ export type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer
 const dropAfterMs = 3_000;
 
 /**
- * Asks all Pods at once. We always wait for a Pod that is asked for a write. After three seconds we stop waiting for the other Pods, if at least one
- * Pod has granted its part or has answered for a write. We then end the calls that have no answer, and `standIn` may answer instead of these Pods.
+ * Asks all Pods at once. After three seconds, we wait only until every question for more than pulls (`decides`) has its answer, and at least one Pod
+ * has granted its part or answered such a question. We then end the other calls, and `standIn` may answer instead of their Pods.
  */
 export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();

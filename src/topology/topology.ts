@@ -51,7 +51,7 @@ export const topologySchema = v.strictObject({
   /** The new names of renamed repositories, by their old names. */
   aliases: v.optional(v.record(v.string(), v.string()), {}),
   blocks: v.optional(v.record(v.string(), v.string()), {}),
-  /** The edge's host name. The check of blob hosts needs it if wrangler.toml has no route. */
+  /** The edge's host name, for deployments whose wrangler.toml has no route. No host of blobs may be this name or below it. */
   edge: v.optional(v.pipe(v.string(), v.nonEmpty())),
 });
 

@@ -162,8 +162,8 @@ describe("podctl move and its announced phases:", () => {
       }
     };
     const pushing = Array.from({ length: 6 }, (_, pusher) => pushAlong(pusher));
-    // The announcement is shorter here than the time for which this edge remembers an assignment. So the edge may still accept pushes in the freeze,
-    // and the test ends its pushes itself.
+    // The test ends its pushes itself. The freeze begins 8 s after its announcement, but the edge may remember the assignment for longer than that,
+    // and would then still accept pushes in the freeze.
     await moveUntil("freeze announced", group, "--to", "pod-b").finally(() => ending.abort());
     await Promise.all(pushing);
     const moved = await move(group, "--to", "pod-b");

@@ -23,8 +23,8 @@ export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): P
 
 /**
  * Clients get their tokens from the realm, which may be on another host than the edge. Checks whether that host leads to the edge. If it leads to a
- * Pod's token service, that Pod gets the passwords of all users. We compare the answers of both hosts to a wrong service, because the edge refuses it
- * without a request to a Pod.
+ * Pod's token service, that Pod gets the passwords of all users. We ask both hosts for a token of a wrong `service` and compare the answers, because
+ * the edge refuses such a request without asking a Pod.
  */
 async function checkRealm(edge: string, checks: Checks): Promise<void> {
   const ping = await call(`${edge}/v2/`);

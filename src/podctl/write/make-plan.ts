@@ -34,7 +34,7 @@ export type Plan = {
   readonly unfound: readonly string[];
   /** A text for the operator about each assignment that stays as it is, whatever the topology says, because a move depends on it. */
   readonly moving: readonly string[];
-  /** Finds what the topology says of an assignment's names if that assignment is removed. */
+  /** Finds what holds for an assignment's names if the assignment is removed: the topology's next shorter assignment, or its default Pod. */
   readonly holder: Holder;
   /** The write that follows this revision of the directory and is not complete. Null if there is none. */
   readonly unfinished: HistoryIndex | null;
