@@ -30,8 +30,8 @@ export function refuseWithoutPods(kept: readonly Kept[], { pods }: Topology): vo
 }
 
 /**
- * Returns the directory record that the topology asks for, with its depth raised, if needed, to that of the longest prefix in `kept`. The edge looks up no
- * prefix that is longer than the depth. It would use shorter ones for these repositories, and pushes would go to another Pod.
+ * Returns the directory record that the topology asks for, with its depth raised, if needed, to that of the longest prefix in `kept`. The edge looks
+ * up no prefix that is longer than the depth. Otherwise it would use shorter ones for these repositories, and pushes would go to another Pod.
  */
 export function deepEnoughFor(kept: readonly Kept[], directory: { readonly depth?: number }): object {
   const { depth } = directory;
