@@ -88,11 +88,11 @@ export async function grantFor(
   const access = verified.value.flatMap((part) => part.access);
   const allowedElsewhere = covers(access, wanted);
   if (pod === null && allowedElsewhere) return err({ reason: "name-unknown" });
-  // `insufficient_scope` says that the token is valid but does not allow the request. This can be true of a bundle, and of a token for this Pod. A
-  // bare JWT for another Pod is not valid at this Pod, so its error is `invalid_token`.
+  // `insufficient_scope` says that the token is valid but does not allow the request. A bundle (the edge's token, with a part for each Pod) is valid
+  // for all names. A Pod's bare JWT is valid only for the names of this Pod. For other names, its error is `invalid_token`.
   const lacksRight = token.kind === "bundle" || own !== undefined;
-  // A part that does not verify makes the whole token invalid. For the names of its Pod, a made-up part gets `invalid_token` (above). If other names
-  // got another error, a stranger could find out which names the Pod has.
+  // A part that does not verify makes the whole token invalid. A stranger can send a made-up part for a Pod, and gets `invalid_token` for the names
+  // of this Pod (above). If other names got another error, the stranger could find out which names the Pod has.
   const isGood = lacksRight && verified.value.length === parts.value.length;
   const error = isGood ? "insufficient_scope" : "invalid_token";
   return err({ reason: "unauthorized", error, ...(allowedElsewhere ? { allowedElsewhere } : {}) });
@@ -138,7 +138,10 @@ async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Resu
   return ok(isOnlyOfRegistry(record.value, pod.id) ? { kind: "undecided", jwt } : "invalid");
 }
 
-/** Opens a grant that the edge gave. Null if the grant is not good, or this Pod's record no longer allows such grants. */
+/**
+ * Opens a grant that the edge itself gave while the Pod's token service failed. Null if the grant is forged or has ended, or if the Pod's record now
+ * says `graceSeconds: 0`.
+ */
 async function openPart(
   { sealed }: EdgePart,
   { id, outage }: Pod,

@@ -38,8 +38,8 @@ export async function contradicted<T extends Judged>(
 }
 
 /**
- * Whether an answer contradicts the store's verdict. A store without a verdict becomes `in` by good answers, but bad answers do not make it `out`.
- * Such a store may answer only clients that are near it, and never the edge.
+ * Whether an answer contradicts the store's verdict. A bad answer contradicts only `in`. A good answer (null) contradicts `out`, and also a missing
+ * verdict. So a store without a verdict never becomes `out`, because it may answer only clients that are near it, and never the edge.
  */
 const contradicts = ({ verdict }: Judged, answer: CheckAnswer): boolean =>
   (verdict?.state === "in") === (answer !== null);

@@ -24,7 +24,7 @@ export type SigningMemory = {
   readonly dayKeys: DayKeys;
 };
 
-/** `bytes` is roughly how much memory the entry takes. */
+/** A remembered URL. `bytes` is roughly how much memory its entry in `urls` takes. */
 type SignedUrl = { readonly url: string; readonly window: UrlWindow; readonly bytes: number };
 
 export type SigningPorts = { readonly openSecret: OpenSecret; readonly signing: SigningMemory; readonly now: Date };

@@ -13,7 +13,7 @@ import { streamBlob } from "./stream-blob.ts";
 
 /**
  * Redirects a blob GET to a signed URL of a store, if a proof shows that the blob is in this repository. Null if the Pod itself must answer, because
- * there is no proof, or because the edge does not sign URLs of the client's first store.
+ * there is no proof, or because the edge signs no URL for the store that this client is sent to first.
  */
 export async function redirectBlob(
   endpoint: RegistryEndpoint,
@@ -30,7 +30,7 @@ export async function redirectBlob(
 
 /**
  * Redirects a blob GET or HEAD while the Pod fails. Even an expired proof is enough, until the Pod's `staleSeconds` are over. Null if there is no
- * proof, or if the edge does not sign URLs of the client's first store.
+ * proof, or if the edge signs no URL for the store that this client is sent to first.
  */
 export async function redirectHeld(
   endpoint: BlobEndpoint,

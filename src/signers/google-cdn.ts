@@ -27,8 +27,8 @@ export const googleCdn = defineSigner({
 type Request = SignRequest<{ readonly baseUrl: string }, { readonly keyName: string }>;
 
 /**
- * Returns the text to sign. In the form `url`, this text is the URL up to the signature. So the attribution comes before `Expires`, and the signature
- * covers it.
+ * Returns the text to sign. In the form `url`, this text is the URL up to the signature. The attribution (parameters that name the repository) comes
+ * before `Expires`, so the signature covers it.
  */
 export function googleText({ key, config, secret, window, attribution }: Request, form: "url" | "prefix"): string {
   const ends = `Expires=${epochSeconds(window.expiresAt)}&KeyName=${secret.keyName}`;
@@ -38,7 +38,7 @@ export function googleText({ key, config, secret, window, attribution }: Request
 
 /**
  * Returns the signed URL. `signed` is the text to sign, with its signature. In the form `url`, this is the whole URL already. In the form `prefix`,
- * it is the first part of the query, and the unsigned attribution follows.
+ * it is the first part of the query. The attribution (parameters that name the repository) follows, and is not signed.
  */
 export function googleUrl({ key, config, attribution }: Request, form: "url" | "prefix", signed: string): string {
   if (form === "url") return signed;

@@ -56,7 +56,7 @@ export async function grantByEdge(
 ): Promise<PodAnswer | null> {
   const { grants, config, now, trace, maxRepositories } = ports;
   const asker = askerOf(question, request, ports);
-  // The edge itself never grants a write. Only the Pod may do that.
+  // If `decides` is true, the question is for more than pull. Only the Pod may grant that.
   if (asker === null || question.decides) return null;
   const { pod } = question;
   const found = await grants.find(asker, pulled(question.scopes).slice(0, maxRepositories));

@@ -47,7 +47,7 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
     });
     return (await Promise.all(found)).flat();
   };
-  /** The tombstone lives for `graceSeconds`. All earlier grants end within this time. */
+  /** Writes a tombstone, so that earlier grants at this path are not used. They all end within `graceSeconds`, so it need not live longer. */
   const refuse = ({ pod }: Asker, path: string, atMs: number) =>
     writeTombstone(cache, path, { atMs, keepSeconds: pod.outage.graceSeconds });
   return {

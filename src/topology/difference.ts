@@ -27,8 +27,8 @@ export function changeOf(key: string, before: string | null, after: object | nul
 export const stampMembers: ReadonlySet<string> = new Set(["v", "revision", "appliedAt", "appliedBy"]);
 
 /**
- * Whether the text in KV means the same as the wanted record. Spelling and `stampMembers` make no difference. A text that is not JSON equals no
- * record.
+ * Whether the text in KV means the same as the wanted record. Spelling makes no difference, and neither do the `stampMembers` (form, time and author
+ * of the write). A text that is not JSON equals no record.
  */
 function saysAlready(key: string, text: string, wanted: object): boolean {
   const json = parseJson(text);

@@ -16,7 +16,10 @@ describe.each(allPods)("%s Pods", (kind, tools) => {
   describeWith(tools, "mount from the other Pod", () => scenario(kind));
 });
 
-/** If Jib cannot read its token, it asks for a mount at each push, and fails if the mount is refused. */
+/**
+ * Jib cannot read the edge's token, so it asks for each mount, even for one that the token does not allow. A 401 would end its push, so the edge
+ * answers 202.
+ */
 function sourceScenario(kind: PodKind): void {
   let stage: Stage;
   beforeAll(async () => {

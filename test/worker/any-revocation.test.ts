@@ -121,7 +121,7 @@ async function setUp(kind: Kind, name: string): Promise<Trial> {
   return trial;
 }
 
-/** Makes the trial's change by the owner's request, which goes to the edge or directly to the Pod. */
+/** Makes the trial's change, such as the deletion of a tag. The owner asks the edge for it, or the Pod directly. */
 async function change(trial: Trial, isByEdge: boolean): Promise<void> {
   const { repository, digest, blob, other, tag } = trial;
   const query = new URLSearchParams([

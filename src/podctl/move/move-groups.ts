@@ -123,7 +123,7 @@ export async function endMove(
   await confirmWrite(`Write this to ${target.name}?`, options.yes);
   const opened = await openMoveTarget(target, options.edge);
   const way = ({ record, pod }: LiveAssignment): Way => {
-    // A move with `settledSince` goes back, so the Pod that the operator named by `--to` is now `from` (see `namedPod`).
+    // A move with `settledSince` is on its way back: now the group leaves the Pod that the operator named by `--to` when the move began.
     const way = record?.move?.settledSince === undefined ? "there" : "back";
     if (record?.move?.phase === "settle") return { from: pod, to: record.move.to, way };
     throw new CliFailure("only a move that has settled can be ended");

@@ -108,8 +108,9 @@ async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void
 
 /**
  * Copies what has changed, compares both Pods, and returns what differs. After the freeze has begun, earlier deletions need up to `endedMs / 2` to
- * end, and earlier pushes up to `endedMs`. We copy after the deletions: the target would keep a manifest that is deleted later, and the comparison
- * does not see a manifest without a tag. We do not wait for the pushes before we copy, because the freeze would take longer.
+ * end, and earlier pushes up to `endedMs`. We copy when the deletions have ended. Otherwise the target could keep a manifest that is deleted after
+ * the copy, and the comparison does not see a manifest without a tag. We do not wait for the pushes, because the freeze would take longer. If a late
+ * push makes the Pods differ, we copy again.
  */
 async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<readonly string[]> {
   const endedMs = inFlightMs(ports.waitMs);
@@ -143,8 +144,9 @@ function createCheck(ports: MovePorts, live: LiveAssignment): () => Promise<void
 }
 
 /**
- * Throws a CliFailure if an assignment below the group's prefix was added or removed since the run began. Below a new assignment, pushes belong to
- * another Pod, and this run would remove them. Below a removed one, pushes belong to this group, and this run would not copy them.
+ * Throws a CliFailure if an assignment below the group's prefix was added or removed since the run began. Names below a new assignment are no longer
+ * in the group. If they are now pushed to the target, this run would remove them there, because the source lacks them. Names below a removed
+ * assignment are now in the group, but this run would not copy them.
  */
 async function refuseOtherGroup({ kv, prefix, without }: MovePorts): Promise<void> {
   const now = await readGroup(kv, prefix);

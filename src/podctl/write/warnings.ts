@@ -17,7 +17,7 @@ const warningsOf = (changes: readonly Change[], holder: Holder): readonly Warnin
 
 const maxShownOfKind = 20;
 
-/** Returns the lines of a plan that come after its changes. `holder` finds what applies to names after the changes. */
+/** Returns the warnings that a plan shows after its changes. `holder` finds what applies to names that have no assignment of their own. */
 export function warningLines(changes: readonly Change[], holder: Holder): readonly string[] {
   const byDoing = Map.groupBy(warningsOf(changes, holder), ({ doing }) => doing);
   return [...byDoing].flatMap(([doing, some]) => {
@@ -43,9 +43,9 @@ function lockouts({ key, after }: Change): readonly Warning[] {
 }
 
 /**
- * Warns of Pods that no longer share a registry after these changes. If a registry has only one Pod, the edge lets a token with an unknown key
- * through to it. The registry may still trust the key of a Pod that has left it. Then that Pod's token service could give rights to all names of the
- * registry.
+ * Warns of Pods that no longer share a registry after these changes. If a registry has only one Pod, the edge passes on even a token whose key is
+ * unknown, and the registry checks it. The registry may still trust the key of a Pod that has left. Then the token service of the Pod that has left
+ * could give rights to all names of the registry.
  */
 function partings(changes: readonly Change[]): readonly Warning[] {
   const change = changes.find(({ key }) => key === directoryKey);
