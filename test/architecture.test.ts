@@ -23,15 +23,15 @@ const ladder: readonly (readonly string[])[] = [
 /** The Worker imports none of these rooms (folders of `src`), because they run in Node. */
 const nodeRooms = ["topology", "gateway", "local", "podctl"];
 /**
- * These rooms may import only the rooms that are listed here, although more are below them. `local` has protocol code of its own. With the Worker's
- * protocol code, its toy Pods would make the same mistakes as the Worker, and no test would find them.
+ * These folders of `src` may import only what is listed here, although `ladder` would allow more. `local` has protocol code of its own. With the
+ * Worker's protocol code, its toy Pods would make the same mistakes as the Worker, and no test would find them.
  */
 const narrower: Readonly<Record<string, readonly string[]>> = {
   topology: ["lib", "oci", "signers", "directory"],
   gateway: ["lib", "oci", "pods"],
   local: ["lib", "oci", "directory", "topology"],
 };
-/** These rooms get the time as a parameter and do no I/O. */
+/** The code in these folders of `src` gets the time as a parameter and does no I/O. */
 const pureRooms = ["lib", "oci", "signers"];
 const impure =
   /\bfetch\(|\bDate\(\)|Date\.now|performance\.|Math\.random|getRandomValues|randomUUID|generateKey|\bcaches\b|setTimeout|setInterval|\bprocess\.|"node:/g;

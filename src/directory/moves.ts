@@ -11,8 +11,8 @@ export type Moving = {
   /** The phase that the group is in now. It is `switch` while `settle` is announced and has not begun. */
   readonly phase: MovePhase | "switch";
   /**
-   * When the record's phase begins. On the way back, this remains the time at which the group settled, because the edge remembers under this text
-   * what clients delete in `settle`.
+   * When the record's phase begins. If the group moves back after `settle`, this stays the time at which `settle` began: the edge remembers under
+   * this text what clients deleted in `settle`.
    */
   readonly since: string;
   /** The Pod of the move that does not serve the group in this phase. */
@@ -60,9 +60,9 @@ export const refusesWrites = ({ phase }: Moving): boolean => phase === "freeze" 
 export const maxSkewMs = 5_000;
 
 /**
- * Writes that an edge let through before `freeze` may still succeed for this long after it begins. podctl compares both Pods only after this time.
- * Deletions have half of this time, because podctl then copies once more. If a client deleted a manifest without a tag after that copy, the new Pod
- * would keep it, and the comparison would not see this.
+ * Writes that an edge let through before `freeze` may still succeed for this long after `freeze` begins. podctl compares both Pods only after this
+ * time. Deletions have only half of it. After that half, podctl copies once more. If a client deleted a manifest without a tag even later, the new
+ * Pod would keep its copy, and the comparison would not see it.
  */
 export const writesEndMs = 60_000;
 const deletionsEndMs = writesEndMs / 2;

@@ -101,7 +101,7 @@ export type NameBounds = Pick<ReadOptions, "maxNewKeys" | "maxReadKeys"> & {
 /** To which Pod a name belongs, and by which assignment. `id` is null if the name has neither an assignment nor a default Pod. */
 export type Assigned = Pick<Resolution, "renamed" | "assignment" | "moving"> & { readonly id: PodId | null };
 
-/** Finds the Pods of many names by few bulk reads. Blocks are not looked at. A name is missing in the answer if its keys are beyond the bounds. */
+/** Finds the Pods of many names by few bulk reads, without their blocks. A name is missing in the answer if `options` forbids to read its keys. */
 export async function assignedPods(
   directory: Directory,
   names: readonly RepositoryName[],
@@ -122,7 +122,7 @@ export async function assignedPods(
 
 type Found = KvValues & {
   readonly record: DirectoryRecord | null;
-  /** For each name within the bounds: the keys where its assignment may be, longest prefix first. */
+  /** For each name: the keys where its assignment may be, longest prefix first. After `maxKeys` keys in all, the other names are left out. */
   readonly keysOf: ReadonlyMap<RepositoryName, readonly string[]>;
 };
 

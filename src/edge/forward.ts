@@ -112,8 +112,8 @@ const asAsked = (endpoint: RegistryEndpoint, oldName: RepositoryName | null): Re
   oldName !== null && hasRepository(endpoint) ? { ...endpoint, name: oldName } : endpoint;
 
 /**
- * Says which budget a look-up of a mount's source in KV is taken from. A hostile Pod can put any name into its tokens. So if the token allows a pull
- * of the source, it is the budget of the Pod that issued the token.
+ * Says which budget pays for the look-up of a mount's source in KV. If the token allows a pull of the source, it is the budget of the token's Pod: a
+ * hostile Pod can put any names into its tokens, and must not use up a budget that users of other Pods need.
  */
 function whoChose(grant: Grant, name: RepositoryName, { id }: Pod): ChosenBy {
   if (grant.kind === "open") return "directory";

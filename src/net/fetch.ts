@@ -130,7 +130,7 @@ function startDeadline(request: FetchRequest, { stallMs, ping }: Pick<FetchPorts
       isSending = false;
       arm();
     } else if (end === "sink broke") setTimeout(giveUp, earlyAnswerMs, bodyBroke);
-    // The Pod never gets the whole body, so the call is aborted even if its answer has already come.
+    // The client broke off, or the body stalled. The Pod will not get the whole body, so we abort the call, even if its answer has already come.
     else abort.abort(bodyFailure(end, stallMs));
   };
   const { signal } = request;

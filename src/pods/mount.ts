@@ -11,7 +11,7 @@ type MountSource = {
   /** Says whose budget pays for the look-up of the source's name in KV. */
   readonly chosenBy: (source: RepositoryName) => ChosenBy;
   readonly visit: Visit;
-  /** False if the token does not allow a pull of the source, so that the Pod would answer 401, and this client would then end its push. */
+  /** False if the token does not allow a pull of the source, and the client is one that ends its push when the Pod answers the mount with 401. */
   readonly mayPull: (source: RepositoryName) => boolean;
 };
 

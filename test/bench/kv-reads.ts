@@ -1,4 +1,4 @@
-/** How many KV reads a pull costs, as the control server counts them. */
+/** How many KV reads a pull costs, as the local stack counts them. */
 import type { Stack } from "../../src/local/stack.ts";
 import { pushImage } from "../support/image.ts";
 import { type Finding, portable } from "./finding.ts";

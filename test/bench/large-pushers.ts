@@ -58,8 +58,8 @@ async function openByLayout(name: "skopeo" | "crane" | "regctl", stage: Stage, l
 }
 
 /**
- * crane asks a token service on a private address only if the registry is at that address, too. So its straight push goes to a second process of the
- * same registry, with the same storage and without tokens.
+ * crane asks a token service on a private address only if the registry is at that address, too. So its push past the edge goes to a second process of
+ * the same registry, which has the same storage and asks for no tokens.
  */
 async function openCrane(stage: Stage, layouts: Layouts, program: string): Promise<LargePusher> {
   const crane = await openByLayout("crane", stage, layouts);
@@ -129,7 +129,7 @@ async function openDocker(stage: Stage, layouts: Layouts): Promise<LargePusher> 
   };
 }
 
-/** ctr first gets the images from the registry. The measurement empties the registry afterwards. */
+/** Copies the images into the registry, from which ctr fetches them into containerd. The registry is emptied before a push is measured. */
 async function openCtr(stage: Stage, layouts: Layouts): Promise<LargePusher> {
   const { docker, close } = await openDaemon(stage);
   const { straight } = hostsOf(stage);

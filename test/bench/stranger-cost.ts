@@ -1,7 +1,7 @@
 /**
  * Measures requests that anyone can send and that look dear: how much CPU time of workerd and how many keys of KV they cost. We compare the CPU time
- * with that of a plain 401 in the same minute, because a busy machine makes both dearer. Local KV and the local cache run inside workerd, but a
- * Worker's do not. So we subtract the CPU time of a Worker that only reads as many keys, and we use a cache that keeps nothing.
+ * with that of a plain 401 in the same minute, because a busy machine makes both dearer. In this measurement, KV and the cache run inside workerd. In
+ * a deployment, they run elsewhere. So we subtract the CPU time of a Worker that only reads as many keys, and we use a cache that keeps nothing.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeProtectedHeader } from "jose";
@@ -19,7 +19,7 @@ import { type BenchWorker, startBenchStack, startBenchWorker, withTeardown } fro
 /** No request of up to 16 KB may cost more CPU time than `maxCpuMs`. No request may cost more keys than `maxKeys`, which is one bulk read of KV. */
 const maxCpuMs = 5;
 const maxKeys = 100;
-/** A request that is shorter than this counts as small. The limit leaves room for one part of 16 KB, the request line, the host and the token. */
+/** A request that is shorter than this counts as small: one with a URL, a header or a token of 16 KB, and little else. */
 const smallCharacters = 20_000;
 const fewKeys = 10;
 const budgetWindowMs = 10_000;
@@ -101,7 +101,7 @@ async function benchFleet(stage: Stage, size: number, rounds: Rounds): Promise<r
 
 const cpuOf = ({ cpuMs }: Cost): number => cpuMs;
 
-/** Fills the directory up to `size` Pods with copies of Pod A. They all have its key, so that a forged token costs as much as possible. */
+/** Fills the directory up to `size` Pods with copies of Pod A. They all have its key, so the edge must verify a forged token's part for each Pod. */
 async function makeFleet(stack: Stack, size: number): Promise<Known> {
   const pods = ["pod-a", "pod-b", ...Array.from({ length: size - 2 }, (_, index) => `pod-${index}`)];
   const record = (await readStackKv(stack, ["pod/pod-a"])).get("pod/pod-a") ?? "";

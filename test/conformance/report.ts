@@ -5,7 +5,7 @@ export type Status = "Pass" | "FAIL" | "Skip" | "Disabled" | "Error" | "Unknown"
 /** One named result. `received` has the HTTP statuses in its error messages, in their order. */
 export type Row = { readonly name: string; readonly status: Status; readonly received: readonly string[] };
 
-/** How many of the suite's checks ended with each status. A result can have several checks, and a group has checks of its own. */
+/** How many of the suite's checks ended with each status. There are more checks than results, because one result can cover several checks. */
 export type Totals = Readonly<Record<Exclude<Status, "Unknown">, number>>;
 
 export type Report = { readonly rows: readonly Row[]; readonly totals: Totals };

@@ -75,7 +75,7 @@ describe("hostile order", () => {
     ];
     for (const each of orders) await expectRefused(gateway, fetched, await send(gateway, each));
     await expectRefused(gateway, fetched, await send(gateway, await sealOrder(order, own), "acme/other"));
-    // The order without a change is good, so its URL is fetched.
+    // The order without a change is good, so the gateway fetches its URL. There is no blob at the URL, which gives the 409.
     expect((await send(gateway, await sealOrder(order, own))).status).toBe(409);
     expect(fetched).toEqual(["/good"]);
   });

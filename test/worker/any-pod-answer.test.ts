@@ -64,8 +64,8 @@ test("whatever a Pod answers, the edge does not fail and sends its client nowher
     }
     const answer = await exchangeRaw(edge, requestOf(line));
     statuses.add(answer?.status ?? 0);
-    // `answer` is null if the body does not end where the headers say. That is right only if the edge streams the Pod's answer, and this answer has
-    // the same fault.
+    // `answer` is null if the edge's body does not end where its headers say. That is right only if the edge streams the Pod's answer, and the Pod's
+    // body has the same fault.
     if (answer === null) {
       expect([streams(line, odd), odd.framing]).toEqual([true, expect.not.stringMatching("length")]);
       return;

@@ -11,7 +11,10 @@ const stack = useStack({ signingKeys: { "pod-a": forge.ofA, "pod-b": forge.ofB }
 const name = "acme/private";
 let digest = "";
 
-/** The edge first serves the image to the good token. If it accepted a bad token, it could then serve the image without the Pod. */
+/**
+ * The edge first serves the image to the good token, and keeps what it needs to serve the image again without the Pod. So if it accepted a bad token,
+ * the test would get the image, and no refusal by the Pod would hide the fault.
+ */
 beforeAll(async () => {
   const client = createClient(stack.current.edge);
   const good = await signFor(forge);

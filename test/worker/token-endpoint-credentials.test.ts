@@ -76,7 +76,7 @@ describe("with `credentials: own`", () => {
     ["a CI job token", () => jobToken({ version: "0.1.0", c: "2k", o: "1", p: "a" })],
   ])("%s that names its cell goes only to that Pod, whatever the user and the scopes are", async (_, make) => {
     const own = basic("anyone", await make());
-    // No toy Pod knows such a token. The test shows that the edge asks only pod-b with it, and passes the answer on.
+    // The password names the cell of pod-b. The edge asks only pod-b, and passes on its answer: 401, because no toy Pod knows this password.
     expect([(await askOwn([], own)).status, shown()]).toEqual([401, [[], ["basic"]]]);
     stack.current.clearSeen();
     await askOwn(["repository:acme/hello:pull", "repository:globex/private:pull,push"], own);

@@ -15,7 +15,7 @@ export type Connection = {
   readonly agent: http.Agent;
   readonly port: number;
   openExchanges: number;
-  /** The socket to the service that was opened last. When the service closes it, the client's socket is closed too. */
+  /** The newest socket to the service. When the service closes a socket and no exchange is open, the client's socket is closed too. */
   tied: Socket | null;
 };
 

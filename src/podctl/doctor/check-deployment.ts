@@ -30,8 +30,8 @@ export async function checkDeployment(tested: DeploymentUnderTest): Promise<read
   const checked = tested.pods.map((id) => new Checks(id));
   const checkOne = async (checks: Checks) => {
     const user = tested.userAt(checks.pod, settings);
-    // With `credentials: own`, the edge sends a login to the default Pod. A password may be a GitLab token that names a cell, and then the edge sends
-    // the login to the Pod of that cell. We assume that the operator's login for this Pod names this Pod's cell.
+    // Whether the edge sends this login to this Pod. With `credentials: own`, it sends a login to the default Pod or, if the password is a GitLab
+    // token that names a cell, to the Pod of that cell. We assume that a token in the operator's login for this Pod names this Pod's cell.
     const isForPod = maySeeLogin(checks.pod, settings) || (user !== null && cellOf(user.password) !== null);
     const known = { checks, deployment, user, userAtEdge: isForPod ? user : null };
     const underTest = await podUnderTest(tested.directory, known);

@@ -22,7 +22,7 @@ const oracle: Oracle<(typeof stores)[keyof typeof stores]> = {
     const options = { url, keyPairId: secret.keyPairId, privateKey: rsaPem.pkcs8, algorithm };
     const end =
       "sourceCidr" in config ? { policy: policyFor(url, config.sourceCidr) } : { dateLessThan: window.expiresAt };
-    // The SDK removes the escapes of `!'()*` from the path of its URL too, so we take only the query from that URL.
+    // In the path of the URL that the SDK returns, `!'()*` are not escaped. So we take only the query from that URL.
     return `${place}${new URL(loadOracle("@aws-sdk/cloudfront-signer").getSignedUrl({ ...options, ...end })).search}`;
   },
 };
