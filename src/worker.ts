@@ -28,8 +28,8 @@ export default {
     const departure = new Departure(request, () =>
       write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" }),
     );
-    // A read begins to watch whether its client leaves just before it first waits for KV, a cache or a Pod. A write may wait for its own body even
-    // earlier, so it watches from the start.
+    // A write watches from the start whether its client leaves, because it may soon wait for its own body. A read begins to watch later, just before
+    // it first waits for KV, a cache or a Pod.
     if (!isRead(request.method)) departure.listen();
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
     answer = await answerRequest(request, url, { env, ports: { isolate, trace, waitUntil, departure } });

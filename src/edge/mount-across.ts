@@ -57,7 +57,7 @@ export async function mountAcross(
 
 type AskedMount = Omit<Mount, "target">;
 
-/** Returns the mount that a request asks for. Null if the request names no source, or if stores have no key for its digest. */
+/** Returns the mount that a request asks for. Null if the request names no source, or if no store can have an object for its digest. */
 function readMount(endpoint: RegistryEndpoint): AskedMount | null {
   if (endpoint.kind !== "upload-start" || endpoint.mount === null || endpoint.digest !== null) return null;
   const { digest: text, from } = endpoint.mount;
@@ -123,7 +123,8 @@ async function authorizeSource(
   if (token === null) return ok({ blob, authorized: { ...place, grant: { kind: "open" } } });
   const grant = await grantFor(token, { pod, wanted: { ...wanted, name: blob.name } }, withoutSubject(services));
   if (!grant.ok) return err("the token does not allow a pull of the source");
-  // With an `undecided` grant, the edge may not sign a URL. With an `edge` grant, it may not call the Pod.
+  // For the copy, the edge signs a URL of the source's store and may ask the source's Pod for a proof. With an `undecided` grant (the edge does not
+  // know the token's key) it may not sign. With an `edge` grant (the token service failed) it has no token for the Pod.
   if (grant.value.kind !== "granted") return err("the edge cannot verify the source's part of the token");
   return ok({ blob, authorized: { ...place, grant: grant.value } });
 }

@@ -61,7 +61,8 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
     const why = failureOf(answer, silenceMs !== null);
     if (why !== null) fail(why);
   }
-  // We wait for the ping before we return the answer. So when a client has seen three failures and asks again, the breaker has already decided.
+  // After the third failure, `judge` pings the service. We wait for that before we return the answer. So when the client asks again, the breaker has
+  // already decided.
   await judged;
   return answer;
 }

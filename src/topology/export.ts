@@ -19,7 +19,10 @@ import type { LiveRecord } from "./difference.ts";
 export type ExportedTopology = {
   /** The assignments that may be in a line file, because their groups have no settings. */
   readonly assignments: readonly (readonly [prefix: string, pod: string])[];
-  /** The members of the topology file. If a line file is named, they have only the assignments of groups with settings. */
+  /**
+   * The members of the topology file. If the caller names a line file (one line per assignment), the members have only the assignments with settings,
+   * and the line file must have the others.
+   */
   readonly members: (assignmentsFile: string | undefined) => object;
 };
 

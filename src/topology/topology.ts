@@ -129,7 +129,10 @@ function createRouteOf({ pods, assignments, settings }: Topology): (prefix: Pref
   };
 }
 
-/** Returns at least 1, so that the edge finds a group (a prefix of one component) even if someone assigns it by hand in KV. */
+/**
+ * Returns how many components the longest prefix has. The edge reads only assignments of prefixes up to this length. The least value is 1, so that
+ * the edge finds a group (a prefix of one component) even if someone assigns it by hand in KV.
+ */
 const depthOf = (prefixes: Iterable<Prefix>): number => {
   let depth = 1;
   for (const prefix of prefixes) depth = Math.max(depth, componentsOf(prefix));

@@ -15,8 +15,8 @@ import { describeWith, needs, realPods } from "./tools.ts";
 const slowSeconds = Number(process.env["SLOW_SECONDS"] ?? 8);
 const isWhole = slowSeconds >= 180;
 /**
- * The edge and both registries accept a token until 60 s after it has expired (distribution, `Leeway`). So tokens are refused only in the whole test:
- * its uploads take 180 s, and its tokens are accepted for 120 s.
+ * With `SLOW_SECONDS=180`, an upload takes 180 s and outlives its token: the token lasts 60 s, and the edge and both registries accept it for 60 s
+ * more (distribution, `Leeway`). With the default of 8 s, every upload ends before its token is refused.
  */
 const tokenSeconds = Math.round(slowSeconds / 3);
 const always = ["crane", "regctl"] as const;

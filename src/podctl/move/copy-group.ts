@@ -80,7 +80,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     const before =
       known ?? (await takeTargetSnapshot(target, name, { jobs, known: now, budget, untagged: former.untagged }));
     held.delete(name);
-    // `now` says whether the source's registry lists referrers. The target may be another kind of registry, so we take the value from `before`.
+    // Whether the registry lists referrers. We want the target's value, which is in `before`. `now` has the source's, and may differ from it.
     const { listsReferrers } = before;
     // If this run is killed during the copy, the next run asks the target what it holds. No list of a registry names a manifest without a tag. So
     // before the copy, we save which manifests the target may then have without a tag.

@@ -9,7 +9,10 @@ import { formatScope, isRepository, parseScopes } from "../../oci/scope.ts";
 import { requestsOf } from "./lines.ts";
 import { clientInCommonFormat, clientInRecord } from "./log-client.ts";
 
-/** A repository that a logged request is about. To see where the edge sends its requests, we give `handle()` a request with `method` and `path`. */
+/**
+ * A repository that a logged request is about. `method` and `path` are those of a request that podctl gives to the edge's code (`handle()`), to see
+ * where the edge sends requests for this repository.
+ */
 export type Subject = { readonly name: RepositoryName; readonly method: string; readonly path: string };
 
 type LoggedRequest =
