@@ -39,7 +39,7 @@ export type KvTrace = { kvReads: number; kvKeys: number; kvFailure?: string };
 
 export type KvValues = {
   readonly textOf: (key: string) => string | null;
-  /** Why KV does not answer. Null if KV answers and all of these values are current. */
+  /** What is wrong with KV, if it fails or is slow. Some of these values may then be out of date. Otherwise null. */
   readonly stale: string | null;
   /** The keys that were not read, because `maxNewKeys` or `maxReadKeys` allowed no more. */
   readonly unread: ReadonlySet<string>;
@@ -53,8 +53,8 @@ export type ReadOptions = MaxAges & {
   /** At most this many keys are read that are not yet in the cache's `kept`. */
   readonly maxNewKeys?: number;
   /**
-   * At most this many keys are read, besides those that every request needs. A key beyond this limit gets its value from memory, if that value is
-   * current by the cache's own limits. Otherwise it has no value.
+   * At most this many keys are read, not counting those that every request needs. Beyond this limit, a key whose value in memory is too old only by
+   * {@link MaxAges} keeps this value. Any other key has no value.
    */
   readonly maxReadKeys?: number;
   /** The read waits for KV and fails if KV fails, even if there are older values. */
@@ -128,7 +128,7 @@ type SortedKeys = {
   readonly due: readonly string[];
   /** The keys that are left out, because `maxNewKeys` or `maxReadKeys` allows no more. */
   readonly unread: ReadonlySet<string>;
-  /** How many keys count against the budget, as `ChosenBy` says. */
+  /** How many keys have to be looked up that are not in the cache's `kept`. {@link ChosenBy} says whose budget of look-ups pays for them. */
   readonly charged: number;
 };
 

@@ -79,7 +79,7 @@ async function findHeldManifest(
   const tagged = isTag(reference) ? await tags.find({ pod, repository, tag: reference }) : null;
   const digest = isDigest(reference) ? reference : tagged?.digest;
   if (digest === undefined) return null;
-  // The gate knew only the tag, so it could not see whether the tag's digest is blocked.
+  // When the request came in, the edge knew only the tag. So it checks only now whether the tag's digest is blocked.
   const blocked = tagged === null ? null : await blockOf(digest, { repository, services });
   if (blocked !== null) return blocked;
   const tag = tagged === null ? {} : { taggedAtMs: tagged.atMs };

@@ -7,7 +7,10 @@ export type Travel = "stays" | "goes" | "goes-with-credentials";
 
 type Row = { readonly userAgent: RegExp; readonly travel: Travel };
 
-/** The first row that fits counts. Each row says what the client's own code does, even if another host answers 401 with a challenge of its choice. */
+/**
+ * The first row that fits counts. Each row says what the client's source code does, also if the other host answers 401 and names any realm it
+ * likes, to get the client's credentials.
+ */
 const clients: readonly Row[] = [
   // oras-go ≥ 2.6.1 (registry/remote/repository.go) fails with "blob upload Location … is on a different host than the registry". Older versions
   // would send their token to that host, so their uploads stay on the edge too.

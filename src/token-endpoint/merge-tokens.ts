@@ -16,8 +16,8 @@ const incompleteLifeSeconds = 60;
 const leastLifeSeconds = 30;
 
 /**
- * The message for a wrong password if all Pods have the same users. Each Pod has its own words for this. From a Pod's own words, a stranger with a
- * made-up password would learn which Pod has a name. docker prints the message.
+ * The message for a wrong password if all Pods have the same users. A Pod's own words would tell a stranger with a made-up password to which Pod the
+ * repository belongs. docker prints the message.
  */
 const wrongCredentials: OciError = {
   code: "UNAUTHORIZED",

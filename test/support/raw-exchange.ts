@@ -16,7 +16,7 @@ export type RawRequest = {
   readonly isHead: boolean;
 };
 
-/** The edge answers every request that `exchangeRaw` sends in less time, even if it repeats its call to a Pod. */
+/** The edge takes less time than this for every request, even if it repeats its call to a Pod. */
 const hangsMs = 25_000;
 
 /**

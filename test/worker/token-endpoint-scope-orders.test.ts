@@ -65,8 +65,8 @@ async function granted(answer: Response): Promise<Granted> {
 }
 
 /**
- * What the edge should answer. If a Pod refuses scopes that allow more than pulls, the client gets its refusal. If a Pod refuses pulls only, the
- * token has no part of this Pod. If every Pod refuses, the client gets the first refusal.
+ * What the edge should answer. If a Pod refuses its scopes and one of them asks for more than a pull, the client gets this refusal. If all of them
+ * ask for pulls, the token just lacks this Pod's part. If every Pod refuses, the client gets the first refusal.
  */
 async function expectedOf(scopes: readonly string[], user: string | null): Promise<Omit<Granted, "token">> {
   const asked = await Promise.all(

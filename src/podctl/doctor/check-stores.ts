@@ -12,7 +12,10 @@ import type { Deployment, PodUnderTest, PodWithProbe } from "./pod-under-test.ts
 
 const pausesMs = [250, 500, 1_000];
 
-/** Asks /-/probe for signed URLs of the Pod's probe. In the error, `status` is that of the edge's answer, or 0 if the edge did not answer. */
+/**
+ * Asks the edge's `/-/probe` for signed URLs of the Pod's probe blob in each store. In the error, `status` is that of the edge's answer, or 0 if the
+ * edge did not answer.
+ */
 export async function askProbe(
   deployment: Deployment,
   pod: string,

@@ -126,8 +126,8 @@ async function checkBoth(opened: MoveTarget, { from, to }: Pods): Promise<readon
 }
 
 /**
- * Refuses a way back that may delete the last copy of a repository. If only the former Pod has tags of a repository, the Pod that serves the group
- * may have lost its storage. The way back would then empty the former Pod, too. With `--overwrite`, nothing is refused.
+ * Refuses a way back that may delete the last copy of a repository. A way back removes, at the former Pod, each tag that the Pod that serves the
+ * group does not have. If that Pod has no tag of a repository, it may have lost its storage. With `--overwrite`, nothing is refused.
  */
 export async function refuseLost({ both, group, ports, way }: OpenedGroup, options: MoveOptions): Promise<void> {
   if (options.overwrite) return;

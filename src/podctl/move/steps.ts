@@ -13,7 +13,7 @@ import { type Written, writeStep } from "./write-step.ts";
 export type MovePorts = {
   readonly kv: KvStore;
   readonly prefix: Prefix;
-  /** The deeper prefixes that were assigned when the run began. */
+  /** The assigned prefixes below `prefix`, as they were when the run began. They are not in the group, so they do not move. */
   readonly without: readonly Prefix[];
   readonly state: StateFile;
   /** How long it takes until every edge knows a step. A phase is announced this long before it begins. */
@@ -91,7 +91,7 @@ const announceTries = 3;
 export async function announce(ports: MovePorts, way: Way, { live, step }: Entering): Promise<LiveAssignment> {
   const { prefix, waitMs } = ports;
   await ports.checkClock().catch(async (error: unknown) => {
-    // The new phase is not written yet, so we can still end the freeze.
+    // A wrong clock ends this run. The new phase is not written yet, so we can still end a freeze that has begun.
     if (live.record?.move?.phase === "freeze") await leave(ports, way, live);
     throw error;
   });

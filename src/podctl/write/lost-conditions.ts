@@ -92,7 +92,10 @@ type Lost = {
   readonly readOnly: boolean;
 };
 
-/** Compares the settings of two assignments. If one of them is not a valid record, nothing is lost, because the edge does not serve its names. */
+/**
+ * Returns which restrictions of the assignment `was` the assignment `is` lacks. If one of the two is not a valid record, none counts as lost, because
+ * the edge does not serve the names of such a record.
+ */
 export function lostFrom(was: object, is: object): Lost {
   const [from, to] = [assignmentOf(was), assignmentOf(is)];
   if (from === null || to === null) return { clients: "none", readOnly: false };

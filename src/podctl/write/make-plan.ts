@@ -36,7 +36,7 @@ export type Plan = {
   readonly moving: readonly string[];
   /** Finds what holds for an assignment's names if the assignment is removed: the topology's next shorter assignment, or its default Pod. */
   readonly holder: Holder;
-  /** The write that follows this revision of the directory and is not complete. Null if there is none. */
+  /** An earlier write to KV that is still running or was interrupted. Null if there is none. */
   readonly unfinished: HistoryIndex | null;
 };
 
@@ -138,7 +138,7 @@ function mergeBlocks(text: string | null, topology: Topology): MergedBlocks {
 
 /**
  * Returns a function that says whether the prefix of an assignment is too long for the edge to find it. `directoryText` is the directory record, which
- * says how long a prefix may be. KV lists this record before all assignments.
+ * says how long a prefix may be. `compare` comes to this record before it comes to the assignments, because KV lists keys in order.
  */
 function createUnfound(directoryText: string | null): (key: string) => boolean {
   const directory = directoryInKv(directoryText).record ?? {};

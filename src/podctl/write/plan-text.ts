@@ -13,7 +13,7 @@ type ChangeView = {
   readonly key: string;
   /** The Pod that the record names before and after the change; null if it names none. */
   readonly pod?: { readonly from: string | null; readonly to: string | null };
-  /** The members of a changed record that differ, or the settings of an assignment that change. */
+  /** Which members of the record change. For an assignment, these are its settings: all members except `pod`. */
   readonly members?: readonly string[];
   readonly blocks?: BlockChanges;
 };
