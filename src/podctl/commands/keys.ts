@@ -56,9 +56,10 @@ function rotateCommand(): Command {
   podctl keys public < next.json > sealing.jwk
   npx wrangler secret bulk next.json --env production
 
-The Worker then accepts both keys of each list. Next, seal every credential again with the new sealing.jwk, and apply the topology.
-Uploads that began before the rotation need the old key for up to one week. After that week, remove the old key, which is the second
-one, from each list, and upload the secrets again.`,
+The Worker then accepts both keys of each list. The keys in SEALING_KEYS open the sealed secrets of the topology, so seal each secret again
+with the new sealing.jwk, and apply the topology. From EDGE_KEYS, the edge derives other keys, such as the one that binds an upload to its
+Pod. So uploads that began before the rotation need the old key for up to one week. After that week, remove the old key, which is the
+second one, from each list, and upload the secrets again.`,
     )
     .action(async () => {
       const { secrets, dropped } = orFail(await rotateSecrets(await text(process.stdin)));

@@ -24,8 +24,10 @@ A move has three phases:
   settle   Clients pull from the new Pod and push to it. A manifest that only the old Pod has can still be pulled by its digest.
 
 The command ends when settle has begun. The group stays in settle until you run the command with --done, --cleanup or --back. If the command is
-interrupted, run it again, and it continues where it stopped. If both Pods have the same registry, nothing is copied, no push is refused,
-and the move ends by itself. docs/moves.md describes moves in full.
+interrupted, run it again, and it continues where it stopped. docs/moves.md describes moves in full.
+
+Two Pods can have one registry and two token services: the topology then names the same registry URL in both. In a move between them,
+nothing is copied, no push is refused, and the move ends by itself.
 
 PODCTL_USER and PODCTL_PASSWORD are the login of a user who has all rights on the groups and may list the catalog, at both Pods. If the Pods
 have different users, set the login at the Pod pod-b, for example, in PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B. On the local stack you

@@ -19,7 +19,7 @@ export function sealCommand(): Command {
     )
     .argument(
       "<topology-file>",
-      "the topology file, which already has the Pod; podctl reads from it for which store, registry or gateway the secret is",
+      "the topology file; it must already have the Pod, and in it the store, registry or gateway to which the secret belongs",
     )
     .argument("<pod>", "the Pod's id in that file")
     .argument(

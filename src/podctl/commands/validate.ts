@@ -10,6 +10,12 @@ export function validateCommand(): Command {
     .description("Checks a topology file and prints each mistake with its line and column. Changes nothing.")
     .argument("[file]", "the topology file (default on the local stack: topology.example.yaml)")
     .option("--json", "the result as JSON")
+    .addHelpText(
+      "after",
+      `
+What a topology may have depends on the deployment: on its hostnames, and on its variables AUTH and PLAIN_HTTP. podctl reads them from
+wrangler.toml, so --env needs no API token here.`,
+    )
     .action(async (file: string | undefined, { json, ...options }: Options) => {
       const { file: path, topology } = await readTopology(file, await openTarget(options));
       const { pods, assignments, blocks } = topology;
