@@ -28,7 +28,7 @@ export type Resolution = {
   readonly moving: Moving | null;
   /** The operator's text, if this name or digest is blocked. */
   readonly blocked: string | null;
-  /** Why KV does not answer. Null if KV answers and no older value was used. */
+  /** The reason why KV does not answer or is slow, so that older values may have been used. Otherwise null. */
   readonly stale: string | null;
 };
 
@@ -79,9 +79,9 @@ export async function resolvePod(
 }
 
 /**
- * Keeps a name's keys in the isolate's memory if the name belongs to a Pod that issued the request's token. A hostile Pod's tokens may name anything.
- * Names of other Pods are therefore not kept, because they could displace names that users depend on. The keys have just been read, so this call
- * reads nothing from KV.
+ * Keeps a name's keys in the isolate's memory if the name belongs to a Pod that issued the request's token. Other names are not kept: the tokens of a
+ * hostile Pod may name anything, and these names could displace names that users depend on. The keys have just been read, so this call reads nothing
+ * from KV.
  */
 async function keepForIssuer(
   { readKv }: Directory,

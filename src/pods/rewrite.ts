@@ -11,8 +11,8 @@ import { bytesOfRange } from "./upload-size.ts";
 
 /**
  * These headers keep a browser from running a Pod's answer as a page, whatever its type is. All Pods share the edge's hostname, so a script in such a
- * page could act for its user at every Pod. On the token endpoint's hostname, the script could also act at other services where the user has a
- * session.
+ * page could act for its user at every Pod. The token endpoint may be on the hostname of another service, such as GitLab. There, the script could act
+ * in the user's session of that service.
  */
 export const notAPage = {
   "Content-Security-Policy": "default-src 'none'; sandbox",

@@ -62,8 +62,8 @@ async function loadBenchTopology(dir: string, size: number): Promise<Topology> {
 type ResolveNames = () => Promise<number>;
 
 /**
- * The KV is in memory. Its own time is not counted, because a Map with a million keys is slower than a small one, and a Worker's KV is not in its
- * process.
+ * This KV is a Map in memory. Its time is not counted, because a Map with a million keys is slower than a small one. A deployed Worker has no such
+ * cost: its KV runs elsewhere.
  */
 function benchDirectory(topology: Topology): ResolveNames {
   const records = wantedRecords(topology);

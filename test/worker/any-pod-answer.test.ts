@@ -44,7 +44,7 @@ const requestLine = lineOf(`
   POST /jwt/auth`);
 
 beforeAll(async () => {
-  // Here the odd token service passes on the answers of Pod B's own, so that the test gets a good token.
+  // Here the odd token service passes on the answers of the toy Pod's token service, so that the test gets a good token.
   const { url } = stack.current.pods["pod-b"].token;
   answerFormsToo(tokenService, url);
   const scopes = ["repository:globex/app:pull,push,delete", "registry:catalog:*"];
