@@ -24,7 +24,7 @@ export type Drill = {
   readonly pod: LocalPodId;
   readonly services: readonly ("registry" | "token" | "storage")[];
   readonly fault: Fault;
-  /** Images that must still be pulled whole. */
+  /** Images of the failing Pod. During the outage, clients must still get them whole. */
   readonly held: readonly PulledImage[];
   /** Images of the Pod that does not fail. */
   readonly others: readonly PulledImage[];

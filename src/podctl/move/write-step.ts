@@ -23,7 +23,8 @@ type Writing = {
   readonly from: LiveAssignment;
   readonly step: Step;
   /**
-   * Returns the step's `since`. Each try to write the step to KV begins at most `maxSkewMs` after `nowMs`, but KV may be slow to complete the write.
+   * Returns the step's `since`: the time at which its phase begins. `nowMs` is the time now, or a later time if KV was too slow before. A write of
+   * the step to KV begins at most `maxSkewMs` after `nowMs`.
    */
   readonly begin: (nowMs: number) => Promise<string>;
 };
@@ -77,8 +78,8 @@ const changed = (prefix: Prefix): CliFailure =>
 type Assignment = Pick<AssignmentRecord, "pod" | "move"> | null;
 
 /**
- * Whether both are the same assignment in the same step. Steps differ in their `since`. But if podctl gives up a way back, it writes the former
- * `settle` again, with the same `since`.
+ * Whether both are the same assignment in the same step. Two steps differ in `since`, the time at which their phase begins, with one exception: if
+ * podctl gives up a move back, it writes the former phase `settle` again, with the same `since`.
  */
 const isSame = (live: Assignment, from: Assignment): boolean =>
   live?.pod === from?.pod && isDeepStrictEqual(live?.move, from?.move);
