@@ -23,7 +23,7 @@ const droppedPrefixes = [
   ...["x-jfrog-", "x-zot-", "remote-", "x-remote-", "x-webauth-", "x-auth-", "x-authenticated-", "x-authentik-"],
   ...["ssl-client-", "x-ssl-", "x-goog-authenticated-", "x-goog-iap-", "x-amzn-oidc-", "x-ms-client-", "cf-"],
   ...["x-forwarded", "x-original-", "x-rewrite-", "x-http-", "x-envoy-"],
-  // With the header `grpc-timeout`, a client could shorten the time limit that Envoy sets for the request.
+  // With the header `grpc-timeout`, a client could choose the time limit that Envoy sets for the request.
   "grpc-",
 ];
 /**
