@@ -11,8 +11,8 @@ export type CacheApi = {
 };
 
 /**
- * An entry stays in the cache much longer than its proof is valid. While the cache has an expired proof of a blob, a manifest that names this blob
- * does not prove it, and the edge must send the Pod a HEAD.
+ * An entry stays in the cache much longer than its proof is valid. An expired proof makes the edge send the Pod a HEAD, even if a manifest that
+ * passes names the blob. The registry looked for the manifest's blobs only when it was pushed, and they may have been deleted since.
  */
 const keepSeconds = 24 * 3600;
 

@@ -26,8 +26,8 @@ export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, a
 }
 
 /**
- * Looks up the group's move again. A slow upload of a layer is not refused, because it does no harm: if the new Pod lacks the layer, it later refuses
- * the manifest that names the layer.
+ * Says why a write that was allowed when it began would be refused now; null if it would not. A layer's upload is never refused here, because it does
+ * no harm: a new Pod that lacks the layer later refuses the manifest that names the layer.
  */
 async function refusalOf(endpoint: RegistryEndpoint, { context, authorized: { pod } }: Asked): Promise<Refusal | null> {
   if (!hasRepository(endpoint) || endpoint.kind === "upload" || endpoint.kind === "upload-start") return null;

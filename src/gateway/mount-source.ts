@@ -6,8 +6,8 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { send } from "./send.ts";
 
 /**
- * An order must not lead to a link-local address. Clouds give each machine its credentials under such an address (169.254.169.254), and no storage
- * has one.
+ * The edge orders the gateway to fetch a blob from a signed URL of another Pod. The URL must not lead to a link-local address: clouds give each
+ * machine its credentials under one (169.254.169.254), and no storage has one.
  */
 const linkLocal = rangesOf(["169.254.0.0/16", "fe80::/10"]);
 

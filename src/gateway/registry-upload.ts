@@ -18,7 +18,7 @@ type Asked = {
   readonly signal: AbortSignal;
 };
 
-/** An upload that the gateway makes at its registry by itself, with the token of an order. */
+/** An upload that the gateway makes at its registry by itself, with the token that the edge's order (`MountOrder`) contains. */
 export class RegistryUpload {
   readonly order: MountOrder;
   readonly config: GatewayConfig;

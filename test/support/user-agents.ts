@@ -1,10 +1,10 @@
 /** Names and User-Agents of clients that may give their token or password to a host other than the registry's. */
 export const carelessAgents = [
-  // containers/image sends its token to any host.
+  // These use the library containers/image, which sends the registry's token also to the host that a redirect names.
   ["skopeo", "skopeo/1.9.3"],
   ["podman", "libpod/4.3.1"],
   ["buildah", "Buildah/1.28.2"],
-  // Jib and regctl give the registry's password to the realm that another host names.
+  // If another host answers 401, Jib and older versions of regctl give the registry's password to the token service that this answer names.
   ["Jib", "jib 3.4.6 jib-maven-plugin"],
   ["regctl before 0.11.5", "regclient/regctl (v0.11.4)"],
   ["regctl before its release of 0.11.5", "regclient/regctl (v0.11.5-0.20260501000000-0123456789ab)"],

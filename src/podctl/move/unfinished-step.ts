@@ -54,7 +54,8 @@ export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
   try {
     await writeDirectory(kv, { directory, changes: [] }, () => {});
   } catch (error) {
-    // Another move has written to the directory at the same time. Its write has also completed our step.
+    // `writeDirectory` refuses if another move has just written the directory. That move's write then completed our step, too. If KV has failed
+    // instead, the next write of the directory completes it.
     if (!(error instanceof CliFailure)) throw error;
   }
 }
