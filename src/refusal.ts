@@ -11,7 +11,7 @@ export type Refusal =
   | Unauthorized
   /** The name has no Pod. A client learns this only if its verified token names the repository. */
   | { readonly reason: "name-unknown" }
-  /** The operator wrote the text, and the client sees it. */
+  /** The operator has blocked the name or the digest. The operator wrote the text, and the client sees it. */
   | { readonly reason: "blocked"; readonly text: string }
   /** The Pod is down, or the Pod or the repository's group is read-only. The client sees the text. `pod` is the Pod's id. */
   | { readonly reason: "read-only" | "down"; readonly text: string; readonly pod?: string }

@@ -77,7 +77,10 @@ function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes:
   return Number(length) > maxBytes ? `has more than ${maxBytes} bytes` : null;
 }
 
-/** Node's parser takes no byte beyond `Content-Length`, and reports an error if the connection ends before all of these bytes have come. */
+/**
+ * Reads the blob. Its length needs no check here: Node's parser takes no byte beyond `Content-Length`, and reports an error if the connection ends
+ * before all of these bytes have come.
+ */
 function sourceOf(answer: IncomingMessage, close: () => void): MountSource {
   let [copiedBytes, failure]: [number, string | null] = [0, null];
   async function* pieces() {

@@ -16,8 +16,9 @@ type TokenPorts = Omit<GracePorts, "maxRepositories"> & {
 };
 
 /**
- * How many repositories of one request may be remembered, forgotten or granted. While an edge key is being replaced, each repository costs four calls
- * of the location's cache, and a request may make 50 calls in all (Workers' free plan). Only mirrors name more repositories.
+ * For outages of a token service, the edge remembers which pulls a Pod has granted. Of one request it remembers, forgets or grants the pulls of at
+ * most this many repositories. While an edge key is being replaced, each repository costs four calls of the location's cache, and a request may make
+ * 50 calls in all (Workers' free plan). Only mirrors name more repositories.
  */
 const maxRememberedRepositories = 6;
 

@@ -60,7 +60,10 @@ export function covers(earlier: When, later: When): boolean {
 const listCovers = <T>(earlier: readonly T[] | undefined, later: readonly T[] | undefined): boolean =>
   earlier === undefined || (later?.every((entry) => earlier.includes(entry)) ?? false);
 
-/** Whether the continents include all clients of `later`. If a country may be on several continents, `earlier` must have all of them. */
+/**
+ * Whether every client that fits the condition `later` is on one of the continents `earlier`. If a country of `later` may be on several continents,
+ * `earlier` must have all of them.
+ */
 function continentsCover(earlier: When["continents"], later: When): boolean {
   if (listCovers(earlier, later.continents)) return true;
   const countries = later.countries?.map(continentsOf);

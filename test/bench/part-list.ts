@@ -15,7 +15,7 @@ import { benchStrangers } from "./stranger-cost.ts";
 
 export type Part = {
   readonly name: string;
-  /** `soFar` has the findings of the parts that ran before. */
+  /** Measures everything in this part. `soFar` has the findings of the parts that ran before. */
   readonly full: (soFar: readonly Finding[]) => Promise<readonly Finding[]>;
   /** Gives some of the same figures in a few seconds; null if CI does not compare them. */
   readonly short: (() => Promise<readonly Finding[]>) | null;

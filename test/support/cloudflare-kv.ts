@@ -22,8 +22,8 @@ export type CloudflareKv = {
   /** Each of the next `calls` pages of a listing is empty but has a cursor, as at Cloudflare after many keys were deleted. */
   emptyPages(calls: number): void;
   /**
-   * Runs before the n-th key is written or deleted, counted from 1. After it has given false, no key is written or deleted any more, and calls that
-   * try to fail.
+   * Runs before the n-th key is written or deleted, counted from 1. From the first false on, the map does not change any more, and each call that
+   * writes or deletes fails.
    */
   onWrite: (n: number) => boolean;
   /** Ends all faults, and clears the counts and the list of calls. */
@@ -79,7 +79,7 @@ export async function startCloudflareKv(): Promise<CloudflareKv> {
       return c.json(await halfOf(body as (string | BulkEntry)[], kv));
     }
     await next();
-    // After `onWrite` has given false, a retry would fail too, so this header tells the client not to try.
+    // `cut` means that all writes fail from now on, so a retry would fail too. This header tells the client not to try again.
     if (faults.cut) c.header("x-should-retry", "false");
     return c.res;
   });

@@ -108,8 +108,8 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
 }
 
 /**
- * Reads the texts that an interrupted write replaced. Its rollback may have been interrupted, too. Then only this history has the texts that were not
- * put back. If the rollback is complete, KV may still return the index, but not the chunks. Then there is nothing to keep.
+ * Reads the texts that an interrupted write replaced. If its rollback was interrupted too, some of these texts may still have to be put back, so they
+ * are kept. If its rollback is complete, KV may already lack a part of them. Then none has to be kept.
  */
 async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> {
   if (unfinished.undone !== true) return readFormer(kv, unfinished);
