@@ -38,6 +38,8 @@ export type KvCache = {
  * Who chose the keys of a read:
  * - `directory`: a record of the directory, or a user of a fleet without tokens.
  * - `issuers`: the Pods that issued the request's token, which allows the name. A hostile Pod's tokens may name anything.
+ * - `owner`: one of the issuers, to which the name belongs. The name's keys have just been read for `issuers`. A second read, for `owner`, moves them
+ *   into `kept`. This read takes nothing from KV, so no budget pays for it.
  * - `pod`: a Pod, which may have made up the names.
  * - `stranger`: anyone, because anyone may ask for a name.
  * - `user`: a request whose credentials a Pod accepted, although they may not allow the name.
@@ -51,11 +53,8 @@ export type KvCache = {
  * does not list the Pod in the token, because reads of listed Pods cost no budget.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted | Issuers | Owner;
-/** The budget of the first issuer pays for the look-up. */
+/** The Pods that issued the request's token. The budget of the first one pays for the look-up. */
 export type Issuers = { readonly issuers: readonly [PodId, ...PodId[]] };
-/**
- * The Pod to which a name belongs, if this Pod also issued the request's token. The name's keys have just been read, so no budget pays for this read.
- */
 export type Owner = { readonly owner: PodId };
 type Budgeted = "stranger" | "user" | "cell" | "claim";
 

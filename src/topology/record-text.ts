@@ -60,7 +60,7 @@ export type DirectorySteps = {
   readonly settled: string | null;
 };
 
-/** Returns both texts. They keep the revision and time of `from`, because a new revision would say that the write is complete. */
+/** Both texts keep the revision and time of `from`, the record before the write. A new revision would say that the write is complete. */
 export function directorySteps(from: DirectoryRecord | null, to: DirectoryContent): DirectorySteps {
   const stamp = { v: 1, revision: from?.revision ?? 0, appliedAt: from?.appliedAt, appliedBy: from?.appliedBy };
   const textOf = (content: DirectoryContent) => JSON.stringify({ ...stamp, ...contentOf(content) });

@@ -15,7 +15,7 @@ const blocks = 10_000;
 const repository = "acme/private";
 const resolvesOfRound = 20_000;
 
-/** Blocks apply to a whole directory, so the edge with blocks and the edge without blocks have a stack each. */
+/** A directory has one list of blocks for all names. So the edge with blocks and the edge without blocks have a stack each. */
 export const benchBlocks = (rounds: Rounds): Promise<readonly Finding[]> =>
   withTeardown(async (teardown, dir) => {
     const load = new Load();

@@ -7,7 +7,7 @@ export type Registry = {
   readonly leastPassed: number;
 };
 
-/** The toy Pod is also compared with distribution v3. */
+/** `leastPassed` of the toy Pod is low, because the toy Pod is compared with distribution v3: it must pass every row that distribution passes. */
 export const registries: readonly Registry[] = [
   { id: "registry", title: "docker-registry 2.8", leastPassed: 715 },
   { id: "distribution-v3", title: "distribution 3.1", leastPassed: 758 },
@@ -17,8 +17,8 @@ export const registries: readonly Registry[] = [
 type Chosen = {
   readonly registries: readonly Registry[];
   /**
-   * If true, each Pod has a gateway, and uploads through the edge go on at the gateway. The edge does not know the suite's User-Agent, so it sends
-   * the suite only to gateways that the fleet's operator runs. So each gateway here has `operator: fleet`.
+   * If true, each Pod has a gateway, and uploads through the edge go on at the gateway. A client may send its token to the gateway. If the edge does
+   * not know a User-Agent, such as the suite's, it sends the client only to gateways of the fleet. So each gateway here has `operator: fleet`.
    */
   readonly gateways: boolean;
 };

@@ -150,7 +150,7 @@ describe("a move that is interrupted goes on where it was, and both Pods hold th
         const run = await move(wayOf(leg), () => {
           if (isFirst) ended = sleep(Math.random() * longestMs).then(() => takeDown(pod));
         });
-        // An outage during doctor's checks ends the command, and the operator runs it again.
+        // A move begins with doctor's checks of both Pods. If a Pod is down during these, the command ends, and the operator runs it again.
         expect([run.code === 0 || isFirst, run.said]).toEqual([true, expect.any(String)]);
         code = run.code;
         if (code !== 0) await ended;

@@ -35,8 +35,8 @@ const bulkSize = {
   tags: Number(process.env["MOVE_TAGS"] ?? 2),
 };
 /**
- * The longest time for which a move may refuse writes. It refuses them until pushes under way have ended, during the announcement of `settle`, and
- * during the copy and the comparison, which may take 40 s on a busy machine. It must never refuse them for more than 240 s.
+ * The longest time for which a move may refuse writes. It refuses them until pushes under way have ended, during the last copy and the comparison
+ * (which may take 40 s on a busy machine), and until both edges know the phase `settle`. It must never refuse them for more than 240 s.
  */
 const mostRefusedMs = Math.min(Math.min(60, (waitSeconds * 2) / 3) + waitSeconds + 40, 240) * 1_000;
 const refusal = `${group} is being moved to another registry; pushes work again in a few minutes`;

@@ -46,7 +46,7 @@ test.each(misreadAccepts)(
     await stack.current.setFault("pod-a", "registry", { mode: "refuse" });
     const answers = await Promise.all(paths.map((path) => ask(path)));
     await endFault(stack.current, "pod-a");
-    // The edge may still serve the manifest by its digest without the Pod, so that answer is not stale.
+    // The edge serves a kept manifest by its digest even while the Pod answers. So only the answer for the tag is stale.
     expect(answers.map((answer) => [answer.status, isStale(answer)])).toEqual([
       [200, true],
       [200, false],
@@ -84,7 +84,8 @@ describe("Pod that converts a list for a client that does not name the list's ty
     const token = await createClient(stack.current.edge).token([`repository:${repository}:pull`]);
     const ask = pullerOf(stack.current, repository, token);
     await keepManifest(stack.current, repository, await digestOf(list));
-    // The edge keeps this image by its digest too. So it could wrongly serve the image when it is asked for the tag.
+    // The pull by digest makes the edge keep the image. If the edge also took the image for the tag's manifest, it would serve it for the tag below,
+    // when the Pod is down.
     for (let time = 0; time < 3; time += 1) {
       const headers = [`Authorization: Bearer ${token}`, ...lines];
       const answer = await getRaw(stack.current, `/v2/${repository}/manifests/1`, headers);

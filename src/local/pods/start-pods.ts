@@ -1,4 +1,4 @@
-/** The two Pods of the stack, and their taps by name. */
+/** Starts the two Pods of the stack, and finds the tap of a service. A tap is a proxy that records the requests to the service. */
 import type { Tap } from "../taps/tap.ts";
 import type { Teardown } from "../teardown.ts";
 import { generateSigningKey, type SigningKey } from "../toy/token-service.ts";

@@ -14,7 +14,10 @@ type Place = Pick<SealedFor, "pod" | "field">;
 /** The scheme and target of this place. The sealed secret names both, so a copy of it does not open for another target. */
 type Bound = Pick<SealedFor, "scheme" | "target">;
 
-/** Returns the place with its scheme and target. The error is the end of a sentence that begins with the file's name. */
+/**
+ * Returns the place, with the scheme and target that the topology gives it (`s3` and a bucket, or `gateway` and a URL). The error is the end of a
+ * sentence that begins with the file's name.
+ */
 export function sealedPlace(topology: string, { pod, field }: Place): Result<SealedFor, string> {
   const filled = fillPlaceholders(topology, null);
   const yaml = filled.ok ? parseYaml(filled.value) : filled;

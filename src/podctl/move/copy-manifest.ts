@@ -95,7 +95,7 @@ export function createManifestCopy(place: Place, before: Snapshot): ManifestCopy
     const isReady = found !== null && (isThere || (await parts(found.parts, names[0] ?? digest, 0)));
     isWhole &&= isReady;
     if (found === null || !isReady) return;
-    // The PUT of the first tag also brings the manifest to the target, so we count the manifest here.
+    // `putManifest` counts a manifest only if it puts it by digest. Here the PUT of the first tag brings it to the target, so we count it ourselves.
     if (!isThere) copied.manifests += 1;
     for (const tag of names) isWhole = (await putManifest(place, found, tag)) && isWhole;
   };
