@@ -55,7 +55,7 @@ export function moveCommand(): Command {
     .option("--jobs <n>", "how many requests and copies podctl makes at the same time, for each Pod", parseCount, 8)
     .option(
       "--wait <seconds>",
-      "podctl announces the phases freeze and settle this many seconds before they begin; by then, all locations of the edge must have read the announcement in KV",
+      "podctl announces the phases freeze and settle this many seconds before they begin; by then, all locations of the edge must have read the announcement in KV; less than 90 is only for tests, because a push that is under way could be lost",
       parseSeconds,
       90,
     )
