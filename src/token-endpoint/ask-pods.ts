@@ -14,8 +14,8 @@ export type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer
 const dropAfterMs = 3_000;
 
 /**
- * Asks all Pods at once. After three seconds, we wait only until every question for more than pulls (`decides`) has its answer, and at least one Pod
- * has granted its part or answered such a question. We then end the other calls, and `standIn` may answer instead of their Pods.
+ * Asks all Pods at once. After three seconds, we wait only for the answers to questions with `decides`: a login, or a request for more than pulls. If
+ * there is no such question, we wait until one Pod has granted its part. We then end the other calls, and `standIn` may answer instead of their Pods.
  */
 export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();

@@ -32,7 +32,7 @@ export function parseYaml(text: string): Result<Yaml, readonly YamlMistake[]> {
     lineCounter: lines,
     // With pretty errors, the parser's messages would quote the line, which may contain a secret.
     prettyErrors: false,
-    // The parser's own check compares every pair of names, but `plainOf` needs only one look-up for each name.
+    // The parser would compare every pair of names to find duplicates. `plainOf` finds them by one look-up for each name.
     uniqueKeys: false,
     stringKeys: true,
     // With "silent" the parser would ignore a second document.

@@ -11,7 +11,7 @@ import { describeWith, needs } from "./tools.ts";
 const keys = objectKeys.filter((key) => key.split("/").every((name) => Buffer.byteLength(name) < 256));
 const otherKey = "other/object";
 const files = [...keys, otherKey];
-/** Keys below Azure's legacy root. The slash at the start is part of the key. */
+/** Keys as docker-registry 2.8 writes them on Azure (`legacyRoot`). The slash at the start is part of the key. */
 const legacyFiles = ["/docker/registry/v2/legacy", "/root/docker/registry/v2/legacy"];
 /** The content of each object is its own name, so that a test would notice a wrong object. */
 const bytesOf = (key: string) => Buffer.from(key);

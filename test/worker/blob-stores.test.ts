@@ -57,7 +57,7 @@ describe("Pod with a store for some clients", () => {
     expect([answer.status, target.hostname]).toEqual([307, hostname]);
     const hex = layer?.digest.slice("sha256:".length) ?? "";
     const path = `/root/docker/registry/v2/blobs/sha256/${hex.slice(0, 2)}/${hex}/data`;
-    // Only the URL of a store with `attribution` names the repository.
+    // The store `near.localhost` has `attribution: true`, so its URLs name the repository.
     if (hostname === "near.localhost") {
       expect([target.pathname, target.search]).toEqual([path, "?repository=acme%2Fprivate"]);
     }

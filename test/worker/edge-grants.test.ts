@@ -64,7 +64,7 @@ const statusesOf = async (token: string) => {
   return (await Promise.all(answers)).map(({ status }) => status);
 };
 
-/** A token of the Pod that also has the claims of a grant. The Pod would accept it. */
+/** A JWT with the claims of a grant of the edge. The Pod's key has signed it, so the Pod would accept it. The edge must not take it for a grant. */
 const signedLikeGrant = () => signFor(forge, { repositories: [name], aud: "pod-a", access: [] });
 
 describe("grant of the edge's own", () => {

@@ -10,9 +10,9 @@ export type Write = { readonly key: string; readonly text: (() => string) | null
 type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: number) => void };
 
 /**
- * Writes and deletes the records. `writes` must be in the order of `inWriteOrder`. Before the assignments and before the deletes, it writes the
- * directory record's texts for the time until the write is complete (`steps`). The caller then writes that record's final text. KV may write the keys
- * of one call in any order, so each call has records of only one kind.
+ * Writes and deletes the records. `writes` must be in the order of `inWriteOrder`. KV may write the keys of one call in any order, so each call has
+ * records of only one kind. `steps` has two texts of the directory record for the time of the write: one is written before the assignments, and one
+ * before the deletes. The caller writes that record's final text at the end.
  */
 export async function writeRecords(
   kv: KvStore,
