@@ -54,7 +54,7 @@ export const budgetSpent = "more new names were asked for than the edge looks up
  * - `silent`: no answer came in time, or the Pod stopped reading the request's body.
  * - `breaker-open`: the edge did not call the Pod, because its last calls failed.
  * - `bad-answer`: the edge cannot read the answer, or may not pass it on.
- * - `client-left`: the client broke off or stopped in the middle of its request, or has left. This is not a fault of the Pod.
+ * - `client-left`: the client left, or stopped sending its request's body. This is not a fault of the Pod.
  */
 export type PodFailure = {
   readonly reason: "unreachable" | "silent" | "breaker-open" | "bad-answer" | "client-left";

@@ -38,8 +38,8 @@ export async function contradicted<T extends Judged>(
 }
 
 /**
- * Whether an answer contradicts the store's verdict. A bad answer contradicts only `in`. A good answer (null) contradicts `out`, and also a missing
- * verdict. So a store without a verdict never becomes `out`, because it may answer only clients that are near it, and never the edge.
+ * Whether an answer contradicts the store's verdict. A bad answer contradicts `in`. A good answer (null) contradicts `out` or a missing verdict. A
+ * store without a verdict may be one that answers only clients near it, and never the edge. So a bad answer from such a store changes nothing.
  */
 const contradicts = ({ verdict }: Judged, answer: CheckAnswer): boolean =>
   (verdict?.state === "in") === (answer !== null);

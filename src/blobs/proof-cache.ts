@@ -11,8 +11,8 @@ export type CacheApi = {
 };
 
 /**
- * An entry stays in the cache much longer than its proof is valid. An expired proof makes the edge send the Pod a HEAD, even if a manifest that
- * passes names the blob. The registry looked for the manifest's blobs only when it was pushed, and they may have been deleted since.
+ * Entries stay in the cache much longer than proofs are valid. While a blob's expired proof is there, no manifest proves the blob, so the edge sends
+ * the Pod a HEAD. A registry looks for a manifest's blobs only at the push, and they may have been deleted since.
  */
 const keepSeconds = 24 * 3600;
 

@@ -8,8 +8,8 @@ type Missing = Map<string, Entry>;
 
 /**
  * The entries that users depend on while KV fails. Keys without a value in KV have a limit of their own, because anyone can ask for names that do not
- * exist. These keys are counted by owner: the Pod that issued the request's token and serves the name, or null if no Pod does both. Above the limit,
- * the owner of the most keys loses its oldest one. So a hostile Pod, whose tokens may name anything below its prefix, displaces only its own keys.
+ * exist. Above this limit, the owner (see `set`) of the most such keys loses its oldest one. The tokens of a hostile Pod may name anything below its
+ * prefix, but they cannot displace keys of a Pod that has fewer.
  */
 export class KeptEntries {
   readonly #found: BoundedMap<string, Entry>;

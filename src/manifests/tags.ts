@@ -43,8 +43,8 @@ export type SeenTags = {
 type Ports = LocationPorts & { readonly memory: TagMemory };
 
 /**
- * A tag is kept for the Pod's `staleSeconds`. If it is pulled after this part of that time and has not changed, it is written again. So a tag that
- * clients go on pulling does not expire.
+ * A tag expires after the Pod's `staleSeconds`. A pull of an unchanged tag starts this time again, but only when this share of it has passed, because
+ * each start is a write to the cache.
  */
 const renewedAfter = 1 / 8;
 
