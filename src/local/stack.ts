@@ -180,7 +180,7 @@ async function directoryEntries(
   { sealingKey, stateDir }: { readonly sealingKey: JWK; readonly stateDir: string },
 ) {
   const values = await topologyValues(Object.values(pods), sealingKey);
-  // podctl fills the same topology file with these values when it compares the file with the stack's KV.
+  // These values fill the placeholders of the topology file. podctl needs them when it compares the file with the stack's KV.
   await writeFile(`${stateDir}/topology-values.json`, JSON.stringify(values, null, 2));
   await writeFile(sealingKeyFile(stateDir), JSON.stringify(sealingKey));
   return exampleEntries(values, topology);

@@ -19,7 +19,7 @@ export type FetchRequest = {
   readonly bodyBytes: number | null;
   /** The time from the end of the request's body to the answer's headers. A body that moves is never cut. */
   readonly deadlineMs: number;
-  /** Returns a shorter deadline for a body of this many bytes. */
+  /** Returns a second deadline, which depends on the length of the body. The shorter of the two deadlines applies. */
   readonly shorterMs?: (sentBytes: number) => number;
   /** Whether this write may be sent twice, because the second one does no harm. A read always may. */
   readonly isRepeatable?: boolean;
@@ -183,7 +183,7 @@ function streamBody({ body, bodyBytes }: FetchRequest, stallMs: number): Streame
 
 type StreamedBody = {
   readonly body: ReadableStream | string | null;
-  /** Null if the body is not a stream. */
+  /** Resolves with how the body ended. Null if the body is not a stream. */
   readonly sent: Promise<BodyEnd> | null;
   readonly sentBytes: () => number;
 };

@@ -105,8 +105,8 @@ function tokenServiceRequest(request: TokenRequest, question: PodQuestion): Fetc
 
 /**
  * Passes on the answer of a Pod that granted nothing: its status, its body, and the headers that concern the client. We read the whole body first. If
- * it breaks off or is encoded wrongly, the client gets a refusal of the edge. Anyone can make a browser open the token endpoint, so a body that is
- * not JSON is sent as plain text.
+ * it breaks off or is encoded wrongly, the client gets a refusal of the edge. A body that is not JSON is sent as plain text: a link may open the
+ * token endpoint in a browser, which must not run a Pod's HTML under the edge's name.
  */
 export async function passRefusal(answer: Result<Response, Refusal>): Promise<Result<Response, Refusal>> {
   if (!answer.ok) return answer;

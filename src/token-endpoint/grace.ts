@@ -106,7 +106,7 @@ async function learn(answer: PodAnswer, learned: Learned): Promise<void> {
   await forgotten;
 }
 
-/** Remembers the pulls that a token grants, and forgets those that were asked for and that it lacks. A token that does not verify changes nothing. */
+/** Remembers the pulls that a token grants. Forgets pulls that were asked for but not granted. A token that does not verify changes nothing. */
 async function rememberGranted(jwt: string, { question, asker, ports }: Learned): Promise<void> {
   const { grants, maxRepositories, now } = ports;
   const verdict = await verifyToken(jwt, question.pod, ports);

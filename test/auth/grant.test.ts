@@ -98,7 +98,7 @@ describe("key rotation", () => {
     ]);
     await putPod("pod-a", [next.publicJwk]);
     await kv.kv.delete(`key/${forge.ofA.publicJwk.kid}`);
-    // After 20 s, a request makes the isolate read the record again. We stay below 20 s, so that the isolate still uses its old copy.
+    // The isolate's copies of the Pod's and the key's records expire after 30 s. A request reads them again earlier, but not before 20 s.
     isolate.nowMs += 19_000;
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["granted", "granted"]);
     isolate.nowMs += 12_000;
@@ -121,7 +121,7 @@ describe("Pods of one registry", () => {
     const jwt = await signedByNext();
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["invalid_token", "refused"]);
     expect(await verdicts(`pods.v1.pod-b/${jwt}`, "pod-b")).toEqual(["invalid_token", "refused"]);
-    // A token without a `kid` may name its key by a certificate (`x5c`), but the edge does not read that. So it cannot tell this token's Pod either.
+    // A token without a `kid` may have a certificate of its key (`x5c`). The edge does not read it, so it refuses the token as with an unknown key.
     const [, ...rest] = jwt.split(".");
     const withoutKid = [Buffer.from('{"alg":"RS256"}').toString("base64url"), ...rest].join(".");
     expect(await verdicts(`pods.v1.pod-a/${withoutKid}`)).toEqual(["invalid_token", "refused"]);
@@ -207,8 +207,7 @@ describe("bundle with a bad part", () => {
       return grant.ok ? grant.value.kind : grant.error;
     });
     const refused = { reason: "unauthorized", error: "invalid_token" };
-    // The edge does not know the key. The Pod that this part of the bundle names may know it, so the edge lets this Pod decide. A Pod that does not
-    // know the key either answers `invalid_token`, too.
+    // If the key of pod-a's part is unknown, the edge lets pod-a decide. pod-a refuses a made-up token with the same `invalid_token`.
     const atItsPod = made === "a.b.c" ? refused : "undecided";
     expect(await Promise.all(heard)).toEqual([refused, atItsPod, refused]);
   });

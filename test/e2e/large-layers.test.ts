@@ -26,7 +26,7 @@ describe.each(kinds)("layer over the CDN's limit, to %s with gateways", (_, kind
     let stage: Stage;
     let docker: Docker | undefined;
     beforeAll(async () => {
-      // With `scheme: pod`, the Pod itself redirects to its store, so the edge mounts nothing across Pods, and every client has to push its layer.
+      // Every client must push its layer. With `scheme: pod`, the edge signs no URLs, so a gateway cannot copy a layer from the other Pod.
       const topology = withStores("[{ scheme: pod }]", "[{ scheme: pod }]");
       // skopeo and podman use a gateway only if the fleet's operator runs it.
       stage = await openStage(kind, { gateways: "fleet", bodyLimitBytes: limitBytes, topology });
@@ -103,7 +103,7 @@ describe.each(kinds)("layer over the CDN's limit, to %s with gateways", (_, kind
       });
 
       it("ctr of containerd 2 pushes and pulls it, and no byte of it passes through the edge", async () => {
-        // The test before pushed this image with docker, which compressed its layer again. So the Pod does not have the layer of the seed yet.
+        // acme's Pod has this image's layer only as docker compressed it in the test above. So ctr must push the original layer.
         const image = "globex/seed-docker:1";
         docker ??= await dockerIn(stage.dir);
         const ctr = ctrIn(docker, stage.host, "containerd 2");

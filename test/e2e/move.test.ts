@@ -119,7 +119,7 @@ function scenario(from: PodKind, to: PodKind): void {
     const traffic = createTraffic(stack, edges, { group, refusal });
     await traffic.start();
     const crane = craneIn(stage.dir);
-    // This is one of the stack's own images, so clients can unpack it.
+    // The clients unpack what they pull, so they get a real image. The layers of the other images are only texts.
     await crane("auth", "login", stage.host, "-u", "demo", "-p", "demo");
     await crane("cp", `${stage.host}/acme/hello:1`, `${stage.host}/${group}/real:1`);
     const clients = await startClients(stage.dir, { edges, image: `${group}/real:1` });

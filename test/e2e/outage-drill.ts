@@ -30,7 +30,7 @@ export type Drill = {
   readonly others: readonly PulledImage[];
   /** Sends a request that only the failed service can answer, and returns the status. */
   readonly rest: () => Promise<number>;
-  /** The status of `rest` before and after the outage. */
+  /** The status that the request of `rest` gets before and after the outage. */
   readonly normalStatus: number;
   /** Clients that pull once during the outage. */
   readonly clients?: () => Promise<void>;

@@ -53,8 +53,7 @@ const constantTwists: readonly Twist[] = [
   async ({ grant }, gateway) => ({
     grant: await sealForGateway({ ...grant, exp: "never" }, Number.NaN, { kind: "upload-grant", ...sealing(gateway) }),
   }),
-  // The first grant is for the repository `acme/elsewhere`, and the second one is for the upload `another`. They are good there, so no path in
-  // `paths` names this repository or this upload.
+  // These two grants are good, but only for the repository `acme/elsewhere` and for the upload `another`. So `paths` must contain neither name.
   async ({ grant }, gateway) => ({
     grant: await sealGrant({ ...grant, repository: repositoryName("acme/elsewhere") }, sealing(gateway)),
   }),

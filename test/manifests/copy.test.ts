@@ -85,7 +85,7 @@ describe("copy of a large manifest", () => {
       bytes += piece.byteLength;
     }
     expect([bytes, (await copied?.bytes)?.byteLength]).toEqual([66_000, 66_000]);
-    // The copy may pass 64 pieces, one more for each 512 bytes, and 60 more in each second.
+    // `startPace` allows 64 pieces, one more for each 512 bytes (here 128 more), and 60 more in each second that the test takes.
     expect(pieces).toBeLessThan(2_000);
   });
 });

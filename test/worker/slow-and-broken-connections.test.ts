@@ -28,7 +28,7 @@ test("after a connection to a Pod breaks, a read and an upload's start without a
     if (pod.seen.length === 3) response.destroy();
     else response.writeHead(202, { Location: `${uploads}u-1` }).end();
   });
-  // GitLab closes idle connections, too. If the edge did not try again, a docker push would fail now and then at a layer.
+  // GitLab closes idle connections, so this POST may meet a closed one. Without a second try, a docker push would fail now and then.
   expect((await client.get(uploads, token, { method: "POST" })).status).toBe(202);
   expect(pod.seen.slice(2).map(({ method }) => method)).toEqual(["POST", "POST"]);
   pod.answer((response) => void response.destroy());

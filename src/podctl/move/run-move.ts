@@ -107,10 +107,11 @@ async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void
 }
 
 /**
- * Copies what has changed, compares both Pods, and returns what differs. After the freeze has begun, earlier deletions need up to `endedMs / 2` to
- * end, and earlier pushes up to `endedMs`. We copy when the deletions have ended. Otherwise the target could keep a manifest that is deleted after
- * the copy, and the comparison does not see a manifest without a tag. We do not wait for the pushes, because the freeze would take longer. If a late
- * push makes the Pods differ, we copy again.
+ * Copies what has changed, compares both Pods, and returns what differs. Deletions from before the freeze end by `endedMs / 2`
+ * after its beginning, and pushes by `endedMs`.
+ * - We copy only after the deletions. A manifest that is deleted after the copy would stay at the target, and the comparison would miss it if it has
+ *   no tag.
+ * - We copy while pushes may still end, so that the freeze is shorter. If a late push makes the Pods differ, we copy again.
  */
 async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<readonly string[]> {
   const endedMs = inFlightMs(ports.waitMs);

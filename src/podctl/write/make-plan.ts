@@ -138,7 +138,7 @@ function mergeBlocks(text: string | null, topology: Topology): MergedBlocks {
 
 /**
  * Returns a function that says whether the prefix of an assignment is too long for the edge to find it. `directoryText` is the directory record, which
- * says how long a prefix may be. `compare` comes to this record before it comes to the assignments, because KV lists keys in order.
+ * says how long a prefix may be. KV lists keys in order, so this record is read before the first assignment.
  */
 function createUnfound(directoryText: string | null): (key: string) => boolean {
   const directory = directoryInKv(directoryText).record ?? {};
