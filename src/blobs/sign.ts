@@ -14,9 +14,8 @@ export type SigningMemory = {
   /** Signed URLs, by store, method, root, blob and query parameters. */
   readonly urls: BoundedMap<string, SignedUrl>;
   /**
-   * An id for each parsed store, which is in the keys of `urls`. If a store's record changes, the store is parsed again and gets a new id, so the
-   * URLs of the old record are not found any more. The keys do not contain the store itself, because old stores with thousands of CIDRs would then
-   * stay in memory.
+   * An id for each parsed store. The keys of `urls` begin with it. If a store's record changes, the store is parsed again and gets a new id, so the
+   * URLs of the old record are not found any more. A key has the id, not the store, because a store may have thousands of CIDRs.
    */
   readonly storeIds: WeakMap<SigningStore, string>;
   /** Parsed secrets with their imported keys, by scheme and opened text. */

@@ -43,8 +43,8 @@ export type SeenTags = {
 type Ports = LocationPorts & { readonly memory: TagMemory };
 
 /**
- * A tag expires after the Pod's `staleSeconds`. A pull of an unchanged tag starts this time again, but only when this share of it has passed, because
- * each start is a write to the cache.
+ * A tag is remembered for the Pod's `staleSeconds`. A pull that finds the tag unchanged starts this time anew. Each start is a write to the cache, so
+ * we start `staleSeconds` anew only after this share of them has passed.
  */
 const renewedAfter = 1 / 8;
 

@@ -31,9 +31,9 @@ export type BreakerPorts = {
 };
 
 /**
- * Calls a service, unless the breaker says that the service is down. After several failed reads in a row, we ping the service. It counts as down
- * only if the ping fails too, because a read may also fail because of its client or its URL. Failed writes count only with `doWritesCount`. Usually
- * their content may be the cause: a layer may be too large for a proxy, or its digest may take long.
+ * Calls a service, unless the breaker says that the service is down. A failed read may be the fault of its client or its URL. So after several failed
+ * reads in a row, we ping the service, and it counts as down only if the ping fails too. A failed write may be the fault of its content: a layer may
+ * be too large for a proxy, or its digest may take long. So failed writes count only with `doWritesCount`.
  */
 export async function callThroughBreaker(request: FetchRequest, ports: BreakerPorts): Promise<Answer> {
   const { breaker, service, send, silenceMs, doWritesCount = false, clock } = ports;

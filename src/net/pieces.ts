@@ -33,7 +33,7 @@ export function startPace(): (bytesOfPiece: number) => number {
 type Piece = ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
 /** workerd reads at least `min` bytes (Streams standard), but its types do not say so. */
 export type PieceReader = Pick<ReadableStreamBYOBReader, "cancel"> & {
-  /** A read that waits for more bytes than are left gives the last bytes together with the end (Streams standard, `min`). */
+  /** If fewer than `min` bytes are left, the read gives these bytes together with the end, `done: true` (Streams standard). */
   read(view: Uint8Array<ArrayBuffer>, options?: { readonly min: number }): Promise<Piece>;
 };
 
@@ -43,7 +43,7 @@ export const readPieces = (body: ReadableStream<Uint8Array>): PieceReader => bod
 /** How long the source took to give a piece, and the sink to take it. */
 type Took = { readonly sourceMs: number; readonly sinkMs: number };
 
-/** Returns the buffer for the next piece. Its size depends on how long the piece in this buffer took. */
+/** Returns the buffer for the next piece: a larger one after a full, fast piece, and the smallest one after a slow piece. */
 export function nextBuffer({ buffer, byteLength }: Uint8Array<ArrayBuffer>, { sourceMs, sinkMs }: Took): ArrayBuffer {
   const isFull = byteLength === buffer.byteLength;
   const grown = isFull && sinkMs < fastMs ? Math.min(buffer.byteLength * 4, mostPieceBytes) : buffer.byteLength;

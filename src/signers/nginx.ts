@@ -35,7 +35,7 @@ export const nginx = defineSigner({
   config,
   secret: secretSchema,
   ...atBaseUrl,
-  // With MD5, the secret is in the text that is hashed. So that text is not returned, because podctl shows what is returned.
+  // podctl shows this text. With MD5, the text that is hashed contains the secret, so we return null.
   textToSign: (request) => (request.config.algorithm === "md5" ? null : expressionOf(request)),
   sign: async (request, text) => {
     const { key, config: store, secret, window, attribution } = request;

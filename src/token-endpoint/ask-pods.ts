@@ -10,12 +10,13 @@ type Asking = {
 
 export type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer };
 
-/** A token service that hangs may delay the parts of the other Pods for this long. After that, its part is left out if the part is only for pulls. */
+/** A token service that hangs may delay the token for this long. After that, the token comes without its part, if this part is only for pulls. */
 const dropAfterMs = 3_000;
 
 /**
- * Asks all Pods at once. After three seconds, we wait only for the answers to questions with `decides`: a login, or a request for more than pulls. If
- * there is no such question, we wait until one Pod has granted its part. We then end the other calls, and `standIn` may answer instead of their Pods.
+ * Asks all Pods at once. We always wait for the answers to questions with `decides`: a login, or a request for more than pulls. For the other answers
+ * we wait three seconds. If no question has `decides`, we wait longer until one Pod has granted its part. Then we end the calls that are still open,
+ * and `standIn` may answer instead of their Pods.
  */
 export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();

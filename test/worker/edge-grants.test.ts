@@ -18,7 +18,10 @@ const stack = useStack({ env: { EDGE_KEYS }, signingKeys: { "pod-a": forge.ofA, 
 const name = "acme/private";
 let [digest, blob] = ["", ""];
 
-/** The edge first pulls the image. If it accepted a bad grant, it could then serve the image without the Pod. */
+/**
+ * Pulls the image through the edge, which can then serve it without asking the Pod. If the edge had to ask, the Pod would refuse every bad grant,
+ * even one that the edge has accepted.
+ */
 beforeAll(async () => {
   const image = await pushImage(stack.current, name, 1);
   [digest, blob] = [image.digest, image.blobs[0] ?? ""];

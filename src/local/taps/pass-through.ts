@@ -96,7 +96,7 @@ function passBody(
   answer.on("data", (chunk: Buffer) => {
     if (record !== null) record.responseBytes += chunk.length;
   });
-  // This listener must come before that of `pipe`. A client that has the whole answer then finds the request as ended in the tap's list.
+  // Our listener comes before that of `pipe`, so the tap's list shows the request as ended before the client has the whole answer.
   answer.on("end", finish);
   response.write(nothing);
   answer.pipe(response);

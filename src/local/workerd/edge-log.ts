@@ -72,7 +72,7 @@ export class EdgeLog {
     return this.#records.slice(-maxRecords);
   }
 
-  /** Returns all lines as the Worker wrote them. */
+  /** Returns the newest lines, at most `maxRecords`, as the Worker wrote them. */
   messages(): readonly string[] {
     return this.#messages.slice(-maxRecords);
   }

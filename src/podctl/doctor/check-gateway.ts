@@ -34,7 +34,7 @@ async function checkGrant({ pod, checks, probe, deployment }: PodUnderTest): Pro
   if (probe === null) return checks.skip("gateway", "the key was not tried, because the record has no probe");
   if (deployment.probing === "off") return checks.skip("gateway", "the key was not tried: /-/probe does not answer");
   const probed = await askProbe(deployment, pod.id);
-  // If the Pod has stores, `checkStores` reports this failure of /-/probe as a finding. We only skip, so that one fault is one finding.
+  // For a Pod with stores, `checkStores` reports that /-/probe fails. We only skip here, so that one fault makes only one finding.
   if (!probed.ok) return checks.skip("gateway", `the key was not tried: ${probed.error.text}`);
   const { gateway } = probed.value;
   if (gateway === undefined) return checks.found("gateway", "edge-behind", "the edge knows no gateway of this Pod");

@@ -1,4 +1,4 @@
-/** Writes the steps of a move, and waits for the times that they name. */
+/** Writes the steps of a move to the directory, and waits between them. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type MovePhase, maxSkewMs } from "../../directory/moves.ts";
 import type { PodId } from "../../directory/pod-id.ts";
@@ -56,7 +56,7 @@ type Entering = {
   readonly step: Step;
 };
 
-/** Writes the next step, which begins at once, and returns the new assignment. */
+/** Writes the next step and returns the new assignment. The step begins at once, unless `begin` returns another time. */
 export const enter = async (ports: MovePorts, way: Way, entering: Entering, begin = now): Promise<LiveAssignment> =>
   (await write(ports, way, { ...entering, begin })).live;
 
@@ -83,7 +83,7 @@ const announceTries = 3;
 /**
  * Announces a phase: writes it with a time at which every edge will know it, so that all edges begin it at the same moment. If KV was slow, an edge
  * may learn of the phase after that time, so we announce the phase again for a later time. An edge that knows only the first announcement then begins
- * the phase too early:
+ * the phase too early, but no push is lost:
  * - `freeze`: it refuses pushes, while other edges still send them to the Pod that all edges read from.
  * - `settle`: it sends pushes to the new Pod. They stay there, and every edge that knows either announcement reads from the new Pod. We never take
  *   back a `settle`: if the group were frozen again, it would lose these pushes.

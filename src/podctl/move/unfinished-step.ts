@@ -15,15 +15,14 @@ const abandonedAfterMs = 20_000;
 const maxJoined = 100;
 
 /**
- * Who may complete an interrupted write. `ours`: the write has a step of this group, but another podctl may still be at work on it. `another's`: the
- * write has no step of this group.
+ * Whether we may complete an interrupted write. If not, `ours` means that the write has a step of this group, but another podctl may still be at work
+ * on it. `another's` means that the write has no step of this group.
  */
 type Unfinished = "may be completed" | "ours" | "another's";
 
 /**
- * Says who may complete an interrupted write. We may if it has only this group's step. We also may if it has only steps of moves, and is so old that
- * its podctl must have been killed. Our next write completes it, because it gives the directory record the revision that the interrupted write was to
- * make.
+ * Says whether we may complete an interrupted write. We may if it has only this group's step. We also may if it has only steps of moves, and is so
+ * old that its podctl must have been killed. To complete it, we only have to write the directory record with the next revision.
  */
 export async function judgeUnfinished(kv: KvStore, unfinished: HistoryIndex, key: string): Promise<Unfinished> {
   const former = await readFormer(kv, unfinished);
@@ -34,7 +33,7 @@ export async function judgeUnfinished(kv: KvStore, unfinished: HistoryIndex, key
   return keys.includes(key) ? "ours" : "another's";
 }
 
-/** Whether these are assignments of groups that are being moved, now or before the write. */
+/** Whether each key has the assignment of a group that is being moved, either now or in `former`, which is what KV had before the write. */
 async function areSteps(kv: KvStore, former: Former, keys: readonly string[]): Promise<boolean> {
   if (keys.length > maxJoined) return false;
   const live = await kv.read(keys);
@@ -54,8 +53,8 @@ export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
   try {
     await writeDirectory(kv, { directory, changes: [] }, () => {});
   } catch (error) {
-    // `writeDirectory` refuses if another move has just written the directory. That move's write then completed our step, too. If KV has failed
-    // instead, the next write of the directory completes it.
+    // A CliFailure has one of two causes. Another move has just written the directory: that write completed our step, too. Or KV has failed: the next
+    // write of the directory completes our step.
     if (!(error instanceof CliFailure)) throw error;
   }
 }

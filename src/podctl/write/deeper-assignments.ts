@@ -10,7 +10,10 @@ import { assignmentOf, lostFrom } from "./lost-conditions.ts";
 
 const maxShown = 5;
 
-/** Returns no line if the change does not restrict the group, or if all assignments below it have the same restriction. */
+/**
+ * If the change restricts the group, returns a line that names the assignments below it without this restriction. If there are none, or if the change
+ * restricts nothing, returns no line.
+ */
 export async function deeperLines(kv: KvStore, { key, before, after }: Change): Promise<readonly string[]> {
   if (kindOf(key) !== "route" || before === null || after === null || !isStricter(before, after)) return [];
   const names: string[] = [];

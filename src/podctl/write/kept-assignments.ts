@@ -13,7 +13,7 @@ export type Kept = {
   readonly why: string;
 };
 
-/** Returns the key of a kept assignment with a shorter prefix. KV lists shorter prefixes first, so `kept` has this assignment already. */
+/** Returns the key of a kept assignment above this key, as `acme` is above `acme/app`. KV lists `acme` first, so `kept` has it already. */
 export const keptAbove = (key: string, kept: readonly Kept[]): string | undefined =>
   kept.find((each) => key.startsWith(`${each.key}/`))?.key;
 
@@ -30,8 +30,8 @@ export function refuseWithoutPods(kept: readonly Kept[], { pods }: Topology): vo
 }
 
 /**
- * Returns the directory record that the topology asks for, with its depth raised, if needed, to that of the longest prefix in `kept`. The edge looks
- * up no prefix that is longer than the depth. Otherwise it would use shorter ones for these repositories, and pushes would go to another Pod.
+ * Returns the directory record that the topology asks for, but with at least the depth of the longest prefix in `kept`. The edge looks up no prefix
+ * that is longer than the depth. If it missed a kept assignment, it would use one with a shorter prefix, and pushes would go to another Pod.
  */
 export function deepEnoughFor(kept: readonly Kept[], directory: { readonly depth?: number }): object {
   const { depth } = directory;
