@@ -59,12 +59,12 @@ export const refusesWrites = ({ phase }: Moving): boolean => phase === "freeze" 
  */
 export const maxSkewMs = 5_000;
 
-/**
- * Writes that an edge let through before `freeze` may still succeed for this long after `freeze` begins. podctl compares both Pods only after this
- * time. Deletions have only half of it. After that half, podctl copies once more. If a client deleted a manifest without a tag even later, the new
- * Pod would keep its copy, and the comparison would not see it.
- */
+/** How long after `freeze` begins a write from before may still succeed. After this time, podctl compares both Pods. */
 export const writesEndMs = 60_000;
+/**
+ * How long after `freeze` begins a deletion from before may still succeed. After this time, podctl copies once more. A manifest without a tag that is
+ * deleted even later would stay at the new Pod, because the comparison does not see such manifests.
+ */
 const deletionsEndMs = writesEndMs / 2;
 
 /**

@@ -47,10 +47,10 @@ function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
 }
 
 /**
- * Whether the edge asks the other Pod for an item that the serving Pod lacks. It asks for a tag only in the phase `switch`, because a push that ended
- * late may have brought the tag to the old Pod. When `settle` has begun, all tags have been copied, so a missing tag was deleted. After a HEAD, the
- * edge does not ask if the client may push: a client does not upload what a HEAD finds, so the serving Pod would never get it. If the edge cannot
- * tell whether the client may push, it asks after the HEAD of a manifest, but not after that of a blob, so that a pusher uploads its blobs.
+ * Whether the edge asks the other Pod for an item that the serving Pod lacks.
+ * - A tag: only in the phase `switch`, because a late push may have brought the tag to the old Pod. In `settle`, a missing tag was deleted.
+ * - HEAD by a client that may push: no. The client does not upload what a HEAD finds, so the serving Pod would never get the item.
+ * - HEAD, and the edge cannot tell whether the client may push: for a manifest yes, for a blob no, so that a pusher uploads its blobs.
  */
 function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): boolean {
   if (moving === null || moving.phase === "copy" || !isRead(endpoint.method)) return false;

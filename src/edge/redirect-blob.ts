@@ -110,7 +110,7 @@ type Redirecting = {
   readonly stores: readonly Store[];
 };
 
-/** Redirects to the first store for which a URL can be signed. Null if the Pod itself redirects to the next store to try (`signUrl`). */
+/** Redirects to the first store for which a URL can be signed. Null if a store of the scheme `pod` comes before it: the Pod redirects there. */
 async function redirectToStore(
   method: "GET" | "HEAD",
   endpoint: BlobEndpoint,

@@ -11,7 +11,7 @@ type MountSource = {
   /** Says whose budget pays for the look-up of the source's name in KV. */
   readonly chosenBy: (source: RepositoryName) => ChosenBy;
   readonly visit: Visit;
-  /** False if the token does not allow a pull of the source, and the client is one that ends its push when the Pod answers the mount with 401. */
+  /** False if the Pod would answer the mount with 401 (the token does not allow a pull of `source`) and this client would then end its push. */
   readonly mayPull: (source: RepositoryName) => boolean;
 };
 

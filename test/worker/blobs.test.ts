@@ -88,7 +88,7 @@ test("a sha512 blob is the Pod's own answer, even if its manifest has proved it"
     const answer = await fetch(redirect.headers.get("Location") ?? "", { method });
     expect([answer.status, answer.headers.get("Content-Length")]).toEqual([200, String(bytes.byteLength)]);
     expect(stack.current.seen("pod-a", "registry")).toMatchObject([{ method, status: 307 }]);
-    // The Pod's own redirect names the storage itself and not the tap in front of it, so the tap sees nothing.
+    // `seen` lists what passed the proxy in front of the storage. The Pod's own redirect leads past this proxy.
     expect(stack.current.seen("pod-a", "storage")).toEqual([]);
   }
 });

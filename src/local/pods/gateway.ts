@@ -1,4 +1,7 @@
-/** Runs a Pod's gateway as a process behind a tap. Its program is the one file that `npm run build:gateway` makes. */
+/**
+ * Runs a Pod's gateway as a process, behind a tap (a proxy that lists the requests). The program is the one file that `npm run build:gateway`
+ * makes.
+ */
 import { randomBytes } from "node:crypto";
 import { build } from "esbuild";
 import type { GatewayOperator } from "../../directory/records.ts";
@@ -11,7 +14,7 @@ import type { LocalPod } from "./pod.ts";
 
 export type LocalGateway = {
   readonly tap: Tap;
-  /** The URL of the gateway itself, without the tap. */
+  /** The gateway's own URL. Requests to it do not pass `tap`, the proxy in front of the gateway. */
   readonly direct: string;
   /** The secret that the edge and this gateway share. */
   readonly key: string;

@@ -14,7 +14,7 @@ export type Rollback = {
   readonly last: LastWrite;
   /** What the rollback changes, in the order in which it is written. */
   readonly changes: readonly Change[];
-  /** For each assignment that the rollback adds or deletes: the texts that the assignments of its shorter prefixes have after the rollback. */
+  /** The assignments above those that the rollback adds or deletes (`a` is above `a/b`): KV key → text after the rollback, null for none. */
   readonly above: ReadonlyMap<string, string | null>;
   /** How many assignments were not compared with KV, because they are too many. They are not among the changes. */
   readonly uncompared: number;

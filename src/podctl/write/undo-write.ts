@@ -50,8 +50,8 @@ export async function undoWrite(kv: KvStore, { index, former, before, now }: Las
   const progress = startProgress("records put back", writes.length);
   await writeRecords(kv, inOrder, { steps, onProgress: progress.advance });
   progress.end();
-  // `refuseOtherWriter` runs directly before the last write, which sets the revision back. If another operator has written in the meantime, the older
-  // revision would hide that write.
+  // The last write puts back the former directory record. `refuseOtherWriter` runs directly before it, because another operator may have written in
+  // the meantime, and that operator's directory record would be lost.
   const name = `rollback of revision ${revision}`;
   await refuseOtherWriter(kv, { name, index, isRollback: true, directory: now, steps });
   if (before.text === null) await kv.remove([directoryKey]);

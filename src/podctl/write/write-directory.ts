@@ -35,7 +35,7 @@ type Job = {
   readonly directory: DirectoryInKv;
   /** The changes, in the order in which they are safe to write. */
   readonly changes: readonly Change[];
-  /** The pauses of `refuseOtherWriter`. Only tests set them. */
+  /** How long `refuseOtherWriter` waits before each try to read from KV. Only tests set this. */
   readonly lagPausesMs?: readonly number[];
 };
 
@@ -81,8 +81,8 @@ function contentAfter({ directory, changes }: Job): DirectoryContent {
 }
 
 /**
- * Refuses to go on if the directory record is not the one that the changes start from. If another operator has applied since then, our last write
- * would replace that. If another operator has rolled back, we would save our history under a revision that is not the next one.
+ * Refuses to go on if KV no longer has the directory record that the changes start from. If another operator has applied, our last write would
+ * replace that operator's record. If another operator has rolled back, the revision is lower now, and ours would not be the next one.
  */
 async function refuseOtherDirectory(kv: KvStore, { text, record }: DirectoryInKv): Promise<void> {
   const now = await readDirectory(kv);
@@ -108,8 +108,8 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
 }
 
 /**
- * Reads the texts that an interrupted write replaced. If its rollback was interrupted too, some of these texts may still have to be put back, so they
- * are kept. If its rollback is complete, KV may already lack a part of them. Then none has to be kept.
+ * Reads the texts that an interrupted write replaced. `undone` means that a rollback of that write has begun. If KV still has all texts, the rollback
+ * may have been interrupted, so we keep them. If KV lacks some of the texts, the rollback is complete, and we need none of them.
  */
 async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> {
   if (unfinished.undone !== true) return readFormer(kv, unfinished);
@@ -119,8 +119,8 @@ async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> 
 /** Saves the texts that this write replaces. An interrupted write may have saved an older text of the same key. Then we keep the older text. */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readHistoryIndex(kv, stamp.revision);
-  // Our chunks overwrite the chunks that the interrupted write saved. If this run is interrupted, too, no text may be lost, so each chunk must have
-  // all texts of the chunk that it overwrites. So we begin with the texts of the interrupted write, in their old order.
+  // Our chunks overwrite the chunks of the interrupted write one by one. We put its texts first, in their old order. So each new chunk has all texts
+  // of the chunk that it overwrites, and no text is lost if this run is interrupted, too.
   const former = new Map(unfinished === null ? [] : await formerOf(kv, unfinished));
   const now: Former = new Map([
     [directoryKey, directory.text],
