@@ -23,7 +23,7 @@ const kvCacheTtlSeconds = 30;
 const kvDeadlineMs = 5_000;
 /** While KV fails, a request that cannot use older values waits at most this long for KV. */
 const failingDeadlineMs = 1_000;
-/** While KV is slow, a request waits for KV and does not use a value that was read longer ago than this. */
+/** While KV is slow, a request uses values that were read at most this long ago. If it has only older values, it waits for KV. */
 const maxSlowAgeMs = 5 * 60 * 1_000;
 /** KV's own limit for a bulk read. */
 const maxBulkKeys = 100;
@@ -128,7 +128,7 @@ type SortedKeys = {
   readonly due: readonly string[];
   /** The keys that are left out, because `maxNewKeys` or `maxReadKeys` allows no more. */
   readonly unread: ReadonlySet<string>;
-  /** How many keys have to be looked up that are not in the cache's `kept`. {@link ChosenBy} says whose budget of look-ups pays for them. */
+  /** How many of the keys to look up are not in the cache's `kept`. A budget of look-ups pays for them, and {@link ChosenBy} says which budget. */
   readonly charged: number;
 };
 

@@ -46,7 +46,7 @@ export const remainingSeconds = (part: IssuedPart, now: Date): number =>
 function jwtSeconds(jwt: string, now: Date): number {
   try {
     const { exp }: { readonly exp?: unknown } = decodeJwt(jwt);
-    // Clients cannot read any other value of `exp` as a time.
+    // If `exp` is no such number, clients cannot read it as a time, so the token counts as expired.
     return typeof exp === "number" && Math.abs(exp) < Number.MAX_SAFE_INTEGER
       ? Math.max(0, Math.floor(exp - now.getTime() / 1000))
       : 0;

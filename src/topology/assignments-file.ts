@@ -17,12 +17,12 @@ type Assignments = ReadonlyMap<Prefix, PodId>;
 
 type ReadOptions = {
   readonly pods: ReadonlyMap<PodId, unknown>;
-  /** The assignments in the topology file itself. The line file must not repeat any of them. */
+  /** The assignments in the topology file itself. The file with a line for each assignment must not repeat any of them. */
   readonly assignments: Assignments;
   readonly onProgress: (lines: number) => void;
 };
 
-/** Returns the assignments of the topology and of the line file together. */
+/** Returns the given assignments together with those in the file at `path`, which has a line for each. */
 export async function readAssignments(
   path: string,
   { pods, assignments, onProgress }: ReadOptions,

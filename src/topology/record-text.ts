@@ -44,23 +44,22 @@ export type DirectoryContent = Pick<
 /** The texts of the directory record while a write is under way. */
 export type DirectorySteps = {
   /**
-   * This text is written before the assignments. It adds what the edge must know before it finds them. Null if there is nothing to add.
+   * This text is written before the new assignments. It adds what the edge must know before it finds them. Null if there is nothing to add.
    * - New Pods: a bundle may name a Pod only after the directory record names it.
    * - A larger depth: the edge looks up longer prefixes only if the record allows them.
    * - Pods that now share a registry: the edge must know this before it sends a token to one of them.
    */
   readonly widened: string | null;
   /**
-   * This text is written after the assignments and before the deletes. Null if nothing changes. It has all changes except a smaller depth.
-   * - It has the new default. In this order a group always has a Pod: it first gets an assignment, then the default changes, then assignments are
-   *   deleted.
-   * - A smaller depth (how many components of a name are looked up) is written only after the deletes. Until then, the edge must find longer
+   * This text is written after the new assignments and before old ones are deleted. Null if nothing changes.
+   * - It has the new default, because now every group that goes to or from the default Pod has an assignment.
+   * - It has all other changes, except a smaller depth (how many components of a name are looked up). Until the deletes, the edge must find longer
    *   prefixes.
    */
   readonly settled: string | null;
 };
 
-/** Both texts keep the revision and time of `from`, the record before the write. A new revision would say that the write is complete. */
+/** The texts keep the revision and time of `from`, the record before the write. A new revision would say that the write is complete. */
 export function directorySteps(from: DirectoryRecord | null, to: DirectoryContent): DirectorySteps {
   const stamp = { v: 1, revision: from?.revision ?? 0, appliedAt: from?.appliedAt, appliedBy: from?.appliedBy };
   const textOf = (content: DirectoryContent) => JSON.stringify({ ...stamp, ...contentOf(content) });

@@ -17,8 +17,8 @@ export const registries: readonly Registry[] = [
 type Chosen = {
   readonly registries: readonly Registry[];
   /**
-   * If true, each Pod has a gateway, and uploads through the edge go on at the gateway. A client may send its token to the gateway. If the edge does
-   * not know a User-Agent, such as the suite's, it sends the client only to gateways of the fleet. So each gateway here has `operator: fleet`.
+   * If true, each Pod has a gateway, and uploads through the edge go on at the gateway. Each gateway has `operator: fleet`, because the edge sends a
+   * client with an unknown User-Agent, such as the suite, to no other gateway.
    */
   readonly gateways: boolean;
 };

@@ -25,7 +25,7 @@ async function startGroup(group: string): Promise<string> {
     texts.map(async (text) => ({ digest: await pushBlob(stack.current, name, text), size: text.length })),
   );
   await push(stack.current, name, "1", manifestText(blobs));
-  // The pushes went through the edge, so the edge remembers this assignment. It would send podctl's order to the old Pod, so we clear its memory.
+  // From the pushes, the edge remembers that the group is not being moved. With this memory it would not let the gateway copy, so we restart it.
   await stack.current.restartEdge();
   return group;
 }

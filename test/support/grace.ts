@@ -53,7 +53,7 @@ export async function pull(stack: Stack, repository: string, { digest, blobs, te
   const { status, token, expiresIn } = await askToken(stack, [pullOf(repository)], user);
   if (status !== 200) return { status, answers: [] };
   expect(expiresIn).toBeGreaterThan(0);
-  // A Pod's token lives for 300 s. The edge counts them from the start of its request, which is a little earlier than the start of the token.
+  // A Pod's token lives for 300 s. The edge counts from the start of its request, and the Pod makes the token a little later.
   expect(expiresIn).toBeLessThanOrEqual(302);
   const base = await createClient(stack.edge).get("/v2/", token);
   expect([base.status, await base.json()]).toEqual([200, {}]);
@@ -88,8 +88,8 @@ export async function duringOutage<T>(
 }
 
 /**
- * After several failures, the edge does not call a token service for some seconds. This waits until it does, by a login, because only the token
- * service itself grants a login.
+ * After several failures, the edge does not call the token service for some seconds. Waits until a login works, because only the token service itself
+ * grants a login.
  */
 const isBack = (stack: Stack): Promise<void> =>
   expect.poll(async () => (await askToken(stack, [])).status, { timeout: 20_000 }).toBe(200);

@@ -40,7 +40,7 @@ describe("while KV fails", () => {
     await askAsStrangers(stack.current);
     breakKv(stack.current);
     stack.current.clearSeen();
-    // A token request reads the assignment again if the last read is two seconds old.
+    // `layersOf` asks for a token. After two seconds, a token request reads the assignment from KV again, and KV fails now.
     await sleep(2_100);
 
     const layers = await layersOf(stack.current, "acme/private");
@@ -102,7 +102,7 @@ describe("while KV fails, after a hostile Pod signed tokens for 600 names of ano
   test("the other Pod's names that were pulled before are still served", { timeout: 60_000 }, async () => {
     await forgetDepth(stack.current);
     const client = createClient(stack.current.edge);
-    // The client asks for no token here, so the isolate knows the name only from the pull.
+    // The test signs this token itself. A token request would make the isolate look up the name, and here only the pull may do so.
     const token = `pods.v1.pod-a/${await signFor({ ofA: own, ofB: hostile })}`;
     const pull = async () => (await client.get("/v2/acme/private/manifests/1", token)).status;
     expect(await pull()).toBe(200);

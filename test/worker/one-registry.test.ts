@@ -218,7 +218,8 @@ describe("move between Pods of one registry", () => {
       const put = await client().get(`/v2/${repository}/manifests/2`, token, { method: "PUT", body: text, headers });
       expect([put.status, await lastPod()]).toEqual([201, pod]);
       stack.current.clearSeen();
-      // A HEAD with a token that allows a push is never sent to the other Pod. So this token must not allow a push.
+      // If the Pods had two registries, the edge would ask the other Pod too after a HEAD, but only if the token allows no push. So this token allows
+      // none.
       const reader = await tokenFor(repository, "pull,delete");
       const missing = `sha256:${"0".repeat(64)}`;
       for (const path of [`manifests/${missing}`, `blobs/${missing}`]) {
