@@ -50,8 +50,8 @@ type FoundIn = "memory" | "cache" | "manifest";
 export type ProofMemory = {
   readonly known: BoundedMap<string, Proof>;
   /**
-   * Proofs from manifests that do not count yet. Before one counts, the edge must look into the location's cache, which may know that the blob was
-   * deleted.
+   * Proofs that the edge took from manifests, and that do not count yet. A proof counts only after the edge has looked into the location's cache,
+   * which may know that the blob was deleted.
    */
   readonly fromManifests: BoundedMap<string, Proof>;
   /** When the blobs of a manifest were recorded. While these proofs are valid, the manifest is not read again. */
@@ -75,8 +75,8 @@ export type Proofs = {
   /** Records that the blob was deleted. No earlier proof is valid any more, and a manifest does not prove the blob. */
   forget(blob: Owned): void;
   /**
-   * Forgets a blob that a Pod has just said it does not have. Does nothing if neither memory nor cache has a proof that may still count. A cache that
-   * cannot be read may have one.
+   * Forgets a blob that a Pod has just said it does not have. Does nothing if neither memory nor cache has a proof that may still count. If the cache
+   * cannot be read, it may have such a proof, so the blob is forgotten.
    */
   forgetMissing(blob: Owned): Promise<void>;
 };
@@ -84,8 +84,8 @@ export type Proofs = {
 /** A cache that the isolates of one location share. It may lose entries at any time, and it may fail. */
 export type ProofCache = {
   /**
-   * Returns the last thing that is known about the blob. Null if nothing is known. `unreadable`: the cache gave no answer, so there may be a
-   * tombstone.
+   * Returns the last thing that is known about the blob. Null if nothing is known. `unreadable`: the cache gave no answer, although it may know that
+   * the blob was deleted.
    */
   read(key: string): Promise<Proof | null | "unreadable">;
   write(key: string, proof: Proof): Promise<void>;

@@ -59,8 +59,8 @@ function passedHeaders({ headers }: RegistryAnswer): Headers {
 }
 
 /**
- * Returns the URL of the client's next request, which goes to the edge. The URL of an upload gets the grant's pin, so that the edge sends that
- * request to this Pod. Null unless `Location` names this upload, or a blob of its repository.
+ * Returns the URL of the client's next request, which goes to the edge. Null unless `Location` names this upload, or a blob of its repository. The
+ * URL of an upload gets the pin of the grant. This is a parameter by which the edge sends the request to this Pod.
  */
 function locationOnEdge(
   text: string,

@@ -14,7 +14,7 @@ export class Departure {
     this.#onLeft = onLeft;
   }
 
-  /** Must be called before each wait. The signal ends the calls whose answers no client will read. */
+  /** Must be called before the request waits for anything. When the client leaves, the returned signal ends the request's calls. */
   listen(): AbortSignal {
     return this.#begin().signal;
   }

@@ -28,7 +28,7 @@ export function forwardedHeaders(request: Request): Readonly<Record<string, stri
 export function dropHopByHop(headers: Headers, isDropped: (name: string) => boolean): void {
   const connection = headers.get("Connection");
   const named = new Set(connection?.split(",").map((name) => name.trim().toLowerCase()));
-  // We go through the headers that the message has, which are few. `Connection` may name thousands.
+  // We go through the headers that the message has, because they are few, and not through the names in `Connection`, which may be thousands.
   for (const name of namesOf(headers)) {
     if (hopByHop.includes(name) || named.has(name) || isDropped(name)) headers.delete(name);
   }

@@ -10,8 +10,8 @@ const firstPingAfterMs = 1_000;
 const nextPingAfterMs = 15_000;
 
 /**
- * This is longer than the deadline of any small read. So a Pod that is slow with every answer can still answer the ping in time, and we go on waiting
- * for it.
+ * This is longer than the edge waits for a small read. So a Pod that answers slowly, but soon enough for reads, also answers the ping in time, and
+ * does not count as one that hangs.
  */
 const pingDeadlineMs = 15_000;
 

@@ -20,7 +20,7 @@ export const hasMoreParameters = (query: string, most: number): boolean => query
  */
 export function readParameters(query: string): readonly Parameter[] {
   // `URLSearchParams` drops a leading question mark, so we add one. Without it, a `?` of the query itself would be lost. `URLSearchParams` skips
-  // empty parameters.
+  // empty parameters, so `decoded` has no entry for them.
   const decoded = new URLSearchParams(`?${query}`).entries();
   return query.split("&").map((text) => {
     const [name, value]: readonly [string, string] = text === "" ? ["", ""] : (decoded.next().value ?? ["", ""]);

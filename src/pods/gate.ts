@@ -13,7 +13,7 @@ import type { Refusal } from "../refusal.ts";
 /** A Pod whose service may get this request. Only {@link passGate} and {@link passPod} make such a value, and every call to a Pod needs it. */
 export type AdmittedPod = Brand<Pod, "AdmittedPod">;
 
-/** Who asks, and where the client is. `readClient` reads the place only if a rule of the group needs it. */
+/** What the gate needs to judge a client: the client's request, and the parsed CIDRs of the rules. */
 export type Visit = {
   readonly request: Pick<Request, "headers" | "cf">;
   readonly services: { readonly parsedCidrs: ParsedCidrs };

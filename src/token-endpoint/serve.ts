@@ -16,9 +16,9 @@ type TokenPorts = Omit<GracePorts, "maxRepositories"> & {
 };
 
 /**
- * For outages of a token service, the edge remembers which pulls a Pod has granted. Of one request it remembers, forgets or grants the pulls of at
- * most this many repositories. While an edge key is being replaced, each repository costs four calls of the location's cache, and a request may make
- * 50 calls in all (Workers' free plan). Only mirrors name more repositories.
+ * The edge remembers the pulls that a Pod grants, so that it can grant them itself while the Pod's token service is down. It does this for at most
+ * this many repositories of one request. Each of them costs up to four calls of the location's cache, and a request may make 50 calls in all
+ * (Workers' free plan). Only mirrors name more repositories in one request.
  */
 const maxRememberedRepositories = 6;
 
@@ -63,8 +63,8 @@ type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 
 /**
  * Plans within the bounds of a stranger, and asks the Pods of the plan. If the request has too many names for these bounds, or strangers have spent
- * their budget, we first ask a Pod whether the credentials are good, and then use the bounds of a user. Otherwise a few strangers could keep all
- * users from logging in.
+ * their budget, we first ask a Pod whether the credentials are good. If they are, we plan within the bounds of a user. So users can log in even
+ * while a few strangers use up the budget.
  */
 async function askPlanned(request: TokenRequest, ports: PlanPorts, ask: Ask): Promise<Result<Planned, Refusal>> {
   const plan = await planQuestions(request, ports, strangerBounds);
@@ -88,16 +88,16 @@ const askAll = async (plan: Result<Plan, Refusal>, ask: Ask): Promise<Result<Pla
 const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directory" && refusal.text === budgetSpent;
 
 /**
- * Whether no Pod granted anything, and no Pod got the credentials. The credentials then belong to another Pod, and we ask that Pod for a login. So
- * the client gets the same answer as for a name without a Pod: a token for nothing, or a refusal of the credentials. Otherwise anyone with any
- * password, even a wrong one, would learn which names are assigned.
+ * Whether no Pod granted anything, and no Pod got the credentials, because they belong to a Pod that was not asked. We then ask that Pod for a login,
+ * and give its answer to the client. This is also the answer for a name without a Pod. If the two answers differed, anyone with a made-up password
+ * could find out which names are assigned.
  */
 const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");
 
 /**
  * Returns the login's answer. But if the login is granted, and a Pod that was asked before the login was unavailable, returns the earlier answers.
- * They make the client try again.
+ * They make the client try again, and that Pod may then grant its scopes.
  */
 async function preferLogin(login: readonly Asked[], asked: readonly Asked[]): Promise<readonly Asked[]> {
   const isGranted = login.every(({ answer }) => answer.kind === "granted");

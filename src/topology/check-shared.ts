@@ -18,13 +18,13 @@ type Claim = {
   /** What a message quotes. By default it is the value. */
   readonly shown?: string;
   readonly path: Path;
-  /** Whether the Pods of one registry may have this in common. */
+  /** Whether Pods with the same registry may share the value. */
   readonly isOfRegistry?: boolean;
 };
 
 /**
- * Yields a mistake for each value that two Pods share but must not. Pods of one registry may share the values that belong to the registry, but no
- * others. If they differ in such a value, that is a mistake too.
+ * Yields a mistake for each value that two Pods share but must not. Pods with the same registry must share the values that belong to the registry,
+ * such as the issuer, so a difference in such a value is a mistake too.
  */
 export function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake> {
   const owners = new Map<string, Owner>();

@@ -32,7 +32,7 @@ export class MovingTag {
   #end(newest: Span): void {
     const nowMs = performance.now();
     for (const span of this.#spans) if (span !== newest) span.toMs = Math.min(span.toMs, nowMs);
-    // We forget values that ended long ago, because no request takes longer than a write's deadline.
+    // Requests that are under way began at most `mostMsOfRequest` ago. So a text that ended earlier can be forgotten.
     this.#spans = this.#spans.filter(({ toMs }) => toMs > nowMs - mostMsOfRequest);
   }
 }

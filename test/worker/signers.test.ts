@@ -8,16 +8,16 @@ import { type SigningScheme, sign } from "../signers/sign.ts";
 import { createClient, layersOf } from "../support/client.ts";
 import { useStack, withStores } from "../support/toy-stack.ts";
 
-/**
- * Pod A has many stores, each for one client's address. There is a store for each scheme and form. Three more stores have an expired secret, and for
- * two of these addresses there is another store too.
- */
 const cases = Object.entries(samples).flatMap(([scheme, stores]) =>
   stores.map((sample) => ({ scheme: scheme as SigningScheme, ...sample })),
 );
 const endedSecret = { ...samples.s3[0]?.secret, expiresAt: "2026-01-01T00:00:00Z" };
 const ended = { scheme: "s3", config: samples.s3[0]?.config, secret: endedSecret } as const;
 const baseUrl = "https://stand-in.test";
+/**
+ * The stores of Pod A. Each has the addresses of its clients, so a test chooses a store by its client's address. Three stores have an expired secret.
+ * Two of their addresses also belong to another store, with the scheme `public` or `pod`.
+ */
 const placed = [
   ...cases.map((sample, index) => ({ ...sample, cidr: `192.0.2.${index}` })),
   { ...ended, cidr: "198.51.100.1" },

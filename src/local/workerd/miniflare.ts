@@ -51,7 +51,7 @@ export function startMiniflare(settings: WorkerSettings): RunningMiniflare {
   };
 }
 
-/** The name of the Worker of `kvScript`. This Worker has the KV namespaces. The bindings of `script` have the same names, but lead to this Worker. */
+/** The name of the Worker that runs `kvScript`. It has the KV namespaces. Instead of each namespace, `script` has a binding to this Worker. */
 const kvWorkerName = "kv";
 
 function miniflareOptions(settings: WorkerSettings): MiniflareOptions {

@@ -5,7 +5,8 @@ import type { Checks } from "./findings.ts";
 
 /**
  * Compares a Pod with the other Pods of its registry. `podctl validate` compares them in the topology file, but an operator may have written a record
- * to KV by hand. We skip a Pod that the directory record does not list.
+ * to KV by hand. If the directory record does not list the Pod, we compare nothing, because that record is then incomplete, and may not say which
+ * Pods have one registry.
  */
 export async function checkOneRegistry(pod: Pod, checks: Checks, directory: Directory): Promise<void> {
   const [listed, all] = [await directory.record(), await allPods(directory)];

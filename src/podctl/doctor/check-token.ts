@@ -17,7 +17,7 @@ export type TokenFailure = {
 };
 
 type TokenQuestion = {
-  /** The service that the registry's challenge names. podctl does not send it to the edge, because the edge fills in the Pod's audience. */
+  /** The service that the registry's challenge names. podctl sends it only to the Pod's token service. The edge reads it from the Pod's record. */
   readonly service: string;
   readonly wanted: Access;
   readonly seeClock: (called: Called) => void;

@@ -81,7 +81,8 @@ function lossesOf(name: string, { was, is, why }: Loss): readonly Warning[] {
 
 const opening = "open a group to every client";
 /**
- * If an assignment is changed, but not deleted, we warn only if all conditions for clients are gone. The operator has asked for its other changes.
+ * If an assignment is changed, but not deleted, we warn only if its group is now open to every client. Other changes need no warning, because the
+ * operator has asked for them.
  */
 const isOpening = ({ doing }: Warning): boolean => doing === opening;
 
