@@ -66,8 +66,8 @@ export async function partsOf(
 }
 
 /**
- * Returns the grant for `wanted` at `pod`. `pod` is null if the name has no Pod. A stranger must not learn which prefixes exist. So a name without a
- * Pod gets the same answer as a name that the token does not cover. If the token covers a name without a Pod, the answer is that the name is unknown.
+ * Returns the grant for `wanted` at `pod`. `pod` is null if the name has no Pod. If the token covers such a name, the answer is `name-unknown`.
+ * If not, the answer is the same as for a Pod that has no part in the token, because a stranger must not learn which prefixes exist.
  */
 export async function grantFor(
   token: Token,

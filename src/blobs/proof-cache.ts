@@ -11,8 +11,9 @@ export type CacheApi = {
 };
 
 /**
- * Entries stay in the cache much longer than proofs are valid. While a blob's expired proof is there, no manifest proves the blob, so the edge sends
- * the Pod a HEAD. A registry looks for a manifest's blobs only at the push, and they may have been deleted since.
+ * Entries stay in the cache much longer than proofs are valid. While the cache has an expired proof of a blob, the edge accepts no manifest as a proof
+ * of this blob, and sends the Pod a HEAD. The blob may have been deleted after the push of the manifest, and the registry looks for a manifest's blobs
+ * only at the push.
  */
 const keepSeconds = 24 * 3600;
 

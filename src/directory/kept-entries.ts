@@ -8,8 +8,8 @@ type Missing = Map<string, Entry>;
 
 /**
  * The entries that users depend on while KV fails. Keys without a value in KV have a limit of their own, because anyone can ask for names that do not
- * exist. Above this limit, the owner (see `set`) of the most such keys loses its oldest one. The tokens of a hostile Pod may name anything below its
- * prefix, but they cannot displace keys of a Pod that has fewer.
+ * exist. Each of these keys counts for an owner (see `set`). Above the limit, the owner with the most keys loses its oldest key. So a hostile Pod,
+ * whose tokens may name anything below its prefix, displaces no key of a Pod with fewer keys.
  */
 export class KeptEntries {
   readonly #found: BoundedMap<string, Entry>;
@@ -29,7 +29,7 @@ export class KeptEntries {
 
   /**
    * `owner` is the Pod to which the looked-up name belongs, if this Pod also issued the request's token. Otherwise it is null. A key without a value
-   * counts as its owner's, and keeps its first owner when it is stored again.
+   * counts for the owner with which it was stored first, even if it is stored again with another owner.
    */
   set(key: string, entry: Entry, owner: PodId | null): void {
     if (entry.text !== null || isShared(key)) {

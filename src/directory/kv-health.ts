@@ -11,8 +11,8 @@ const slowForMs = 30_000;
 /** While KV fails, one read in each span of this length tests whether KV is back. */
 const pauseMs = 1_000;
 /**
- * A request that cannot use older values, such as a push, reads KV even while KV fails. After this many failures in a row, it fails at once instead.
- * The only exception is the one read in each span of `pauseMs`.
+ * While KV fails, a request that cannot use older values, such as a push, still reads KV. After this many failures in a row, KV gets only one read in
+ * each span of `pauseMs`, and all other such requests fail at once.
  */
 const lastingRow = 3;
 

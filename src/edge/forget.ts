@@ -22,8 +22,8 @@ type Writing = {
 };
 
 /**
- * Sends a DELETE of a blob, a manifest or a tag, or a push of tags whose manifest the edge does not read. Then the edge forgets what it remembered of
- * them. Null for any other request.
+ * Sends a DELETE, or a push of a manifest that the edge does not read. Then the edge forgets what it remembers of the blob, the manifest or the tags
+ * that the request names. Null if a request like this gives the edge nothing to forget.
  */
 export function writeAndForget(
   sent: FetchRequest,

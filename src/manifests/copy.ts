@@ -58,7 +58,7 @@ export function copyBody({ body, headers }: Request | Response, { budget, pod }:
 
 type Copying = Omit<Copied, "end">;
 
-/** `tee` reads at the pace of its faster reader, and keeps bytes in memory for the slower one: at most `maxBytes`, because our copy then ends. */
+/** If the receiver is slower than our copy, `tee` keeps bytes for it in memory: at most `maxBytes`, because our copy ends there. */
 function copyTeed(body: ReadableStream<Uint8Array>, maxBytes: number, signal: AbortSignal): Copying {
   const [passed, copy] = body.tee();
   return { body: passed, bytes: boundedBytes(copy, maxBytes, { signal }).catch(() => null) };

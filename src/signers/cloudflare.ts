@@ -13,7 +13,7 @@ import { epochSeconds } from "./window.ts";
 export const cloudflare = defineSigner({
   config: storeConfig("cloudflare", {
     ...cdnEntries,
-    /** The name of the query parameter that contains the token. In the rule, `lengthOfSeparator` must be the length of `?<parameter>=`. */
+    /** The name of the query parameter that contains the token. In the WAF rule, `lengthOfSeparator` must be the length of `?<parameter>=`. */
     parameter: v.optional(parameterName, "verify"),
     /** The `ttl` that is written in the WAF rule. */
     ttlSeconds: v.pipe(v.number(), v.integer(), v.minValue(1)),

@@ -41,8 +41,8 @@ export type Trace = {
   /** The Pod broke off a manifest, and the edge sent the missing bytes from its own copy. */
   completed?: true;
   /**
-   * The Pods whose token service failed, so that the edge allowed pulls by itself: by a grant that it gave for this request, or by an earlier grant
-   * that came with the request.
+   * The Pods whose token service failed and whose pulls the edge allowed by itself. Either the edge gave its grant for this request, or an earlier
+   * grant of the edge came with the request.
    */
   grace?: string;
   /** Why a blob was not mounted from another Pod, so that an upload began instead. */

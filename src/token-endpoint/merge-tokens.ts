@@ -58,7 +58,7 @@ export async function mergeTokens(
   return ok(tokenResponse(parts, now, plan.isCut || isShort ? incompleteLifeSeconds : null));
 }
 
-/** Whether the Pod's token service has no POST, so that it answers 404 or 405. The client then comes back with GET for all of its scopes. */
+/** Whether the Pod's token service answered 404 or 405 because it has no POST. The edge then answers 404, and clients ask again with GET. */
 function lacksForm({ question, answer }: Asked, request: TokenRequest): boolean {
   if (answer.kind !== "refused" || !answer.answer.ok || !asksByForm(request, question)) return false;
   return answer.answer.value.status === 404 || answer.answer.value.status === 405;

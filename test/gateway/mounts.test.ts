@@ -92,7 +92,7 @@ describe("mount by order", () => {
     const answer = mount(gateway, await orderOf(gateway, source.url, { registry }));
     await expect.poll(() => sentPieces).toBeGreaterThan(0);
     await sleep(500);
-    // The registry has not read yet. So the rest must still be in the source, and not in the gateway's memory.
+    // The registry has not read yet, and the gateway must not keep the blob in its memory. So the source cannot have sent most of the blob.
     expect(sentPieces).toBeLessThan(pieces / 2);
     reads.resolve();
     expect((await answer).status).toBe(201);
@@ -108,8 +108,8 @@ describe("mount by order", () => {
       setTimeout(() => request.resume().once("end", answer), 700);
     });
     const gateway = await startTestGateway({ env: { REGISTRY: `http://127.0.0.1:${port}` } });
-    // Node's `fetch` would keep as many bytes as `small` has in its buffers while its reader waits. If the source closes its connection during that
-    // wait, `fetch` throws an error that no code can catch (undici, `assert(!this.paused)`). So the gateway does not use it.
+    // While the registry is slow, Node's `fetch` would keep all of `small` in its buffers. If the source closed its connection then, `fetch` would
+    // throw an error that no code can catch (undici, `assert(!this.paused)`). So the gateway does not use `fetch`.
     const small = blob.subarray(0, 70_000);
     const source = await startSource((_, response) => {
       const length = what.startsWith("ends") ? small.byteLength : small.byteLength + 1;

@@ -10,7 +10,7 @@ import { endFault, useStack, withOutage } from "../support/toy-stack.ts";
 const odd = await startOddPod();
 const stack = useStack({ seedImages: false, topology: (text) => asPodB(odd)(withOutage("staleSeconds: 600")(text)) });
 
-/** The bytes of U+FEFF and U+00A0 in UTF-8, one character per byte. For Go's `mime.ParseMediaType`, U+FEFF is not a space. */
+/** The bytes of U+FEFF and U+00A0 in UTF-8, one character per byte. JavaScript's `trim` removes both, but Go's `mime.ParseMediaType` keeps U+FEFF. */
 const [bom, noBreakSpace] = ["\u00ef\u00bb\u00bf", "\u00c2\u00a0"];
 /** Header lines in which a reader that is less strict than the Pod sees all manifest types. */
 const misreadAccepts: readonly (readonly [what: string, lines: readonly string[]])[] = [
@@ -61,8 +61,8 @@ describe("Pod that converts a list for a client that does not name the list's ty
   const digestOf = (text: string) => sha256(new Uint8Array(Buffer.from(text)));
 
   /**
-   * Answers as distribution 2.8 does: the tag is the list only if `Accept` names the list's type, and otherwise the image. Like Go, this does not
-   * take U+FEFF for a space.
+   * Answers as distribution 2.8 does: the tag is the list only if `Accept` names the list's type, and otherwise the image. Node reads U+FEFF
+   * as three other characters, so `trim` does not remove it, and neither would Go.
    */
   async function answerConverted(): Promise<void> {
     const digests = { [list]: await digestOf(list), [image]: await digestOf(image) };
@@ -84,8 +84,8 @@ describe("Pod that converts a list for a client that does not name the list's ty
     const token = await createClient(stack.current.edge).token([`repository:${repository}:pull`]);
     const ask = pullerOf(stack.current, repository, token);
     await keepManifest(stack.current, repository, await digestOf(list));
-    // The pull by digest makes the edge keep the image. If the edge also took the image for the tag's manifest, it would serve it for the tag below,
-    // when the Pod is down.
+    // The pull by digest makes the edge keep the image. If the edge took the image for the manifest of tag `1`, pulls of the tag would get the image,
+    // and not the list, when the Pod is down below.
     for (let time = 0; time < 3; time += 1) {
       const headers = [`Authorization: Bearer ${token}`, ...lines];
       const answer = await getRaw(stack.current, `/v2/${repository}/manifests/1`, headers);

@@ -11,12 +11,12 @@ import { parseYaml } from "../../topology/yaml.ts";
 
 /** A Pod's id and a member of its record, as in `pod-a` and `blobs.stores.0.credentials`. */
 type Place = Pick<SealedFor, "pod" | "field">;
-/** The scheme and target of this place. The sealed secret names both, so a copy of it does not open for another target. */
+/** The scheme and the target for which a secret is sealed. The secret does not open for another scheme or target. */
 type Bound = Pick<SealedFor, "scheme" | "target">;
 
 /**
- * Returns the place, with the scheme and target that the topology gives it (`s3` and a bucket, or `gateway` and a URL). The error is the end of a
- * sentence that begins with the file's name.
+ * Finds the scheme and target in the topology to which the secret of this Pod and field belongs: `s3` and a bucket, or `gateway` and a URL. The error
+ * is the end of a sentence that begins with the file's name.
  */
 export function sealedPlace(topology: string, { pod, field }: Place): Result<SealedFor, string> {
   const filled = fillPlaceholders(topology, null);

@@ -16,8 +16,8 @@ export type GatewayCopy = (name: RepositoryName, digest: Digest) => Promise<bool
 /** podctl itself copies the blobs that are smaller than this, because a copy by the gateway needs more requests. */
 export const minGatewayBytes = 256 * 1024;
 /**
- * After a copy by the gateway has failed, podctl copies blobs itself for this long, and then tries the gateway again. The gateway copies only if the
- * edge orders it, and an edge that does not know of the move yet orders nothing.
+ * After a copy by the gateway has failed, podctl copies blobs itself for this long, and then tries the gateway again. For example, the copy fails at
+ * an edge that does not know of the move yet, because this edge does not order it.
  */
 const pauseMs = 30_000;
 /** How long we wait for the edge's answer: the gateway's time for the copy, its time for the clean-up, and ten seconds for the network. */

@@ -31,7 +31,7 @@ export type MoveOptions = {
 
 export type Prefixes = readonly Prefix[];
 
-/** A group that is open and locked, with all that its move needs. */
+/** A group that this command has locked, with all that its move needs. */
 export type OpenedGroup = {
   readonly ports: MovePorts;
   readonly way: Way;

@@ -19,8 +19,9 @@ export type Difference = {
 export type Comparison = {
   readonly lines: Record<"read" | "unread", number>;
   readonly requests: Record<"same" | "differs" | "nameless" | "refused", number>;
-  /** The first names that differ, at most {@link maxNames}. Requests for further names are counted only in `byMove`. */
+  /** The first names that differ, at most {@link maxNames}. */
   readonly differences: readonly Difference[];
+  /** How many requests differ, for each `<from> → <to>`. Requests for the names after the first `maxNames` count here, too. */
   readonly byMove: ReadonlyMap<string, number>;
 };
 

@@ -31,8 +31,8 @@ export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick
 
 /**
  * Reads the directory record, which says how many components a prefix may have (`depth`). An isolate of the Worker mostly knows the depth before a
- * request comes, and looks up no longer prefixes. podctl learns the depth first, so that it lists the same look-ups. If the record does not parse, a
- * later look-up reports that.
+ * request comes, and does not look up longer prefixes. podctl learns the depth first, so that it lists the same look-ups. If the record does not
+ * parse, a later look-up reports that.
  */
 export async function learnDepth(directory: Directory): Promise<void> {
   await directory.record();

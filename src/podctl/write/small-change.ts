@@ -79,7 +79,7 @@ function refuseUnfinished({ unfinished }: Before): void {
   );
 }
 
-/** Refuses to go on if KV changed while the operator was reading the question. An older text would then replace a newer one. */
+/** Refuses to go on if KV changed while the operator was reading the question, because podctl might overwrite what another operator has written. */
 async function refuseChanged(kv: KvStore, key: string, shown: Before): Promise<void> {
   const now = await readBefore(kv, key);
   if (isDeepStrictEqual(now, shown)) return;
