@@ -8,7 +8,7 @@ export type Client = {
   readonly country: string | null;
   readonly continent: string | null;
   readonly asn: number | null;
-  /** IATA code of the Cloudflare location. */
+  /** The Cloudflare location that the client is connected to, as an IATA code. */
   readonly colo: string | null;
   readonly ip: string | null;
   /**

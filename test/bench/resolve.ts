@@ -12,8 +12,8 @@ import { median, medianRatio } from "./rounds.ts";
 import { withTeardown } from "./stage.ts";
 
 /**
- * How many names each fresh isolate resolves. Even the smallest directory has this many assignments. So each name belongs to another assignment, and
- * each read is of new keys.
+ * How many names each fresh isolate resolves. Each name belongs to another assignment, so no read is of known keys. Even the smallest directory has
+ * this many assignments.
  */
 const namesOfIsolate = 100;
 const warmUpRounds = 100;

@@ -127,7 +127,7 @@ async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<
   }
 }
 
-/** If a run read the assignment longer ago than this, it reads it again before it copies more. The run may have been suspended in between. */
+/** A run that read the assignment longer ago than this reads it again before the next copy, because the run may have been suspended meanwhile. */
 const checkedForMs = 10_000;
 
 /**
