@@ -42,7 +42,8 @@ type Readable<T> = { readonly text: string; readonly parse: (text: string) => Re
 export function readOnce<T>(parsed: Parsed<T>, key: string, { text, parse }: Readable<T>): Result<T, DirectoryFailure> {
   const known = parsed.get(key);
   if (known !== undefined && known.text === text) {
-    // Comparing long strings takes no time if both are the same object. So we keep the object that the KV cache will also give to the next requests.
+    // A long string is compared with itself in no time, but with an equal copy it takes long. The KV cache gives the next requests this same `text`,
+    // so we keep it.
     known.text = text;
     return ok(known.record);
   }

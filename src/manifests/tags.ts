@@ -44,7 +44,7 @@ type Ports = LocationPorts & { readonly memory: TagMemory };
 
 /**
  * A tag is remembered for the Pod's `staleSeconds`. A pull that finds the tag unchanged starts this time anew. Each start is a write to the cache, so
- * we start `staleSeconds` anew only after this share of them has passed.
+ * there is no new start before this share of `staleSeconds` has passed.
  */
 const renewedAfter = 1 / 8;
 

@@ -52,7 +52,7 @@ describe.each([
         await expect.poll(() => client.received(), { timeout: 5_000 }).toMatch(/^HTTP\/1\.1 200 /);
         client.socket.resetAndDestroy();
       }
-      // Every 5 s, workerd closes the connections that were not used for 5 s.
+      // workerd looks every 5 s for connections that were not used for 5 s, and closes them.
       await expect.poll(open, { timeout: 20_000 }).toBe(0);
     });
   });

@@ -28,7 +28,7 @@ const all: readonly Fault[] = [
   { mode: "delay", ms: 3_000 },
   { mode: "hang" },
 ];
-/** The edge needs ten seconds to find that a service hangs. So the short drill has only those faults for which `isShort` returns true. */
+/** Some faults take long: the edge needs ten seconds to find that a service hangs. The short drill has only those for which `isShort` is true. */
 const some = (isShort: (fault: Fault) => boolean) => (isFullDrill ? all : all.filter(isShort));
 
 const absent = `sha256:${"0".repeat(64)}`;

@@ -14,8 +14,8 @@ const { assign, write } = useGroups(stack);
 /** The freeze begins this long after the start of the test. */
 const freezeSeconds = 8;
 /**
- * The edge calls a deletion late if it takes longer than 20 s, and a push if it takes longer than 50 s. podctl waits ten seconds more after the start
- * of a freeze: 30 s before its last copy, and 60 s before it compares the Pods.
+ * The edge calls a deletion late if it takes longer than 20 s, and a push if it takes longer than 50 s. podctl allows ten seconds more: after the
+ * start of a freeze, it waits 30 s for deletions before its last copy, and 60 s for pushes before it compares the Pods.
  */
 const [lateDelete, latePush] = ["tag-22", "tag-52"];
 
