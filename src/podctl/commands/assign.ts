@@ -73,8 +73,8 @@ function settingsIn(prefix: Prefix, text: string | null): object {
 }
 
 const afterAssign = `
-No image is copied: to move a group together with its images, use \`podctl move\`. If the prefix was assigned before, the settings that
-\`podctl set\` has given it stay.
+No image is copied: to move a group together with its images, use \`podctl move\`. If the prefix was assigned before, it keeps its
+settings (see \`podctl set\`).
 Make this change in the topology file, too. Otherwise the next \`podctl apply\` undoes it.`;
 
 export const inFileToo = `

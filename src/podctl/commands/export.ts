@@ -17,7 +17,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "write the assignments to this file, one in each line, and only the name of this file into the topology",
+      "write the assignments that have no settings to this file, one in each line; in their place, the topology names the file",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

@@ -30,8 +30,8 @@ Two Pods can have one registry and two token services: the topology then names t
 nothing is copied, no push is refused, and the move ends by itself.
 
 PODCTL_USER and PODCTL_PASSWORD are the login of a user who has all rights on the groups and may list the catalog, at both Pods. If the Pods
-have different users, set the login at the Pod pod-b, for example, in PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B. On the local stack you
-need none of these variables.
+have different users, set a login for each Pod: for pod-b, PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B. On the local stack you need none of
+these variables.
 
   podctl move acme --to pod-b --plan
   podctl move acme --to pod-b
@@ -49,13 +49,13 @@ export function moveCommand(): Command {
     .option("--back", "return the groups to the old Pod")
     .option(
       "--done",
-      "end a move that is in the phase settle (see below); what only the old Pod has can then no longer be pulled",
+      "end a move that is in the phase settle (see below); clients can then no longer pull a manifest that only the old Pod has",
     )
     .option("--cleanup", "end a move that is in the phase settle, and delete the groups' manifests at the old Pod")
     .option("--jobs <n>", "how many requests and copies podctl makes at the same time, for each Pod", parseCount, 8)
     .option(
       "--wait <seconds>",
-      "podctl announces the phases freeze and settle this many seconds before they begin; by then, all locations of the edge must have read the announcement in KV; less than 90 is only for tests, because a push that is under way could be lost",
+      "podctl announces the phases freeze and settle this many seconds before they begin, so that every location of the edge learns of them in time; use less than 90 only in tests, because a push could be lost",
       parseSeconds,
       90,
     )

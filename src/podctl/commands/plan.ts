@@ -18,8 +18,8 @@ export function planCommand(): Command {
     .addHelpText(
       "after",
       `
-\`podctl apply\` deletes the Pods and assignments in KV that the file does not have, and the plan shows them. It keeps blocks, and the
-assignments of groups that are being moved.
+\`podctl apply\` deletes the Pods and assignments in KV that the file does not have, and the plan shows them. \`podctl apply\` never deletes a
+block, and never changes the assignment of a group that is being moved.
 
 \`podctl plan\` prints a revision, which identifies the current state of KV. With \`--expect <revision>\`, \`podctl apply\` writes only if
 KV still has that state.`,

@@ -26,9 +26,9 @@ A pull by tag counts as a pull of the manifest that the tag named at that time. 
 image index and then the manifest of its platform, so you can ask for either digest. The user is the \`sub\` of the token. No user is shown
 if the pull was anonymous, or if the edge could not verify the token and left that to the Pod.
 
-The edge logs only a part of the pulls: the Worker's variable LOG_SAMPLE is this part, such as 0.05. Each line contains this number, and
-podctl estimates from it how many pulls there were. A client that pulled only a few times may have no line. docs/deploy.md shows how to
-log every request.`,
+If the Worker's variable LOG_SAMPLE is 0.05, for example, the edge logs only 5 % of the pulls. Each line contains this number, and podctl
+estimates from it how many pulls there were. A client that pulled only a few times may have no line. docs/deploy.md shows how to log every
+request.`,
     )
     .action(async (text: string, logs: readonly string[], { since, json }: Options) => {
       const digest = orFail(parseDigest(text));

@@ -33,9 +33,9 @@ Compare topology.yaml with KV, or with another file:
   podctl replay access.log topology.yaml
   podctl replay access.log topology.yaml --from before.yaml
 
-The edge logs only a part of the ordinary requests: the Worker's variable LOG_SAMPLE is this part, such as 0.05. Each line contains this
-number, and podctl estimates from it how many requests there were. The log may have any size. Blocks that are in KV but not in the file
-stay, as with \`podctl apply\`.`,
+If the Worker's variable LOG_SAMPLE is 0.05, for example, the edge logs only 5 % of the ordinary requests. Each line contains this number,
+and podctl estimates from it how many requests there were. The log may have any size. In a comparison with KV, the blocks in KV count under
+the new topology, too, because \`podctl apply\` never lifts them.`,
     )
     .action(async (log: string, file: string | undefined, { json, from, ...options }: Options) => {
       const target = await openTarget(options);

@@ -35,9 +35,9 @@ export function sealCommand(): Command {
       `
   podctl seal topology.yaml pod-a blobs.stores.0.credentials < pod-a-credentials.json
 
-The secret of a store is JSON, and docs/directory-schema.md lists its members for each kind of store. The secret of \`trust\`, by which a
-Pod recognizes the edge, and the key of a gateway are plain text. The sealed value works only in the field for which it was sealed. The
-Worker refuses a copy of it in another Pod, another field, or for another bucket, registry or gateway.`,
+The secret of a store is JSON, and docs/directory-schema.md lists its members for each kind of store. The secret by which a Pod
+recognizes the edge (\`trust\`) is plain text, and so is the key of a gateway. The Worker accepts the sealed value only in this field of this
+Pod, and only while the bucket, registry or gateway stays the same.`,
     )
     .action(async (file: string, pod: string, field: string, { key }: { readonly key?: string }) => {
       const place = sealedPlace(await readFile(file, "utf8"), { pod, field });

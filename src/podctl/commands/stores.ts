@@ -27,7 +27,7 @@ export function storesCommand(): Command {
 Once a minute, the edge checks the stores of each Pod that has more than one. It reads one byte of the Pod's probe from each of them. (The
 probe is a small blob that the Pod's record names for such checks.) Each store has a state:
   in          The store has answered, and the edge uses it.
-  out         The store has failed three checks in a row. The edge sends clients to another store until it answers three checks in a row.
+  out         The store has failed three checks in a row, and clients go to another store. After three good checks in a row, it is in again.
   new         The store has never answered a check. The edge uses it, because it may be a store that only some clients can reach.
   unchecked   The edge does not check the store, for the reason that is shown.
 
