@@ -15,19 +15,27 @@ const citationsIn = (text: string) =>
   [...text.matchAll(/`(test\/[^`]+)` "([^"]+)"/g)].map(([, path = "", title = ""]) => ({ path, title }));
 
 /** Gives the file and the full title of each test in these files, as vitest lists them. */
-function titlesOf(paths: readonly string[]): ReadonlySet<string> {
+function titlesOf(paths: readonly string[], config: string): readonly string[] {
   // `--json` comes last, because vitest would take a path after it for the file to which it writes the list.
-  const args = ["node_modules/vitest/vitest.mjs", "list", ...paths, "--json"];
+  const args = ["node_modules/vitest/vitest.mjs", "list", "--config", config, ...paths, "--json"];
   const listed = JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8" })) as readonly {
     readonly name: string;
     readonly file: string;
   }[];
-  return new Set(listed.map(({ name, file }) => `${relative(".", file)} ${name.replaceAll(" > ", ": ")}`));
+  return listed.map(({ name, file }) => `${relative(".", file)} ${name.replaceAll(" > ", ": ")}`);
 }
 
 const citingPages = ["docs/differences.md", "docs/outages.md", "docs/request-flow.md"];
-// vitest lists the tests of many files almost as fast as those of one file. So it runs only once, for all pages.
-const listed = titlesOf([...new Set(citingPages.flatMap((page) => citationsIn(read(page))).map(({ path }) => path))]);
+const cited = [...new Set(citingPages.flatMap((page) => citationsIn(read(page))).map(({ path }) => path))];
+const isDrill = (path: string) => path.startsWith("test/drills/");
+// vitest lists the tests of many files almost as fast as those of one file. So it runs only once with each config, for all pages.
+const listed = new Set([
+  ...titlesOf(
+    cited.filter((path) => !isDrill(path)),
+    "vitest.config.ts",
+  ),
+  ...titlesOf(cited.filter(isDrill), "test/e2e.config.ts"),
+]);
 
 test.each(citingPages)("%s: each test that it cites is there, by its full title", (page) => {
   const citations = citationsIn(read(page));
@@ -49,13 +57,13 @@ describe("docs/differences.md", () => {
   });
 });
 
-describe("test/worker/README.md", () => {
+describe.each(["test/drills", "test/worker"])("%s/README.md", (folder) => {
   test("each test file of the folder has its row, in order", () => {
-    const rows = [...read("test/worker/README.md").matchAll(/^\| `([a-z-]+)` \| \S/gm)].map(
+    const rows = [...read(`${folder}/README.md`).matchAll(/^\| `([a-z-]+)` \| \S/gm)].map(
       ([, name]) => `${name}.test.ts`,
     );
     expect(rows).toEqual(
-      readdirSync("test/worker")
+      readdirSync(folder)
         .filter((name) => name.endsWith(".test.ts"))
         .sort(),
     );

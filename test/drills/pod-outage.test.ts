@@ -27,7 +27,7 @@ describe("outage of one of two Pods", () => {
       const asked = [
         client.get("/v2/acme/private/manifests/1", token),
         blob(`sha256:${"0".repeat(64)}`),
-        // Writes to a Pod that hangs are in test/worker/lost-writes.test.ts.
+        // Writes to a Pod that hangs are in test/drills/lost-writes.test.ts.
         ...(mode === "hang" ? [] : [client.get("/v2/acme/private/blobs/uploads/", token, { method: "POST" })]),
         client.get("/jwt/auth?service=registry-edge&scope=repository:acme/hello:pull"),
       ].map(async (answered) => {

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 
-const child = new URL("../../support/kv-api-child.ts", import.meta.url).pathname;
+const child = new URL("../support/kv-api-child.ts", import.meta.url).pathname;
 
 test("the KV API serves a bulk call of 1,000 keys in a process that may have only 256 files open", async () => {
   const command = 'ulimit -n 256 && exec "$0" "$1"';
