@@ -195,7 +195,7 @@ test("when strangers have spent their budget, new names must wait, and those of 
   expect(readKeys - before).toBeLessThan(10_500);
   expect((await ask(["repository:acme/new:pull"])).plan).toMatchObject({
     ok: false,
-    error: { reason: "directory", text: expect.stringContaining("more names were asked for") },
+    error: { reason: "directory", text: expect.stringContaining("more new names were asked for") },
   });
   isolate.nowMs += 3_000;
   expect((await ask(["repository:acme/app:pull"])).plan).toMatchObject({ ok: true });
