@@ -14,8 +14,8 @@ export type CatalogPage = {
   /** The listed names that belong to this Pod, each once. */
   readonly repositories: readonly string[];
   /**
-   * The last name that the Pod listed in this page. The Pod's next page begins after this name, which may belong to another Pod. Null if the page has
-   * no name.
+   * The last name that the Pod listed in this page, even if the directory assigns that name to another Pod. The Pod's next page begins after it. Null
+   * if the page has no name.
    */
   readonly end: string | null;
   readonly hasMore: boolean;

@@ -29,7 +29,10 @@ const header = v.strictObject({
 export type MoveHeader = v.InferOutput<typeof header>;
 
 const saved = v.strictObject({
-  /** The fingerprint of what the source held when this repository was last copied whole. Null while a later copy is not whole yet. */
+  /**
+   * The fingerprint of what the source held when this repository was copied whole. Null if the target may lack a part of it: during a copy, after a
+   * failed one, or after a comparison that found differences.
+   */
   fingerprint: v.nullable(v.string()),
   /**
    * Manifests that the target may have, although no tag, index or referrer there leads to them. We save their digests, because no list of a registry
