@@ -12,8 +12,8 @@ export type AttributedAnswer = Answer & {
 };
 
 /**
- * Turns a reply into an answer, and adds what the log says about the request. If the answer is a challenge, it asks for the rights that the request
- * needs. If the reply names the Pods that were asked, the log has their names instead of `pod`.
+ * Turns a reply into an answer, and adds what the log says about the request. A challenge names the rights that the request needs. The log names
+ * `asked.pod`, unless the reply itself names the Pods that were asked.
  */
 export function attribute(
   reply: Reply,

@@ -25,7 +25,7 @@ async function startGroup(group: string): Promise<string> {
     texts.map(async (text) => ({ digest: await pushBlob(stack.current, name, text), size: text.length })),
   );
   await push(stack.current, name, "1", manifestText(blobs));
-  // From the pushes, the edge remembers that the group is not being moved. With this memory it would not let the gateway copy, so we restart it.
+  // During these pushes, the edge has read from KV that no move of the group is under way. While it remembers that, it does not let the gateway copy.
   await stack.current.restartEdge();
   return group;
 }
