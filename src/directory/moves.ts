@@ -59,11 +59,11 @@ export const refusesWrites = ({ phase }: Moving): boolean => phase === "freeze" 
  */
 export const maxSkewMs = 5_000;
 
-/** How long after `freeze` begins a write from before may still succeed. After this time, podctl compares both Pods. */
+/** A write that began before `freeze` may still succeed until this long after the beginning of `freeze`. Then podctl compares both Pods. */
 export const writesEndMs = 60_000;
 /**
- * How long after `freeze` begins a deletion from before may still succeed. After this time, podctl copies once more. A manifest without a tag that is
- * deleted even later would stay at the new Pod, because the comparison does not see such manifests.
+ * A deletion that began before `freeze` may still succeed until this long after the beginning of `freeze`. Then podctl copies once more. A manifest
+ * without a tag that is deleted even later would stay at the new Pod, because the comparison does not see such manifests.
  */
 const deletionsEndMs = writesEndMs / 2;
 

@@ -77,7 +77,7 @@ export const maxCidrs = 30_000;
 
 export type TopologyPod = v.InferOutput<typeof pod>;
 
-/** A topology with every name parsed and with the assignments of its line file. */
+/** A topology with every name parsed. After `loadTopology`, `assignments` also has those of the file `assignmentsFile`. */
 export type Topology = {
   readonly pods: ReadonlyMap<PodId, TopologyPod>;
   readonly assignments: ReadonlyMap<Prefix, PodId>;

@@ -6,5 +6,7 @@ export const sideBySide = {
   // Miniflare hands all certificates of this variable's file to each workerd that it starts, which takes a third of the CPU time of a start.
   env: { NODE_EXTRA_CA_CERTS: "" },
   testTimeout: 30_000,
+  // The default is one second. A test that has to prove a time says its own.
+  expect: { poll: { timeout: 10_000 } },
   hookTimeout: 60_000,
 };

@@ -13,7 +13,7 @@ import { letsAllIn } from "../../topology/settings.ts";
 
 export type Warning = {
   readonly line: string;
-  /** What the question before the write says about this change, such as "open a group to every client". */
+  /** The part for this change in the question that podctl asks before it writes, such as "open a group to every client". */
   readonly doing: string;
 };
 
