@@ -114,8 +114,8 @@ type Judged = Exclude<Grant, { readonly kind: "open" }> | "invalid";
 
 /**
  * Returns what a part grants at its Pod, and notes its subject for the log. If the directory says that the token's key belongs to another Pod, the
- * token is invalid, and this Pod never gets it. If the directory does not know the key, the Pod decides, but only if no other Pod has the same
- * registry.
+ * token is invalid, and this Pod never gets it. If the directory does not know the key, the Pod decides. But if another Pod has the same registry,
+ * such a token is invalid.
  */
 async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Result<Judged, DirectoryFailure>> {
   if (part.kind === "edge") {

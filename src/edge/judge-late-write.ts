@@ -13,7 +13,7 @@ type Asked = { readonly context: Context; readonly authorized: Authorized };
 /**
  * Turns the success of a slow write into a refusal, if the group is frozen or at another Pod by now. `podctl move` compares both Pods 60 s after a
  * freeze begins. A slow write may end after this comparison, and the new Pod may then lack what was written. So the client must not hear of a
- * success. A quick write that passed the gate before the freeze ends before the comparison.
+ * success. A quick write needs no check: if it began before the freeze, it has ended before the comparison.
  */
 export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   const { directory, now } = asked.context.services;

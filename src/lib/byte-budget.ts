@@ -20,7 +20,10 @@ export class ByteBudget {
     this.#limits = limits;
   }
 
-  /** Counts the bytes as held. Returns a function that gives them back. Null if they would exceed `maxBytes`, or `maxBytesOfOwner` for this owner. */
+  /**
+   * Counts the bytes as held, and returns a function that gives them back. Null if all owners together would then hold more than `maxBytes`, or this
+   * owner more than `maxBytesOfOwner`.
+   */
   take(bytes: number, owner: string, nowMs: number): (() => void) | null {
     const { maxBytes, maxBytesOfOwner, lifeMs } = this.#limits;
     for (const taken of this.#taken) {

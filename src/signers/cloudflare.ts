@@ -17,7 +17,7 @@ export const cloudflare = defineSigner({
     parameter: v.optional(parameterName, "verify"),
     /** The `ttl` that is written in the WAF rule. */
     ttlSeconds: v.pipe(v.number(), v.integer(), v.minValue(1)),
-    /** `base64url` if the rule has the flag `s`. */
+    /** `base64url` if the WAF rule has the flag `s`. */
     encoding: v.optional(v.picklist(["base64", "base64url"]), "base64"),
     credentials: sealed,
   }),

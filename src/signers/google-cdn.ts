@@ -27,8 +27,8 @@ export const googleCdn = defineSigner({
 type Request = SignRequest<{ readonly baseUrl: string }, { readonly keyName: string }>;
 
 /**
- * Returns the text to sign. In the form `url`, this text is the URL up to the signature. The attribution (parameters that name the repository) comes
- * before `Expires`, so the signature covers it.
+ * Returns the text to sign. In the form `url`, this text is the URL up to the signature, with the attribution (parameters that name the repository).
+ * In the form `prefix`, the text has no attribution.
  */
 export function googleText({ key, config, secret, window, attribution }: Request, form: "url" | "prefix"): string {
   const ends = `Expires=${epochSeconds(window.expiresAt)}&KeyName=${secret.keyName}`;

@@ -70,8 +70,8 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       await Promise.all(repositories.map(put));
     },
     forget: async (asker, repositories) => {
-      // It takes much time to derive the keys (`hashers`). So we do not do it if no repository is refused, for example if a stranger asks eight Pods
-      // for their catalogs.
+      // There may be no repositories, for example if a stranger asks eight Pods for their catalogs. We then do not derive the keys (`hashers`),
+      // because that takes much time.
       if (repositories.length === 0) return;
       const atMs = clock().getTime();
       const isStranger = asker.credentials[0] === "anonymous";

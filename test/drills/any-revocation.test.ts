@@ -271,7 +271,7 @@ async function runBatch(
     trials.filter(({ isDuringOutage }) => !isDuringOutage),
     ({ isByEdge }) => isByEdge,
   );
-  // By these pulls the edge learns of the changes. A trial whose change the edge must not see before the outage is left out.
+  // The edge learns of a change by this pull, so a trial without `isSeen` is left out. With `isDuringOutage`, there is no change yet.
   const seen = trials.filter(({ isSeen, isDuringOutage }) => isSeen || isDuringOutage);
   await Promise.all(
     seen.map(async (trial) => {

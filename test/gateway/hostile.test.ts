@@ -53,7 +53,8 @@ const constantTwists: readonly Twist[] = [
   async ({ grant }, gateway) => ({
     grant: await sealForGateway({ ...grant, exp: "never" }, Number.NaN, { kind: "upload-grant", ...sealing(gateway) }),
   }),
-  // These two grants are good, but only for the repository `acme/elsewhere` and for the upload `another`. So `paths` must contain neither name.
+  // These two grants are good for the repository `acme/elsewhere` and for the upload `another`. No line of `paths` has either name, because a second
+  // twist may choose any line.
   async ({ grant }, gateway) => ({
     grant: await sealGrant({ ...grant, repository: repositoryName("acme/elsewhere") }, sealing(gateway)),
   }),

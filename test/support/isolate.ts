@@ -5,7 +5,7 @@ import { type BulkKv, createReadKv, type KvTrace } from "../../src/directory/kv.
 import { createIsolate, type Isolate as Memory } from "../../src/isolate.ts";
 import type { PlainHttp } from "../../src/lib/address.ts";
 
-/** The directory as one isolate of the Worker sees it: what it remembers of KV, its clock, and the count of its reads. */
+/** One isolate of the Worker: its clock, its memory, its reads of KV, and the directory that it sees. */
 export type Isolate = {
   nowMs: number;
   readonly trace: KvTrace;

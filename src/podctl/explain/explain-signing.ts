@@ -10,7 +10,7 @@ type Signing = {
   /** The URL without its query. */
   readonly url: string;
   readonly window: UrlWindow;
-  /** The names of the query's parameters. */
+  /** The names of the parameters in the signed URL's query. */
   readonly parameters: readonly string[];
   /** The text that the signer signs. Null if the scheme signs no text with a key. */
   readonly canonical: string | null;

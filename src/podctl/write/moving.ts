@@ -52,8 +52,8 @@ export const belowMoving = (key: string, above: string): string =>
   `"${nameIn(key)}" is below "${nameIn(above)}", which is being moved`;
 
 /**
- * Refuses to undo a step of a move. The phase before the step may no longer fit the data at both Pods. Also, all edges must begin a phase at once,
- * but they would learn of a rollback at different times. `former` has what the write replaced.
+ * Refuses to roll back a step of a move, because the data at both Pods may no longer fit the phase before that step. Also, a step says when all
+ * edges begin its phase together. After a rollback, each edge would go back when it next reads KV. `former` has what the last write replaced.
  */
 export async function refuseToUndoMove(kv: KvStore, former: ReadonlyMap<string, string | null>): Promise<void> {
   const keys = [...former.keys()].filter((key) => kindOf(key) === "route");

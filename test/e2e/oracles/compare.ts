@@ -36,7 +36,7 @@ export async function expectSameUrls<Store extends OracleStore>(oracle: Oracle<S
   }
 }
 
-/** After an update of the SDK, `npm run e2e -- test/e2e/oracles -u` writes the records again. */
+/** Expects that the SDK makes the URLs that are recorded. After an update of the SDK, `npm run e2e -- test/e2e/oracles -u` records them again. */
 export async function expectRecorded<Store extends OracleStore>(
   { scheme, packageName, urlOf, signs }: Oracle<Store>,
   stores: Readonly<Record<string, Store>>,
