@@ -172,7 +172,10 @@ const createCallGateway =
     });
   };
 
-/** Returns KV and the location's caches. With the first call of either, the request begins to watch whether its client leaves. */
+/**
+ * Returns KV and the location's caches. Each call makes sure that the request notices when its client leaves, because a request must listen for this
+ * before it waits (`Departure`).
+ */
 const listeningPorts = (
   env: Env,
   departure: RequestPorts["departure"],

@@ -101,7 +101,9 @@ export type NameBounds = Pick<ReadOptions, "maxNewKeys" | "maxReadKeys"> & {
 /** To which Pod a name belongs, and by which assignment. `id` is null if the name has neither an assignment nor a default Pod. */
 export type Assigned = Pick<Resolution, "renamed" | "assignment" | "moving"> & { readonly id: PodId | null };
 
-/** Finds the Pods of many names by few bulk reads, without their blocks. A name is missing in the answer if `options` forbids to read its keys. */
+/**
+ * Finds the Pods of many names by few bulk reads, but not whether a name is blocked. A name is left out if `options` forbids to read one of its keys.
+ */
 export async function assignedPods(
   directory: Directory,
   names: readonly RepositoryName[],

@@ -128,8 +128,8 @@ const mayPull = (grant: Grant, name: RepositoryName): boolean =>
 const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].includes(status);
 
 /**
- * Sends a request to the Pod, and records or forgets what the answer tells about the repository. The edge records no proof if it cannot verify the
- * token, or if the request has a query.
+ * Sends a request to the Pod. The answer may show that the repository has something, which the edge then records, or that something is gone, which
+ * the edge then forgets. The edge records nothing if it cannot verify the token, or if the request has a query.
  */
 function callRegistry(
   endpoint: RegistryEndpoint,

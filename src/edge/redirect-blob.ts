@@ -79,8 +79,8 @@ export async function followRedirect(
 const isStreamed = ({ assignment }: Authorized<Grant>): boolean => assignment?.delivery === "stream";
 
 /**
- * Whether the blob is proven to be in the repository. A HEAD that the Pod redirects to the blob proves this. If the HEAD had a query, the Pod may
- * have redirected to something else, so the edge looks for a proof of its own.
+ * Whether the blob is proven to be in the repository. The Pod's redirect of a HEAD to the blob proves it. But if the HEAD had a query, the redirect
+ * may lead to something else. So the edge then needs a proof that it remembers, or sends a HEAD without the query.
  */
 async function isProven(
   endpoint: BlobEndpoint,

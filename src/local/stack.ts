@@ -60,7 +60,7 @@ export type StackOptions = {
    * same issuer, audience and bucket.
    */
   readonly oneRegistry?: boolean;
-  /** The token keys of the Pods. docker-registry needs a certificate for its key, so that key must be extractable. */
+  /** The token keys of the Pods. A docker-registry needs an extractable key, because openssl makes a certificate from it. */
   readonly signingKeys?: SigningKeys;
   /** The lifetime of the Pods' tokens. By default it is 300 s, as in GitLab. */
   readonly tokenSeconds?: number;

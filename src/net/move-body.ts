@@ -18,8 +18,9 @@ type Limits = {
  * Moves a body, and watches that its bytes keep moving. workerd's own pipe reports nothing until it ends, so the bytes pass through JavaScript, in
  * few and large pieces. This costs 0.4–1.0 ms of CPU time per MB more than a pipe (workerd 2026-10-23, 200 and 300 MB up and down).
  *
- * We measured other ways, too. Pieces of 1 MB save 0.2 ms per MB, but need four times the memory. Waiting for full pieces saves 0.1 ms per MB, but
- * cuts slow bodies. The default reader costs 10–12 ms per MB, a TransformStream 17–19 ms, and a second branch of the body (`tee`) 6–7 ms.
+ * We measured other ways, too. Pieces of up to 1 MB save 0.2 ms per MB, but need four times the memory. Waiting until each piece is full saves 0.1 ms
+ * per MB, but then a slow body looks stalled and is cut. The default reader costs 10–12 ms per MB, a TransformStream 17–19 ms, and a second branch of
+ * the body (`tee`) 6–7 ms.
  *
  * If the body is not whole, the rest of `source` is cancelled. `sink` is left open, because only its owner knows what closing it would mean.
  */

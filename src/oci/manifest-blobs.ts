@@ -42,8 +42,8 @@ function blobOf(descriptor: unknown): readonly Digest[] {
 }
 
 /**
- * Whether the value is an object whose member names all parsers read alike. An object with `Layers` is not one, because Go's parser reads this name
- * as `layers`, and other parsers do not.
+ * Whether the value is an object in which all parsers read these member names alike. An object with `Layers` fails, because Go's parser reads this
+ * name as `layers`, and other parsers do not.
  */
 function isPlainObject<Member extends string>(
   value: unknown,

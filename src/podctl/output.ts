@@ -26,9 +26,9 @@ const colourOrInvisible = new RegExp(`${escapeCode}\\[(?:1|2|22|31|32|33|39)m|(?
 const anyInvisible = new RegExp(`[${invisible}]`, "gu");
 
 /**
- * Text from elsewhere is, for example, a KV value, a token's claim or a Pod's answer. It must not look like a different text. It must not move the
- * cursor, clear the screen or write to the clipboard of the operator's terminal (CWE-150). We escape as JSON and YAML do, so a topology that podctl
- * prints keeps its values.
+ * Escapes invisible characters, because the text may come from elsewhere: from a KV value, a token's claim or a Pod's answer. It must not look like
+ * another text, and must not move the cursor, clear the screen or write to the clipboard of the operator's terminal (CWE-150). JSON and YAML have the
+ * same escapes, so a topology that podctl prints is still read with the same values.
  */
 const printable = (text: string): string =>
   text.replaceAll(colourOrInvisible, (found) =>

@@ -23,8 +23,8 @@ const algorithms = {
 } as const;
 
 /**
- * Wraps a private key in PKCS#8 (RFC 5208 §5), because WebCrypto imports private keys only as PKCS#8 or JWK. `key` has the form that its algorithm
- * prescribes.
+ * Wraps a private key in PKCS#8 (RFC 5208 §5), because WebCrypto imports private keys only as PKCS#8 or JWK. `key` is in its algorithm's own form:
+ * PKCS#1 for RSA, {@link sec1} for P-256, {@link ed25519Seed} for Ed25519.
  */
 export function pkcs8(algorithm: keyof typeof algorithms, key: Bytes): Bytes {
   const version = element(tags.integer, Uint8Array.of(0));

@@ -61,8 +61,8 @@ describe("Pod that converts a list for a client that does not name the list's ty
   const digestOf = (text: string) => sha256(new Uint8Array(Buffer.from(text)));
 
   /**
-   * Answers as distribution 2.8 does: the tag is the list only if `Accept` names the list's type, and otherwise the image. Node reads U+FEFF
-   * as three other characters, so `trim` does not remove it, and neither would Go.
+   * Answers as distribution 2.8 does: for the tag, with the list if `Accept` names the list's type, and otherwise with the image. Go does not trim
+   * U+FEFF. Here, `trim` leaves it too, because Node reads U+FEFF as three other characters.
    */
   async function answerConverted(): Promise<void> {
     const digests = { [list]: await digestOf(list), [image]: await digestOf(image) };
@@ -84,8 +84,8 @@ describe("Pod that converts a list for a client that does not name the list's ty
     const token = await createClient(stack.current.edge).token([`repository:${repository}:pull`]);
     const ask = pullerOf(stack.current, repository, token);
     await keepManifest(stack.current, repository, await digestOf(list));
-    // The pull by digest makes the edge keep the image. If the edge took the image for the manifest of tag `1`, pulls of the tag would get the image,
-    // and not the list, when the Pod is down below.
+    // The pull by digest makes the edge keep the image. Later the Pod is down, and pulls of tag `1` must get the list. They would get the image if
+    // the edge took it for the tag's manifest.
     for (let time = 0; time < 3; time += 1) {
       const headers = [`Authorization: Bearer ${token}`, ...lines];
       const answer = await getRaw(stack.current, `/v2/${repository}/manifests/1`, headers);

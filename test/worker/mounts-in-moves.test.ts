@@ -18,8 +18,8 @@ describe("mount of a repository's own blob", () => {
   let repository = "";
 
   /**
-   * Pushes a blob to pod-b, puts the group into this phase of a move, and mounts the blob from its own repository. In each phase, pod-b serves the
-   * group.
+   * Pushes a blob to pod-b, puts the group into this phase of a move, and asks for a mount of the blob from its repository into the same repository.
+   * In every phase, pod-b is the Pod that serves the group.
    */
   async function mountOwn(phase: Moving["phase"] | null): Promise<number> {
     groups += 1;

@@ -4,7 +4,7 @@ import type { User } from "./operator.ts";
 
 /** The target that a command works on: the running local stack or, with `--env`, the account that wrangler.toml names. */
 export type Target = Rules & {
-  /** The target's name in messages: `the local stack`, or the environment. */
+  /** How messages name the target: `the local stack`, or the environment that `--env` names. */
   readonly name: string;
   /** Throws a CliFailure if no local stack is running or the account's API token is missing. */
   readonly openKv: () => KvStore;

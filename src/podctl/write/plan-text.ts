@@ -13,7 +13,7 @@ type ChangeView = {
   readonly key: string;
   /** The Pod that the record names before and after the change; null if it names none. */
   readonly pod?: { readonly from: string | null; readonly to: string | null };
-  /** Which members of the record change. For an assignment, these are its settings: all members except `pod`. */
+  /** The changed members of the record. For an assignment, `pod` is not listed here, because the member `pod` above shows it. */
   readonly members?: readonly string[];
   readonly blocks?: BlockChanges;
 };

@@ -55,8 +55,8 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
   );
   await writeRecords(kv, writes, { steps, onProgress });
   await removeHistory(kv, (old) => old <= revision - keptRevisions);
-  // `refuseOtherWriter` runs directly before the last write. If another writer has completed its write by then, our last write would set the revision
-  // back.
+  // We look for another writer directly before our last write. If another writer has completed a write, ours would set the revision back, so
+  // `refuseOtherWriter` throws.
   const index = { revision, at: stamp.appliedAt.toISOString(), by: stamp.appliedBy };
   const name = `write to revision ${revision}`;
   await refuseOtherWriter(kv, { name, index, isRollback: false, directory, steps, lagPausesMs: job.lagPausesMs });
