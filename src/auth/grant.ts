@@ -13,8 +13,8 @@ import { isRejected, keyId, reject, type VerifyPorts, verifyToken } from "./veri
 /**
  * What a request may do at one Pod.
  * - `granted`: the edge has verified the token, which allows `access`.
- * - `undecided`: the directory does not know the token's key, so only the Pod can check the token. The edge records no proofs and signs no URLs for
- *   it.
+ * - `undecided`: the directory does not know the token's key, so only the Pod can check the token. The edge records no proofs and signs no URLs by
+ *   such a token.
  * - `open`: this deployment works without tokens (`AUTH=none`).
  * - `edge`: the edge itself gave the grant while the Pod's token service failed. It allows only what the edge has in its caches, because there is no
  *   token that could be sent to the Pod.

@@ -39,7 +39,7 @@ export type KvTrace = { kvReads: number; kvKeys: number; kvFailure?: string };
 
 export type KvValues = {
   readonly textOf: (key: string) => string | null;
-  /** What is wrong with KV, if it fails or is slow. Some of these values may then be out of date. Otherwise null. */
+  /** Null if KV works. Otherwise what is wrong with KV: it fails or is slow, and some of these values may be out of date. */
   readonly stale: string | null;
   /** The keys that were not read, because `maxNewKeys` or `maxReadKeys` allowed no more. */
   readonly unread: ReadonlySet<string>;

@@ -151,7 +151,10 @@ export const cellRecord = v.strictObject({ v: version, pod: podId });
 /** The limit exists because the Worker holds all blocks in memory. */
 export const maxBlocks = 10_000;
 
-/** Every blocked prefix and digest with its text. We do not use `v.record`, because it would leave out a prefix such as "constructor". */
+/**
+ * Every blocked prefix and digest, with the text that clients get. We do not use `v.record`, because it would leave out a prefix such as
+ * "constructor".
+ */
 export const blocksRecord = v.strictObject({
   v: version,
   revision,

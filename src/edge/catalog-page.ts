@@ -88,8 +88,9 @@ const orders: readonly ((name: string) => string)[] = [
 ];
 
 /**
- * Whether `end`, a page's last name, comes after the page's cursor. We do not know the Pod's order, so one of the `orders` is enough. A client may
- * send a cursor that is not a repository name. It is not compared, because each Pod puts such a text elsewhere in its order.
+ * Whether `end`, a page's last name, comes after the page's cursor. We do not know the Pod's order, so it is enough if `end` comes later in one of
+ * the `orders`. A client may send a cursor that is not a repository name. Each Pod puts such a text elsewhere in its order, so then any `end` is
+ * accepted.
  */
 const leadsPast = (cursor: string, end: string): boolean =>
   !parseRepositoryName(cursor).ok || orders.some((keyOf) => keyOf(end) > keyOf(cursor));

@@ -26,8 +26,8 @@ export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, a
 }
 
 /**
- * Says why a write that was allowed when it began would be refused now; null if it would not. A layer's upload is never refused here, because it does
- * no harm: a new Pod that lacks the layer later refuses the manifest that names the layer.
+ * A write was allowed when it began. Says why it would be refused now, or null if it would still be allowed. An upload of a layer is never refused
+ * here. If the new Pod lacks the layer, it will refuse each manifest that names the layer, so no image is broken.
  */
 async function refusalOf(endpoint: RegistryEndpoint, { context, authorized: { pod } }: Asked): Promise<Refusal | null> {
   if (!hasRepository(endpoint) || endpoint.kind === "upload" || endpoint.kind === "upload-start") return null;

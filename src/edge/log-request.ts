@@ -68,7 +68,7 @@ const maxUserAgentCharacters = 256;
 /** Cloudflare sets the client's address (at most 45 characters) and the ray id (20). On the local stack, a client can set them to a longer text. */
 const maxIdCharacters = 64;
 
-/** Reads who sent the request. We call this only for a line that is written, because workerd parses JSON when `cf` is read. */
+/** Reads who sent the request. We call this only if the line will be written, because a read of `cf` costs CPU time: workerd then parses JSON. */
 function askerOf(request: Request): Asker {
   const { ip, country, asn } = readClient(request);
   const { headers } = request;

@@ -70,8 +70,8 @@ function registryHeaders(
   return {
     ...Object.fromEntries(kept),
     "Accept-Encoding": "identity",
-    // The client's content type is replaced. If it were that of a form, a registry would take parameters from the body before those of the query
-    // (distribution, `FormValue`).
+    // We replace the client's content type. With the type of a form, a registry would also read parameters from the body, and prefer these to the
+    // parameters of the query, which the gateway has checked (distribution, `FormValue`).
     ...(method === "PATCH" || method === "PUT" ? { "Content-Type": "application/octet-stream" } : {}),
     "X-Forwarded-Host": host,
     "X-Forwarded-Proto": protocol.slice(0, -1),

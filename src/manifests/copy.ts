@@ -23,7 +23,7 @@ const MAX_BYTES = 4 * 1024 * 1024;
 /** A body up to this size is copied by `tee`, which keeps it in memory for a client that reads slowly. Most manifests are shorter. */
 const teedBytes = 64 * 1024;
 
-/** A copy that takes longer is ended, because a Pod or a client may be slow on purpose. */
+/** After this time, a copy is ended. Otherwise a Pod or a client that is slow on purpose could hold the budget's bytes for as long as it likes. */
 const copyMs = 60_000;
 
 /** One Pod may take half of the budget, so a hostile Pod leaves half of it to the other Pods. Two of the largest manifests fit into a half. */

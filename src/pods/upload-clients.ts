@@ -15,7 +15,7 @@ const clients: readonly Row[] = [
   // oras-go ≥ 2.6.1 (registry/remote/repository.go) fails with "blob upload Location … is on a different host than the registry". Older versions
   // would send their token to that host, so their uploads stay on the edge too.
   { userAgent: /\boras(-go)?\b/i, travel: "stays" },
-  // Helm ≥ 3.21.1 and ≥ 4.2.1 use oras-go ≥ 2.6.1, but their User-Agent does not name it.
+  // Helm uses oras-go (≥ 2.6.1 since Helm 3.21.1 and 4.2.1), but its User-Agent does not name oras-go.
   { userAgent: /^helm\//i, travel: "stays" },
   // Notation uses oras-go too.
   { userAgent: /^notation\b/i, travel: "stays" },

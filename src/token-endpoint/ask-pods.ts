@@ -10,7 +10,7 @@ type Asking = {
 
 export type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer };
 
-/** A token service that hangs may delay the token for this long. After that, the token comes without its part, if this part is only for pulls. */
+/** We wait this long for a token service that hangs. If we asked it only for pulls, the bundle then goes to the client without its part. */
 const dropAfterMs = 3_000;
 
 /**

@@ -52,9 +52,10 @@ export type DirectorySteps = {
   readonly widened: string | null;
   /**
    * This text is written after the new assignments and before old ones are deleted. Null if nothing changes.
-   * - It has the new default, because now every group that goes to or from the default Pod has an assignment.
-   * - It has all other changes, except a smaller depth (how many components of a name are looked up). Until the deletes, the edge must find longer
-   *   prefixes.
+   * - It has the new default. The new default changes no group's Pod at this moment: a group that leaves the default Pod already has its new
+   *   assignment, and a group that goes to the default Pod still has its old one.
+   * - It has all other changes, except a smaller depth (how many components of a name are looked up). The old assignments may have longer prefixes,
+   *   and the edge must find them until they are deleted.
    */
   readonly settled: string | null;
 };

@@ -35,8 +35,9 @@ const bulkSize = {
   tags: Number(process.env["MOVE_TAGS"] ?? 2),
 };
 /**
- * The longest time for which a move may refuse writes. It refuses them until pushes under way have ended, during the last copy and the comparison
- * (which may take 40 s on a busy machine), and until both edges know the phase `settle`. It must never refuse them for more than 240 s.
+ * A move must refuse writes for less time than this. It waits until pushes from before the freeze have ended (two thirds of `waitSeconds`, at most
+ * 60 s). Then come the last copy and the comparison (40 s on a busy machine). Then it waits until both edges know the phase `settle` (`waitSeconds`).
+ * All of this must never take more than 240 s.
  */
 const mostRefusedMs = Math.min(Math.min(60, (waitSeconds * 2) / 3) + waitSeconds + 40, 240) * 1_000;
 const refusal = `${group} is being moved to another registry; pushes work again in a few minutes`;

@@ -36,7 +36,8 @@ describe.each(isWhole ? realPods : realPods.slice(0, 1))("upload that outlives i
     let docker: Docker | null = null;
     beforeAll(async () => {
       front = await startFront();
-      // With `scheme: pod`, the Pod itself redirects to its store. Then the edge mounts nothing across Pods, so every client has to push its layer.
+      // Every client has to push its layer, so no blob may be mounted from another Pod. For such a mount, the edge signs a URL of the source's store.
+      // With `scheme: pod`, it cannot sign any.
       const topology = withStores("[{ scheme: pod }]", "[{ scheme: pod }]");
       stage = await openStageWithGateways(kind, { port: front.port, tokenSeconds, topology });
       front.setTargets([(await stage.startReplica()).port]);

@@ -127,7 +127,7 @@ function expectReadOnce(method: string, { pathname, searchParams }: URL): void {
   for (const source of searchParams.getAll("from")) expect(ownerOf(source)).toBe(ownerOf(nameIn(pathname) ?? ""));
 }
 
-/** Gives one spelling to all paths of an endpoint. A digest's colon may be escaped, and GitLab's paths and uploads may end in a slash. */
+/** Gives one spelling to all paths of an endpoint. A digest's colon may be escaped. A slash may follow any path of GitLab, and `/blobs/uploads`. */
 const canonical = (path: string): string =>
   path.replace(/%3a(?=[^/]*$)/i, ":").replace(/^(\/gitlab\/.*|.*\/blobs\/uploads)\/$/, "$1");
 

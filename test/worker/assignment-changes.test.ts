@@ -32,7 +32,7 @@ test.each<[string, LocalPodId | null, number]>([
     const name = `${prefix}/app`;
     if (old !== null) await assign(prefix, old);
     expect(await starts(client, name, await tokenBy("pod-a", name))).toBe(before);
-    // The isolate reads the assignment of this name again only if its last read was two seconds ago.
+    // The next request must make the isolate read the assignment again. The isolate does so only if its copy is older than two seconds.
     await sleep(2_100);
     await assign(prefix, "pod-b");
     const newToken = await tokenBy("pod-b", name);

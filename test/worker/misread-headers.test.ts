@@ -10,7 +10,7 @@ import { endFault, useStack, withOutage } from "../support/toy-stack.ts";
 const odd = await startOddPod();
 const stack = useStack({ seedImages: false, topology: (text) => asPodB(odd)(withOutage("staleSeconds: 600")(text)) });
 
-/** The bytes of U+FEFF and U+00A0 in UTF-8, one character per byte. JavaScript's `trim` removes both, but Go's `mime.ParseMediaType` keeps U+FEFF. */
+/** The bytes of U+FEFF and U+00A0 in UTF-8, one character per byte. JavaScript's `trim` removes both, and Go's `mime.ParseMediaType` only U+00A0. */
 const [bom, noBreakSpace] = ["\u00ef\u00bb\u00bf", "\u00c2\u00a0"];
 /** Header lines in which a reader that is less strict than the Pod sees all manifest types. */
 const misreadAccepts: readonly (readonly [what: string, lines: readonly string[]])[] = [

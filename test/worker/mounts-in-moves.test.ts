@@ -14,7 +14,7 @@ async function lastLine() {
 
 describe("mount of a repository's own blob", () => {
   let groups = 0;
-  /** The repository of the last mount. Each mount has a group of its own, because the edge remembers assignments. */
+  /** The repository of the last mount. Each mount gets a new group, because the edge would still remember an old group's phase. */
   let repository = "";
 
   /**

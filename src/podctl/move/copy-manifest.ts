@@ -95,7 +95,8 @@ export function createManifestCopy(place: Place, before: Snapshot): ManifestCopy
     const isReady = found !== null && (isThere || (await parts(found.parts, names[0] ?? digest, 0)));
     isWhole &&= isReady;
     if (found === null || !isReady) return;
-    // `putManifest` counts a manifest only if it puts it by digest. Here the PUT of the first tag brings it to the target, so we count it ourselves.
+    // `putManifest` counts a PUT by tag only as a tag. Here the PUT of the first tag also brings the manifest to the target, so we count the
+    // manifest.
     if (!isThere) copied.manifests += 1;
     for (const tag of names) isWhole = (await putManifest(place, found, tag)) && isWhole;
   };

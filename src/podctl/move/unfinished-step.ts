@@ -53,8 +53,8 @@ export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
   try {
     await writeDirectory(kv, { directory, changes: [] }, () => {});
   } catch (error) {
-    // A CliFailure has one of two causes. Another move has just written the directory: that write completed our step, too. Or KV has failed: the next
-    // write of the directory completes our step.
+    // Any write of the directory record completes our step. So we may ignore a CliFailure: another move has just written the record, or KV has
+    // failed, and then the next write of the record completes our step.
     if (!(error instanceof CliFailure)) throw error;
   }
 }

@@ -53,8 +53,8 @@ export function createDecide(
       url: new URL(path, "https://edge.invalid"),
       authorization: null,
     });
-    // With `auth: "none"`, a request passes as if its token allowed it. With status 404, no Pod seems to have the blob of a mount. Then `handle()`
-    // begins an ordinary upload, and its last call goes to the Pod of the request.
+    // We want the last call of `handle()` to go to the Pod of the request. With `auth: "none"`, a request passes as if its token allowed it. With
+    // status 404, no Pod seems to have the blob of a mount, so `handle()` begins an ordinary upload at the Pod of the request.
     const assumed = { directory, auth: "none", podStatus: 404, now: new Date(0) } as const;
     const recorded = await runHandle(request, assumed);
     return wordsFor(recorded) + (recorded.calls.length === 0 ? "" : await wayOf(subject, directory));

@@ -50,8 +50,8 @@ export async function undoWrite(kv: KvStore, { index, former, before, now }: Las
   const progress = startProgress("records put back", writes.length);
   await writeRecords(kv, inOrder, { steps, onProgress: progress.advance });
   progress.end();
-  // The last write puts back the former directory record. `refuseOtherWriter` runs directly before it, because another operator may have written in
-  // the meantime, and that operator's directory record would be lost.
+  // At the end, we put back the former directory record. Directly before, `refuseOtherWriter` checks that no other operator has written in the
+  // meantime, because we would overwrite that operator's directory record.
   const name = `rollback of revision ${revision}`;
   await refuseOtherWriter(kv, { name, index, isRollback: true, directory: now, steps });
   if (before.text === null) await kv.remove([directoryKey]);
