@@ -27,8 +27,8 @@ export function parseProof(text: string): Proof | null {
 }
 
 /**
- * Returns the parts of a Pod's record on which a proof depends: the registry and the way to prove. If one of them changes, the proof is no longer
- * valid.
+ * Returns the parts of a Pod's record on which a proof depends: the registry, and `blobs.proof`, which says what may prove a blob. If one of them
+ * changes, older proofs are no longer valid.
  */
 const termsOf = ({ registry, blobs }: Pod): string => `${registry} ${blobs.proof}`;
 
@@ -54,7 +54,7 @@ export type ProofMemory = {
    * which may know that the blob was deleted.
    */
   readonly fromManifests: BoundedMap<string, Proof>;
-  /** When the blobs of a manifest were recorded. While these proofs are valid, the manifest is not read again. */
+  /** When the blobs of each manifest were recorded last. The manifest is read again only after the proofs from that time have expired. */
   readonly manifestsReadAtMs: BoundedMap<string, number>;
 };
 
@@ -175,7 +175,7 @@ async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Pro
   if (newest !== null) {
     known.set(key, newest);
     fromManifests.delete(key);
-    // An expired proof counts only if the cache could be read, because the cache may have a later tombstone.
+    // While the cache cannot be read, an expired proof does not count: the cache may know of a later deletion.
     const now = clock();
     if (isValid(newest, blob.pod, { now, staleSeconds: 0 })) return "cache";
     if (!isValid(newest, blob.pod, { now, staleSeconds })) return null;

@@ -170,7 +170,7 @@ function sortKeys(
   return { found, due: [...[...missing].filter(isShared), ...wanted], unread, charged };
 }
 
-/** The fast path, which reads only from memory. Null if KV fails, or if a key is not in `kept` or its value is not current. */
+/** The fast path: reads only from memory. Null if KV's last answer was a failure, or if `kept` has no current value of one of the keys. */
 function keptValues(
   { kept, health }: KvCache,
   keys: readonly string[],

@@ -143,8 +143,8 @@ async function authorizeName(
     const oldName = renamed?.from ?? null;
     return ok({ pod: admitted.value, grant, assignment, moving, oldName, endpoint: own });
   }
-  // Only the Pod could check an `undecided` token, and the gate keeps the request from the Pod. So the client may be a stranger, and must not learn
-  // that the name has a Pod. It gets the same refusal as for a name without a Pod.
+  // The gate has refused the request. If the token is `undecided`, only the Pod could check it, so the client may be a stranger. A stranger must not
+  // learn that the name has a Pod, and gets the same refusal as for a name without a Pod.
   return grant.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 

@@ -101,8 +101,8 @@ async function sourceUrl(mount: Mount, context: Context): Promise<Result<string,
 type Source = { readonly blob: BlobEndpoint; readonly authorized: Authorized };
 
 /**
- * Finds the source's Pod and what the token allows there, and asks the gate. Blocks and assignments must be current, because a copy cannot be taken
- * back.
+ * Returns the source's blob, and what the token allows at its Pod. A source is refused if it does not pass the gate, or if our copy of the directory
+ * may be outdated: a copied blob cannot be taken back.
  */
 async function authorizeSource(
   { blob: asked, target }: Mount,

@@ -24,7 +24,7 @@ export function manifestTypeOf(contentType: string | null): ManifestType | null 
   return [...imageTypes, ...listTypes].find((type) => type === mediaType) ?? null;
 }
 
-/** Whether a manifest of this type names blobs. A list names only manifests. */
+/** Whether this is the type of an image manifest, which names blobs. A list names only manifests. */
 export const isImageType = (mediaType: string): boolean => imageTypes.some((type) => type === mediaType);
 
 /** We read only this many entries of `Accept`, because each takes time, and a header may have 16,000. Clients send about ten. */

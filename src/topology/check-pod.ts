@@ -68,8 +68,8 @@ function wrongUrl(text: string, { plainHttp }: Rules): string | null {
 }
 
 /**
- * Returns the edge's host name if `hostname` is this name or below it. Go's HTTP client sends its token along if the edge redirects it to such a
- * host, on any port.
+ * Returns the edge's host name that equals `hostname` or is a domain above it. If the edge redirected Go's HTTP client to such a `hostname`, on any
+ * port, the client would send its token there.
  */
 export const edgeHostAbove = (hostname: string, edgeHosts: readonly string[]): string | undefined =>
   edgeHosts.find((edge) => hostname === edge || hostname.endsWith(`.${edge}`));

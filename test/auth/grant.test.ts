@@ -121,7 +121,8 @@ describe("Pods of one registry", () => {
     const jwt = await signedByNext();
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["invalid_token", "refused"]);
     expect(await verdicts(`pods.v1.pod-b/${jwt}`, "pod-b")).toEqual(["invalid_token", "refused"]);
-    // A token without a `kid` may have a certificate of its key (`x5c`). The edge does not read it, so it refuses the token as with an unknown key.
+    // A token without a `kid` may contain its key in a certificate (`x5c`), but the edge reads no certificate. It refuses the token, as it does one
+    // with an unknown key.
     const [, ...rest] = jwt.split(".");
     const withoutKid = [Buffer.from('{"alg":"RS256"}').toString("base64url"), ...rest].join(".");
     expect(await verdicts(`pods.v1.pod-a/${withoutKid}`)).toEqual(["invalid_token", "refused"]);

@@ -129,7 +129,10 @@ async function openDocker(stage: Stage, layouts: Layouts): Promise<LargePusher> 
   };
 }
 
-/** Copies the images into the registry, from which ctr fetches them into containerd. The registry is emptied before a push is measured. */
+/**
+ * ctr pushes from containerd, so the images are copied into the registry, and fetched from there into containerd. The registry is emptied before a
+ * push is measured.
+ */
 async function openCtr(stage: Stage, layouts: Layouts): Promise<LargePusher> {
   const { docker, close } = await openDaemon(stage);
   const { straight } = hostsOf(stage);

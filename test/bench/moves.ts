@@ -38,7 +38,7 @@ async function openPod({ pods }: Stack, name: string) {
 /** A token of the toy Pods lives for five minutes, so we ask for a new one after this many tags. */
 const tagsOfToken = 500;
 
-/** Pushes images, each with a manifest of its own. All have one layer in common, and each repository has a config of its own. */
+/** Pushes an image for each tag. The images share a config, which only this repository has, and a layer, which every repository has. */
 async function pushImages(stack: Stack, name: string, tags: readonly string[]): Promise<void> {
   const push = await openPod(stack, name);
   const blobs = [JSON.stringify({ name }), "the layer that all have"];

@@ -38,7 +38,7 @@ async function runSome(some: readonly Part[]): Promise<readonly Finding[]> {
   return sorted;
 }
 
-/** A part that seems worse is measured once more, because another process on the machine can disturb one run. */
+/** If a part seems worse than its stored results, it is measured once more, because another process on the machine can disturb one run. */
 async function runShort(): Promise<void> {
   const stored = await readFindings();
   const findings: Finding[] = [];

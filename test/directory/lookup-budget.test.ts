@@ -75,7 +75,7 @@ test("while strangers make up twelve keys a second, the key of a listed Pod is a
   const found: unknown[] = [];
   for (let second = 0; second < 60; second += 1) {
     for (let count = 0; count < 12; count += 1) await podOfKey(thumbprint(second * 12 + count + 10_000));
-    // After five seconds, the made-up keys have spent the budget. Only then do we ask for the listed Pod's key.
+    // After five seconds, the made-up keys have spent the budget. From then on, we ask for the listed Pod's key, which must still be found.
     if (second >= 5) found.push(await podOfKey(thumbprint(7)));
     isolate.nowMs += 1_000;
   }

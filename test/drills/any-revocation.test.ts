@@ -173,7 +173,7 @@ async function change(trial: Trial, isByEdge: boolean): Promise<void> {
   }
 }
 
-/** A running isolate reads the new record of blocks only within 30 s. A new isolate reads it at once, so the edge is restarted. */
+/** A running isolate may use the old record of blocks for up to 30 s. The edge is restarted, because a new isolate reads the new record at once. */
 async function applyBlocks(trials: readonly Trial[]): Promise<void> {
   const blocked = trials.filter((trial) => trial.change === "digest blocked");
   if (blocked.length === 0) return;

@@ -128,8 +128,8 @@ describe("the directory's depth", () => {
     [...records().keys()].filter((key) => key.startsWith("route/") && key.split("/").length - 1 > depth());
 
   /**
-   * Does a step. From the `cut`-th write on, KV fails. `unfound` has each assignment that was deeper than the directory's depth at some time, so that
-   * the edge could not find it.
+   * Does a step, in which KV fails from the `cut`-th write on. `unfound` has the assignments that the edge could not find at some moment of the step,
+   * because they were deeper than the directory's depth.
    */
   async function stepUntil(cut: number, step: () => Promise<void>): Promise<{ done: boolean; unfound: string[] }> {
     const seen: string[] = [];

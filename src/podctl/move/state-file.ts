@@ -63,7 +63,10 @@ export type StateFile = {
   readonly copied: Map<RepositoryName, Saved>;
   readonly write: (header: MoveHeader) => Promise<void>;
   readonly save: (name: RepositoryName, saved: Saved) => Promise<void>;
-  /** Forgets which repositories were copied whole, so that the next run reads the target again. Keeps the `untagged` manifests. */
+  /**
+   * Forgets which repositories were copied whole, so that the next run reads the target again. Keeps `untagged`, because those manifests are in no
+   * list of the target.
+   */
   readonly distrust: () => Promise<void>;
   /** Forgets everything that was copied, because a new move begins. */
   readonly reset: () => Promise<void>;
