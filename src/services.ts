@@ -43,7 +43,7 @@ export type Services = {
   readonly proofs: Proofs;
   readonly manifests: Manifests;
   readonly grants: RememberedGrants;
-  /** Remembers what clients deleted while a group was being moved. The move's other Pod may still have it, but the edge must not serve it. */
+  /** What clients deleted while a group was being moved. One Pod of the move may still have it, but the edge must not serve it from there. */
   readonly movedTombstones: Tombstones;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;

@@ -133,7 +133,7 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, rejected, now
   return { kind: "verified", ...claims };
 }
 
-/** Each parse of a record makes a new list of keys. So a token is verified again after every change of the record. */
+/** Compares the lists of keys by identity. Each parse of a record makes a new list, so after a change of the record, tokens are verified again. */
 const isSame = (one: Verifier, other: Verifier): boolean =>
   one.keys === other.keys && one.issuer === other.issuer && one.audience === other.audience;
 

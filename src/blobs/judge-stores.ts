@@ -68,9 +68,8 @@ function verdictFor({ pod, place }: Judged, answer: CheckAnswer, now: Date): Sto
 }
 
 /**
- * Returns the items that are checked in this minute. An item is a Pod, and its `size` is the number of its stores. The items are divided into turns.
- * Each minute takes the next turn, and the first one follows the last one. One run may send only so many requests, so a turn has at most `most`
- * stores.
+ * Returns the items that are checked in this minute. An item is a Pod, and its `size` is the number of its stores. A minute's run may send only so
+ * many requests, so the items are divided into turns of at most `most` stores. Each minute has the next turn, and after the last turn the first.
  */
 export function turnOf<T extends { readonly size: number }>(
   items: readonly T[],

@@ -75,8 +75,8 @@ export type Proofs = {
   /** Records that the blob was deleted. No earlier proof is valid any more, and a manifest does not prove the blob. */
   forget(blob: Owned): void;
   /**
-   * Forgets a blob that a Pod has just said it does not have. Does nothing if neither memory nor cache has a proof that may still count. If the cache
-   * cannot be read, it may have such a proof, so the blob is forgotten.
+   * Forgets a blob that a Pod has just said it does not have, but only if memory or cache has a proof of it that may still count. A cache that cannot
+   * be read may have such a proof.
    */
   forgetMissing(blob: Owned): Promise<void>;
 };

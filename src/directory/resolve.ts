@@ -124,7 +124,7 @@ export async function assignedPods(
 
 type Found = KvValues & {
   readonly record: DirectoryRecord | null;
-  /** For each name: the keys where its assignment may be, longest prefix first. After `maxKeys` keys in all, the other names are left out. */
+  /** For each name: the keys where its assignment may be, longest prefix first. A name is left out if the names before it have `maxKeys` keys. */
   readonly keysOf: ReadonlyMap<RepositoryName, readonly string[]>;
 };
 

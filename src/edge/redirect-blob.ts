@@ -12,8 +12,8 @@ import type { Reply } from "./refuse.ts";
 import { streamBlob } from "./stream-blob.ts";
 
 /**
- * Redirects a blob GET to a signed URL of a store, if a proof shows that the blob is in this repository. Null if the Pod itself must answer, because
- * there is no proof, or because the edge signs no URL for the store that this client is sent to first.
+ * Redirects a blob GET to a signed URL of a store, if a proof shows that the blob is in this repository. Null if there is no proof, if the group's
+ * blobs are streamed, or if the edge signs no URL for the client's first store. The Pod itself must answer then.
  */
 export async function redirectBlob(
   endpoint: RegistryEndpoint,
@@ -110,7 +110,7 @@ type Redirecting = {
   readonly stores: readonly Store[];
 };
 
-/** Redirects to the first store for which a URL can be signed. Null if a store of the scheme `pod` comes before it: the Pod redirects there. */
+/** Redirects to the first store for which a URL can be signed. Null if a store of the scheme `pod` comes earlier, because then the Pod redirects. */
 async function redirectToStore(
   method: "GET" | "HEAD",
   endpoint: BlobEndpoint,

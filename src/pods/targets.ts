@@ -17,7 +17,7 @@ export type Asked = {
 /** Where a URL in a Pod's answer leads: its path and query on the edge, and its endpoint. */
 export type Target = { readonly path: string; readonly query: string; readonly endpoint: Endpoint };
 
-/** No registry needs a longer URL, and Cloudflare takes URLs of at most 16 KB. */
+/** No registry needs a longer URL. Clients could not use one of more than 16 KB anyway, because Cloudflare refuses it. */
 const MAX_CHARACTERS = 8192;
 
 /**

@@ -17,7 +17,7 @@ const clients: readonly Row[] = [
   { userAgent: /\boras(-go)?\b/i, travel: "stays" },
   // Helm uses oras-go (≥ 2.6.1 since Helm 3.21.1 and 4.2.1), but its User-Agent does not name oras-go.
   { userAgent: /^helm\//i, travel: "stays" },
-  // Notation uses oras-go too.
+  // Notation uses oras-go, as Helm does.
   { userAgent: /^notation\b/i, travel: "stays" },
   // moby (distribution/registry.go) adds its token only to requests for the registry's own host, and reads a challenge only in the answer to `GET /v2/`.
   { userAgent: /^docker\//i, travel: "goes" },

@@ -57,9 +57,9 @@ const noLogin: OciError = {
 };
 
 /**
- * Decides which Pods are asked for which scopes, in the order of the request. If no scope has a Pod, one Pod is asked for a login, which is a
- * question without scopes. Scopes of a group that the client may not use are left out. If such a scope asks for more than pull, or if no other scope
- * has a Pod, the client gets the group's refusal. `bounds` limits the look-ups in KV.
+ * Decides which Pods are asked for which scopes, in the order of the request. If no scope has a Pod, one Pod is asked for a login (`planLogin`).
+ * A scope of a group that the client may not use is left out if it asks only for pull and another scope has a Pod. Otherwise the client gets the
+ * group's refusal. `bounds` limits the look-ups in KV.
  */
 export async function planQuestions(
   request: TokenRequest,

@@ -60,7 +60,7 @@ export function whyLockedOut(clients: ClientRules | undefined): string | null {
     : null;
 }
 
-/** Whether every client may certainly use the group. */
+/** Whether these rules certainly let every client use the group. False for entries that only together fit every client (`0.0.0.0/0` and `::/0`). */
 export const letsAllIn = ({ allow = [{}], deny = [] }: ClientRules = {}): boolean =>
   allow.some(isOpen) && deny.length === 0;
 

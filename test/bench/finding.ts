@@ -13,7 +13,7 @@ export type Finding = {
   readonly portable?: true;
 };
 
-/** A ratio or a count. */
+/** Makes the finding of a ratio or a count, which means the same on every machine. */
 export const portable = (name: string, value: number, bound: number | null = null): Finding => ({
   name,
   size: null,

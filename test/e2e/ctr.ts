@@ -29,7 +29,7 @@ export function ctrIn(docker: Docker, host: string, version: CtrVersion) {
       if (names.length > 0) await ctr("images", "rm", "--sync", ...names);
       await fetchContent(image);
     },
-    /** `from` includes the host, because the image may come from another host. */
+    /** `from` includes a host, because the image may have been pulled from another host than `host`. */
     push: (from: string, to: string) => ctr(...pushed(from, to)),
     attemptPush: (from: string, to: string) => attempt(...pushed(from, to)),
   };

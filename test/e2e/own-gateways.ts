@@ -33,7 +33,7 @@ export async function openStageWithGateways(
     { pod: "pod-a", field: "gateway.key", scheme: "gateway", target: url },
     sealingKeys.publicJwk,
   );
-  // skopeo, podman and buildah use a gateway only if the fleet's operator runs it.
+  // With `operator: pod`, the edge would not send skopeo, podman and buildah to the gateway (see `chooseGateway`).
   const gateway = JSON.stringify({ url, key: sealed, operator: "fleet" });
   const edited = (text: string) => topology(text).replace("$" + "{POD_A_GATEWAY}", gateway);
   const stage = await openStage(pods, { ...options, sealingKeys, topology: edited });

@@ -12,7 +12,7 @@ const folders = [
   "/usr/sbin",
   ...(process.env["PATH"] ?? "").split(delimiter),
 ];
-/** The folder of the vendors' SDKs. A test that needs an SDK names its npm package. */
+/** Where `npm run tools` installs the vendors' SDKs. In a list of tools, an SDK has the name of its npm package. */
 export const oraclesDir = `${root}.local/oracles`;
 const nginxModules = "/usr/lib/nginx/modules";
 

@@ -19,8 +19,8 @@ const name = "acme/private";
 let [digest, blob] = ["", ""];
 
 /**
- * Pulls the image through the edge, which can then serve it without asking the Pod. If the edge had to ask, the Pod would refuse every bad grant,
- * even one that the edge has accepted.
+ * Pulls the image through the edge, which can then serve it without asking the Pod. If the edge had to ask, the Pod would refuse every bad grant, and
+ * the tests would not see that the edge has accepted one.
  */
 beforeAll(async () => {
   const image = await pushImage(stack.current, name, 1);

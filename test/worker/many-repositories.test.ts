@@ -18,7 +18,7 @@ test("one token for 120 repositories of two Pods, as the mirror regsync asks for
   const token = await client.token(names.map((name) => `repository:${name}:pull,push`));
   await stack.current.edgeSettled();
   expect(token.length).toBeGreaterThan(16 * 1024);
-  // These are reads of the directory record, of two Pods, and a few bulk reads. If the edge read each name by itself, there would be 120.
+  // The edge reads the directory record, two Pods, and the names' assignments in bulk. If it read each name by itself, there would be 120 reads.
   expect(stack.current.kvReads() - kvReads).toBeLessThan(15);
   for (const name of [names[0], names[119]]) {
     const started = await client.get(`/v2/${name}/blobs/uploads/`, token, { method: "POST" });

@@ -43,8 +43,8 @@ async function areSteps(kv: KvStore, former: Former, keys: readonly string[]): P
 }
 
 /**
- * Completes a step of this group that was interrupted after its phase was written. The next step of the move would complete it, too, but after the
- * last step there is none.
+ * Completes a step of this group that was interrupted after its phase was written. The move's next step would do this too, but the last step has no
+ * next step.
  */
 export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
   const directory = await readDirectory(kv);

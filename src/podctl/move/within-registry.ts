@@ -12,7 +12,7 @@ export const haveOneRegistry = ({ source, target }: Both): boolean => source.pod
 
 /**
  * Moves a group to its new Pod, from the phase that it is in. In `copy`, the edge begins to give tokens for both Pods. In `settle`, the edges learn
- * that the new Pod serves the group. When all edges know this, the move ends, because tokens for the new Pod are enough.
+ * that the new Pod serves the group. When all edges know this, tokens for the old Pod are no longer needed, so the move ends.
  */
 export async function moveWithinRegistry(ports: MovePorts, way: Way, first: LiveAssignment): Promise<void> {
   const { prefix, say } = ports;

@@ -20,7 +20,7 @@ describe("toy registry: a request without a token", () => {
     ],
     ["GET", "/v2/a/manifests/b/manifests/latest", `,scope="repository:a/manifests/b:pull"`],
     ["OPTIONS", `/v2/${name}/tags/list`, ""],
-    // Go writes a line end inside a header's value as a space.
+    // A line end in `from` would end the header's line. So the toy registry writes a space instead, as Go does.
     ["GET", `/v2/${name}/tags/list?from=a%0Ab`, `,scope="repository:${name}:pull repository:a b:pull"`],
   ])("is challenged for what it needs: %s %s", async (method, path, scope) => {
     const pod = await startToyPod();
