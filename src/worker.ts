@@ -28,8 +28,8 @@ export default {
     const departure = new Departure(request, () =>
       write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" }),
     );
-    // A write watches from the start whether its client leaves, because it may soon wait for its own body. A read begins to watch later, just before
-    // it first waits for KV, a cache or a Pod.
+    // We must listen for the client's departure before the request first waits. A write may soon wait for its own body, so it listens from the start.
+    // A read listens later, just before it first waits for KV, a cache or a Pod.
     if (!isRead(request.method)) departure.listen();
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
     answer = await answerRequest(request, url, { env, ports: { isolate, trace, waitUntil, departure } });

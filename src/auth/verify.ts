@@ -70,7 +70,7 @@ export type VerifyPorts = { readonly tokens: TokenMemory; readonly rejected: Rej
 const maxBytesOfAll = 12 * 1024 * 1024;
 const maxBytesOfOne = 128 * 1024;
 const bytesPerEntry = 250;
-/** GitLab's user names have at most 255 characters. */
+/** A token's subject is a user name. GitLab's user names have at most 255 characters. */
 const maxSubjectCharacters = 255;
 
 export const createVerifiedTokens = (): TokenMemory["verified"] =>

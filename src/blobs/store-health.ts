@@ -6,7 +6,7 @@ import { ok, type Result } from "../lib/result.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 import { type SigningStore, type Store, storePlace } from "../signers/index.ts";
 
-/** The verdicts, by Pod and place. A store has a verdict only after several checks in a row (`checksInARow`). */
+/** The verdicts, by Pod and place. A store gets its first verdict only after `checksInARow` good answers in a row. */
 export type StoreHealth = HealthRecord["stores"];
 
 const noVerdicts: StoreHealth = new Map();

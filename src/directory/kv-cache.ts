@@ -68,7 +68,7 @@ export type MaxAges = {
 
 /** For how long a value counts as current. An isolate sees a change in KV at most this much later than KV itself shows it. */
 const hitTtlMs = 30_000;
-/** A missing value is read again sooner, so that a new group need not wait 30 s for its first pull. */
+/** For how long a missing value counts as current. This is shorter than `hitTtlMs`, so that a new group need not wait 30 s for its first pull. */
 const missTtlMs = 15_000;
 /** A value that was read longer ago than this is not used, even while KV fails. */
 const maxOutdatedMs = 24 * 60 * 60 * 1_000;
@@ -131,8 +131,8 @@ export function remember(
 }
 
 /**
- * After this share of the time for which an entry is current, a request that uses the entry also reads it again in the background. So a request for a
- * name that is in steady use never waits for KV.
+ * An entry is aging after this share of the time for which it is current. A request that uses an aging entry also reads it again in the background.
+ * So a request for a name that is in steady use never waits for KV.
  */
 const agingShare = 2 / 3;
 

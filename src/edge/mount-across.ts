@@ -97,7 +97,7 @@ async function sourceUrl(mount: Mount, context: Context): Promise<Result<string,
   return url.ok ? url : err(url.error.text);
 }
 
-/** The blob in its source repository, under the repository's current name, and what the token allows at the repository's Pod. */
+/** A mount's source. `blob` has the repository's current name, and `authorized` says what the token allows at that repository's Pod. */
 type Source = { readonly blob: BlobEndpoint; readonly authorized: Authorized };
 
 /**

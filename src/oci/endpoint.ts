@@ -119,7 +119,8 @@ function formatQuery(endpoint: RegistryEndpoint): string {
 
 /** Returns the query parameters that ask for this mount. */
 export function mountParameters(mount: Mount | null): Readonly<Record<string, string | null>> {
-  // A mount is left out if its source cannot be a repository. The Pod then answers 202, and the client uploads the blob (OCI end-11).
+  // If the source cannot be a repository, we do not ask the Pod for the mount. The Pod then begins an upload (202), and the client uploads the blob
+  // (OCI end-11).
   if (mount === null || mount.from.kind === "unusable") return {};
   return { mount: mount.digest, from: mount.from.name };
 }

@@ -41,7 +41,7 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       const granted = readCached(cache, path, schema);
       const refusals = await Promise.all([allRefused, deletedAtMs(cache, path)]);
       const at = await granted;
-      // If a record cannot be read, the pull may have been refused, so the grant is not used.
+      // If a tombstone cannot be read, the pull may have been refused after the grant. So we do not use the grant.
       if (at === null || at === "unreadable" || refusals.includes("unreadable")) return [];
       return refusals.every((refusedAtMs) => at.atMs > Number(refusedAtMs)) ? [[repository, at.atMs] as const] : [];
     });

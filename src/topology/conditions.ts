@@ -46,7 +46,7 @@ function countryMistakes({ countries = [], continents }: When): readonly string[
 /** Whether the condition is empty, so that all clients fit it. */
 export const isOpen = (when: When): boolean => members.every((member) => when[member] === undefined);
 
-/** Whether all clients of `later` certainly fit `earlier` as well. */
+/** Whether every client that fits `later` also fits `earlier`. False if this is not certain. */
 export function covers(earlier: When, later: When): boolean {
   return (
     listCovers(earlier.countries, later.countries) &&

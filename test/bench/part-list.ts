@@ -17,7 +17,7 @@ export type Part = {
   readonly name: string;
   /** Measures everything in this part. `soFar` has the findings of the parts that ran before. */
   readonly full: (soFar: readonly Finding[]) => Promise<readonly Finding[]>;
-  /** Gives some of the same figures in a few seconds; null if CI does not compare them. */
+  /** Measures some figures of `full` in a few seconds, for CI to compare with the stored results. Null if CI compares none. */
   readonly short: (() => Promise<readonly Finding[]>) | null;
 };
 

@@ -7,7 +7,7 @@ import { measureRounds, medianDifference, medianRatio, type Rounds } from "./rou
 import { startBenchStack, withTeardown } from "./stage.ts";
 
 const blocks = 10_000;
-/** A documentation address (RFC 5737). The other IPv4 blocks begin with 1 to 200, so none of them contains it. */
+/** A documentation address (RFC 5737). In `manyBlocks`, the other IPv4 blocks begin with 1 to 200, so only `clientBlock` contains this address. */
 const client = "203.0.113.9";
 const clientBlock = "203.0.113.0/24";
 

@@ -28,7 +28,7 @@ function byName(rows: readonly Row[]): ReadonlyMap<string, readonly Row[]> {
   return Map.groupBy(rows, ({ name }) => name);
 }
 
-/** The suite walks Go maps, so results with one name come in another order each time. We compare their labels after sorting them. */
+/** The suite walks Go maps, so results that have the same name come in another order each time. So we sort their labels before we compare them. */
 function differencesOf(name: string, straight: readonly Row[], edge: readonly Row[]): readonly Difference[] {
   const one = straight.map(label).sort();
   const other = edge.map(label).sort();

@@ -314,7 +314,8 @@ test("whatever is revoked, with the Pod up and down: no answer is older than its
   for (let batch = 0; batch * atOnce < kinds.length; batch += 1) {
     const failure = failures[batch % failures.length] ?? "both";
     const some = kinds.slice(batch * atOnce, (batch + 1) * atOnce);
-    // Blocks need a restart, which clears the edge's memory. So only every fourth batch has blocks, and in the other batches one isolate runs on.
+    // A block takes effect by a restart, which clears the edge's memory. In most batches, the edge must still have its memory of the earlier batches.
+    // So only every fourth batch has blocks.
     const isWithBlocks = batch % 4 === 2;
     const isKept = ({ change: what }: Kind) => isWithBlocks || what !== "digest blocked";
     await runBatch(some.filter(isKept), { batch, failure });

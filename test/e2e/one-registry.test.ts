@@ -10,7 +10,7 @@ import { megabyte } from "./images.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs } from "./tools.ts";
 
-/** An isolate remembers an assignment for 30 s. So after this time, every isolate has read the new one. */
+/** An isolate remembers an assignment for 30 s. So 35 s after a change, every isolate uses the new assignment. */
 const waitSeconds = 35;
 
 describeWith(

@@ -123,7 +123,7 @@ function endOf({ search, searchParams }: URL): number {
   }
   const sasEnd = searchParams.get("se");
   if (sasEnd !== null) return Date.parse(sasEnd) / 1000;
-  // Cloudflare's WAF rule adds a ttl, which is 600 s in the samples, to the time in the URL. So the signer writes the URL's end minus 600 s.
+  // Cloudflare's WAF rule adds its ttl, which is 600 s in the samples, to the time in the URL. So the signer writes the URL's expiry minus 600 s.
   const verified = /verify=(\d{10})-/.exec(text);
   if (verified !== null) return Number(verified[1]) + 600;
   return Number(/(?:Expires=|expires=|exp=|"AWS:EpochTime":)(\d{10})/.exec(text)?.[1]);

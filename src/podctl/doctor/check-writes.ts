@@ -91,7 +91,10 @@ async function startUpload(
   return place;
 }
 
-/** OCI end-7. Pushes a manifest whose blob is not in the repository. It pushes by digest, so that no tag appears. */
+/**
+ * OCI end-7. Checks whether the registry refuses a manifest whose blob is not in the repository. We push the manifest by digest, so that no tag
+ * appears.
+ */
 async function checkManifests(
   { pod, checks }: PodUnderTest,
   { url, headers }: Repository,

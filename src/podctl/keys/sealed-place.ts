@@ -15,8 +15,8 @@ type Place = Pick<SealedFor, "pod" | "field">;
 type Bound = Pick<SealedFor, "scheme" | "target">;
 
 /**
- * Finds the scheme and target in the topology to which the secret of this Pod and field belongs: `s3` and a bucket, or `gateway` and a URL. The error
- * is the end of a sentence that begins with the file's name.
+ * Finds what the secret in this Pod's field is sealed for: a scheme and a target from the topology, such as `s3` and a bucket, or `gateway` and a
+ * URL. The error is the end of a sentence that begins with the file's name.
  */
 export function sealedPlace(topology: string, { pod, field }: Place): Result<SealedFor, string> {
   const filled = fillPlaceholders(topology, null);

@@ -21,8 +21,9 @@ const maxJoined = 100;
 type Unfinished = "may be completed" | "ours" | "another's";
 
 /**
- * Says whether we may complete an interrupted write. We may if it has only this group's step. We also may if it has only steps of moves, and is so
- * old that its podctl must have been killed. To complete it, we only have to write the directory record with the next revision.
+ * Says whether we may complete an interrupted write. We may if its only step is this group's. We also may if it has only steps of moves, of whatever
+ * groups, and is so old that its podctl must have been killed. To complete a write, we only have to write the directory record with the next
+ * revision.
  */
 export async function judgeUnfinished(kv: KvStore, unfinished: HistoryIndex, key: string): Promise<Unfinished> {
   const former = await readFormer(kv, unfinished);
