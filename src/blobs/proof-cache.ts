@@ -20,7 +20,7 @@ const keepSeconds = 24 * 3600;
 /** Proof and tombstone of a blob have different keys. So a proof that another isolate writes later cannot overwrite the tombstone. */
 const urlOf = (kind: "proof" | "tombstone", key: string): string => `${locationCacheHost}/${kind}/${key}`;
 
-/** Creates a cache of which each read is `unreadable` in plain workerd, where the Cache API throws on every call. */
+/** In plain workerd, the Cache API throws on every call, so every read of this cache returns `unreadable` there. */
 export function createProofCache(caches: CacheApi): ProofCache {
   return {
     read: async (key) => {

@@ -28,9 +28,9 @@ export const MAX_READABLE_NAMES = 4_000;
 /** If a Pod lists more names than this in one page, the rest comes with the next page. */
 export const MAX_PAGE_NAMES = 1000;
 /**
- * To find the Pods of all listed names, the edge reads at most this many KV keys. A name needs one key for each component that an assigned prefix may
- * have. One call reads 100 keys, and a request may make 50 calls in all (Workers' free plan). Without a limit, a hostile Pod could list a thousand
- * names of 20 components, which need 200 calls.
+ * To find the Pods of all listed names, the edge reads at most this many KV keys. A name needs one key for each of its components, up to the depth of
+ * the directory. One call reads 100 keys, and a request may make 50 calls in all (Workers' free plan). Without a limit, a hostile Pod could list a
+ * thousand names of 20 components, which need 200 calls.
  */
 const MAX_KEYS = 2_000;
 

@@ -36,7 +36,10 @@ export type SeenTags = {
   move(tagged: Tagged, digest: Digest): void;
   /** Records that the tag was deleted, or moved to an unknown digest. */
   forget(tagged: Tagged): void;
-  /** Called when the Pod says that it does not have the tag. Records a deletion if the tag was seen, or if the location's cache cannot be read. */
+  /**
+   * Called when the Pod says that it does not have the tag. Records that the tag was deleted, unless this location remembers no digest of the tag. If
+   * the location's cache cannot be read, it may hold a digest, so the deletion is recorded then too.
+   */
   forgetMissing(tagged: Tagged): Promise<void>;
 };
 

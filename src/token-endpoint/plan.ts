@@ -45,7 +45,7 @@ const MAX_PODS = 5;
  * read from KV in the last 30 seconds.
  */
 export const strangerBounds: PlanBounds = { chosenBy: "stranger", maxNewKeys: 40, maxReadKeys: 70, maxKeys: 400 };
-/** Enough for 200 names of five components. */
+/** A name costs one key for each of its components, so 1,000 keys are enough for 200 names of five components. */
 export const userBounds: PlanBounds = { chosenBy: "user", maxKeys: 1_000 };
 
 /** Uses the words of GitLab's token service, so that an unassigned name looks like a private one. */

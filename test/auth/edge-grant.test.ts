@@ -16,8 +16,8 @@ const open = (sealed: string, pod = podA, edgeKeys = [live], at = now) =>
   openEdgeGrant(sealed, pod, { edgeKeys, now: at }).then((access) => (access === "forged" ? null : access));
 
 /**
- * The characters of base64url in the order of their values. The test changes the highest bit of a character, because the lowest bits of a segment's
- * last character may be unused.
+ * The characters of base64url in the order of their values. The test flips the highest bit of each character. In a segment's last character, the
+ * lowest bits may be unused: with one of them flipped, the grant would be the same.
  */
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

@@ -2,8 +2,8 @@
 export type Finding = {
   readonly name: string;
   /**
-   * The number of Pods, assignments or requests that the figure was measured with. The finding's name says which of them are counted. Null if the
-   * figure is measured with one number only.
+   * Some figures are measured several times, with different numbers of Pods, assignments or requests (the finding's name says which). `size` is this
+   * number. Null for all other figures.
    */
   readonly size: number | null;
   readonly value: number;

@@ -12,8 +12,8 @@ import { median, medianRatio } from "./rounds.ts";
 import { withTeardown } from "./stage.ts";
 
 /**
- * How many names each fresh isolate resolves. Each name belongs to another assignment, so no read is of known keys. Even the smallest directory has
- * this many assignments.
+ * How many names each fresh isolate resolves. Each name has an assignment of its own, so the isolate must read new keys for each name. Even the
+ * smallest directory has this many assignments.
  */
 const namesOfIsolate = 100;
 const warmUpRounds = 100;

@@ -20,7 +20,7 @@ const step = fc.record({
   repository: fc.nat(1),
   manifest: fc.nat(manifests.length - 1),
   tag: fc.constantFrom("1", "2"),
-  /** Whether the registry is down during this step. It matters only for a pull. */
+  /** Whether the registry is down during this step. Only pulls and HEADs use this: each change is made while the registry is up. */
   isDown: fc.boolean(),
 });
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;

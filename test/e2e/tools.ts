@@ -4,7 +4,7 @@ import { delimiter } from "node:path";
 import { describe, it } from "vitest";
 import { root } from "../../src/local/paths.ts";
 
-/** Debian's own folders come before those of PATH, because a machine may have a second docker client that does not fit its dockerd. */
+/** Debian's folders come before those of PATH, because PATH may lead to a second docker client, which does not fit Debian's dockerd. */
 const folders = [
   `${root}.local/bin`,
   `${root}.local/azurite/node_modules/.bin`,

@@ -41,7 +41,7 @@ export async function setUp(stack: Stack, repository: string, users: readonly Us
   return image;
 }
 
-/** Makes the edge's cache keep that the user may pull. The edge stores a grant only after its answer, so a test must wait for it. */
+/** Makes the edge remember that the user may pull. The edge stores this grant only after it has answered, so we wait until it is stored. */
 export async function grant(stack: Stack, repository: string, user: User): Promise<void> {
   for (const _ of [1, 2]) expect((await askToken(stack, [pullOf(repository)], user)).status).toBe(200);
   await stack.edgeSettled();

@@ -324,7 +324,7 @@ describe("move between Pods of one registry", () => {
       headers: onEdge,
     });
     expect(patched.status).toBe(202);
-    // The client got both of its upload locations before this change.
+    // This ends the move. The client got the Locations of its POST and of its PATCH before.
     await assign(group, { pod: "pod-b" });
     const token = await tokenFor(repository, "pull,push");
     expect(token).toMatch(/^pods\.v1\.pod-b\/[^~]+$/);

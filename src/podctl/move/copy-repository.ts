@@ -47,8 +47,8 @@ export async function copyRepository(
 }
 
 /**
- * Removes from the target the tags that the source does not have any more, and the manifests that the source has deleted. Returns the manifests that
- * stay without a tag.
+ * Removes from the target the tags that the source does not have any more, and the manifests that the source has deleted. Returns the manifests
+ * without a tag that stay, because the source still has them.
  */
 async function removeRest(
   name: RepositoryName,

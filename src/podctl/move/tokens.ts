@@ -9,8 +9,8 @@ import { passwordVariable, type User, userVariable } from "../target/operator.ts
 
 export type Tokens = {
   /**
-   * Returns a token for these scopes. It is a remembered one if that is good for long enough. With `fresh` it is always a new one, because a registry
-   * has refused the remembered one.
+   * Returns a token for these scopes: the remembered token if it is valid for long enough, otherwise a new one. With `fresh`, always a new one,
+   * because a registry has refused the remembered token.
    */
   readonly get: (scopes: readonly Access[], options?: { readonly fresh?: boolean }) => Promise<string>;
 };

@@ -15,8 +15,8 @@ const abandonedAfterMs = 20_000;
 const maxJoined = 100;
 
 /**
- * Whether we may complete an interrupted write. If not, `ours` means that the write has a step of this group, but another podctl may still be at work
- * on it. `another's` means that the write has no step of this group.
+ * What we may do with an interrupted write. `ours`: the write has a step of this group, but we may not complete the write, because another podctl may
+ * still be writing. `another's`: the write has no step of this group, and we may not complete it.
  */
 type Unfinished = "may be completed" | "ours" | "another's";
 

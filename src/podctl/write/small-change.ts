@@ -1,6 +1,6 @@
 /**
- * Writes one record that a command names, without a topology file. The record is read, the change is shown and confirmed, and then it is written like
- * any apply.
+ * Changes one record that a command names, without a topology file. podctl shows the change, asks for confirmation, and writes the change in the same
+ * way as `podctl apply`.
  */
 import { isDeepStrictEqual } from "node:util";
 import { directoryKey } from "../../directory/keys.ts";
