@@ -132,7 +132,7 @@ async function copyBlob(
   const copyMs = Math.max(1, Math.min(order.copyMs, mostMs));
   const late = AbortSignal.timeout(copyMs);
   const signal = AbortSignal.any([late, left]);
-  // The edge measures the time from the moment when it sends the order. So this timer starts now, before the source has answered.
+  // The edge waits a fixed time from the moment when it sends the order. So this timer starts now, and not when the source answers.
   const lastAnswer = AbortSignal.timeout(copyMs + lastAnswerMs);
   const url = parseSourceUrl(order.url, config.plainHttp);
   if (!url.ok) return err(`the order's URL ${url.error}`);

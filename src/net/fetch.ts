@@ -170,8 +170,8 @@ async function wholeAnswer(response: Response): Promise<Response> {
 }
 
 /**
- * Streams the body to the Pod, which is told the length that the client announced. If the client breaks off, the pipe stays open. If we aborted the
- * pipe, workerd would send a normal end of the body, and the Pod would think that it has the whole body.
+ * Streams the body to the Pod, which is told the length that the client announced. If the client breaks off, the pipe stays open, and the whole call
+ * is aborted. If we aborted the pipe, workerd would send a normal end of the body, and the Pod would think that it has the whole body.
  */
 function streamBody({ body, bodyBytes }: FetchRequest, stallMs: number): StreamedBody {
   if (body === null || typeof body === "string") return { body, sent: null, sentBytes: () => body?.length ?? 0 };

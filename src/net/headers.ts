@@ -13,7 +13,10 @@ const hopByHop = [
   "upgrade",
 ];
 
-/** Tells a Pod's services about the client's request to the edge. These headers replace the client's own, because services trust the first value. */
+/**
+ * Tells a Pod's services about the client's request to the edge. These headers replace the client's own and are not added to them, because services
+ * trust the first value of a header, and the client's would be the first.
+ */
 export function forwardedHeaders(request: Request): Readonly<Record<string, string>> {
   const { host, protocol } = new URL(request.url);
   const client = request.headers.get("CF-Connecting-IP");

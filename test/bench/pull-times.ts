@@ -7,7 +7,7 @@ import { median, medianRatio } from "./rounds.ts";
 import { startBenchStack, withTeardown } from "./stage.ts";
 
 const repository = "acme/far";
-/** With a delay of `goalMs`, a pull through the edge should take at most `maxRatio` times as long as a direct pull. */
+/** If each request to the Pod takes `goalMs` longer, a pull through the edge should take at most `maxRatio` of a direct pull's time. */
 const goalMs = 40;
 const maxRatio = 0.35;
 

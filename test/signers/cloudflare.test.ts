@@ -7,8 +7,8 @@ const secret = { key: "a literal of the rule" };
 const ttlSeconds = 900;
 
 /**
- * Cloudflare's rule calls this function, which is written here as Cloudflare documents it. A URI is the message, the separator, ten digits, a hyphen
- * and the MAC.
+ * Does what Cloudflare documents for `is_timed_hmac_valid_v0`, the function that the WAF rule calls. A URI is the message, the separator, ten digits,
+ * a hyphen and the MAC.
  */
 function isTimedHmacValid(uri: string, separator: string, now: number, flags: "" | "s"): boolean {
   const found = /^(.+)(\d{10})-(.{43,})$/.exec(uri);

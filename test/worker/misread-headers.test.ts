@@ -46,7 +46,8 @@ test.each(misreadAccepts)(
     await stack.current.setFault("pod-a", "registry", { mode: "refuse" });
     const answers = await Promise.all(paths.map((path) => ask(path)));
     await endFault(stack.current, "pod-a");
-    // The edge serves a kept manifest by its digest even while the Pod answers. So only the answer for the tag is stale.
+    // The edge asks the Pod where a tag points, so without the Pod this answer is stale. A kept manifest by its digest needs no Pod, so its answer is
+    // not stale.
     expect(answers.map((answer) => [answer.status, isStale(answer)])).toEqual([
       [200, true],
       [200, false],

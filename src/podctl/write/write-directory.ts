@@ -119,8 +119,8 @@ async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> 
 /** Saves the texts that this write replaces. An interrupted write may have saved an older text of the same key. Then we keep the older text. */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readHistoryIndex(kv, stamp.revision);
-  // Our chunks overwrite the chunks of the interrupted write one by one. We put its texts first, in their old order. So each new chunk has all texts
-  // of the chunk that it overwrites, and no text is lost if this run is interrupted, too.
+  // We put the texts of the interrupted write first, in their old order. So each of our chunks has all texts of the old chunk that it overwrites, and
+  // no text is lost if this run is interrupted, too.
   const former = new Map(unfinished === null ? [] : await formerOf(kv, unfinished));
   const now: Former = new Map([
     [directoryKey, directory.text],
