@@ -51,7 +51,7 @@ const placeOf = ({ after, repositories, end, taken }: Queue): string | null =>
 function nextPage(queues: readonly Queue[], last: string | null, entries: number): string {
   const query = withParameters("", { last, n: String(entries) });
   return queues.reduce((link, queue) => {
-    // An empty text means that nothing of this Pod was listed yet. We write it too, because the Pod would otherwise be asked to go on after `last`,
+    // An empty text says that nothing of this Pod is listed yet. We write it, because a Pod without a text would be asked to go on after `last`,
     // which is a name from another Pod's list.
     const place = placeOf(queue) ?? "";
     return `${link}&${placeParameter}=${encodeURIComponent(`${queue.pod}:${place}`)}`;

@@ -38,7 +38,7 @@ export async function settleMount(
   if (from.kind === "unusable") return plain;
   const source = await resolvePod(directory, { name: from.name, chosenBy: chosenBy(from.name) });
   if (!source.ok) return plain;
-  // If the gate refuses to read the source, a mount must not make the source's blobs readable in another repository.
+  // If the gate refuses a GET of the source, a mount must not make the source's blobs readable in another repository.
   const readable = passGate("GET", source.value, visit);
   const name = source.value.renamed?.to ?? from.name;
   if (!readable.ok || readable.value.id !== pod.id || !mayPull(name)) return plain;

@@ -18,8 +18,8 @@ import { cellOf } from "./routable-token.ts";
 
 /**
  * What one Pod is asked. The question has the client's credentials only if they may belong to this Pod. If `decides` is true, the question is for
- * more than pull, and a refusal by this Pod is the answer for the client. While a group is being moved, both Pods of the move are asked for its
- * scopes, but only the Pod that serves the group decides.
+ * more than pull, and a refusal by this Pod is the answer for the client. While a group is being moved, both Pods of the move are asked for the
+ * group's scopes, but only the Pod that serves the group decides.
  */
 export type PodQuestion = {
   readonly pod: Pod;

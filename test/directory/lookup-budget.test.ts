@@ -22,7 +22,7 @@ test("a key is looked up once in an interval, whether it is known or not", async
   for (let request = 0; request < 5; request += 1) {
     expect([await podOfKey(libtrust), await podOfKey(thumbprint(1))]).toEqual(["pod-a", null]);
   }
-  // There is one read for each key, and one of the directory record. This record lists no Pod, so no Pod's record is read.
+  // Each of the two keys is read once, and so is the directory record. This record lists no Pod, so no Pod's record is read.
   expect(isolate.trace.kvReads).toBe(3);
 });
 

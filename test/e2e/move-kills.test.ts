@@ -125,7 +125,7 @@ describe("a move that is interrupted goes on where it was, and both Pods hold th
           if (isKilled) setTimeout(kill, Math.random() * longestMs);
         });
         const { move: left } = await readLive();
-        // A kill may come after the last write of a way back. This move has ended, and the same command would now be refused.
+        // The kill may have come after the last write of a way back. Then the move has ended, and the same command would be refused now.
         isEnded = run.code !== null || (leg % 2 === 1 && left === undefined);
         if (run.code !== null) expect([run.code, run.said]).toEqual([0, expect.any(String)]);
         else places.push(left?.phase ?? "no move");

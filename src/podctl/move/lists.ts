@@ -112,7 +112,7 @@ export async function hasBlob(registry: Registry, name: RepositoryName, digest: 
 
 /** How many pages a list may have. Some registries give only 100 entries on a page, so their lists may have a million entries. */
 const mostPages = 10_000;
-/** How long a list may be, because a move keeps its lists in memory. A list of a million tags has some 50 MB. */
+/** How many bytes a list may have. There is a limit because a move keeps its lists in memory. A list of a million tags has some 50 MB. */
 const mostListBytes = 256 * 1024 * 1024;
 
 /**

@@ -57,8 +57,8 @@ export const belowMoving = (key: string, above: string): string =>
  */
 export async function refuseToUndoMove(kv: KvStore, former: ReadonlyMap<string, string | null>): Promise<void> {
   const keys = [...former.keys()].filter((key) => kindOf(key) === "route");
-  // A step of a move writes one assignment, or two if it also completes another group's interrupted step. An apply may have written a million, so we
-  // read only the first two.
+  // The last write may be an apply of a million assignments. We read only two, because a step of a move writes one assignment, or two if it also
+  // completes another group's interrupted step.
   const live = await kv.read(keys.slice(0, 2));
   for (const key of keys) {
     const moving = movingIn(key, live.get(key) ?? null) ?? movingIn(key, former.get(key) ?? null);
