@@ -137,7 +137,9 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, rejected, now
 const isSame = (one: Verifier, other: Verifier): boolean =>
   one.keys === other.keys && one.issuer === other.issuer && one.audience === other.audience;
 
-/** Drops repeated entries. A token of 8 KB can have thousands of short entries, and an entry takes more bytes of memory than it has characters. */
+/**
+ * Drops repeated entries, to save memory. A token of 8 KB can have thousands of short entries, and each takes more bytes in memory than in the token.
+ */
 const differentEntries = (access: readonly Access[]): readonly Access[] => [
   ...new Map(access.map((entry) => [JSON.stringify(entry), entry])).values(),
 ];

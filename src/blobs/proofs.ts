@@ -158,8 +158,8 @@ function remember(key: string, proof: Proof, { memory, cache, waitUntil }: Proof
 }
 
 /**
- * Returns where a proof was found that is valid, or that expired less than `staleSeconds` ago. `unreadable`: the cache gave no answer. The blob may
- * have been deleted, so no proof counts.
+ * Returns where a proof was found that is valid, or that expired less than `staleSeconds` ago. `unreadable`: no proof is valid, and the cache gave no
+ * answer. The blob may have been deleted, so neither an expired proof counts nor one from a manifest.
  */
 async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Promise<FoundIn | null | "unreadable"> {
   const { memory, cache, clock } = ports;

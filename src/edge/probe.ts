@@ -31,7 +31,7 @@ const probedStore = v.union([
   v.strictObject({ store: v.number(), scheme: v.literal("pod"), redirectsByItself: v.literal(true) }),
 ]);
 
-/** A push location with which podctl checks the gateway. Its upload never began, and its grant has no token, so it allows no read and no write. */
+/** podctl checks the gateway with this push location. It allows no read and no write: its upload never began, and its grant has no token. */
 const probedGateway = v.union([v.strictObject({ location: signedUrl }), v.strictObject({ error: v.string() })]);
 
 /**

@@ -22,7 +22,7 @@ export type RememberedGrants = {
    * if the edge records the grant after the refusal.
    */
   forget(asker: Asker, repositories: readonly string[]): Promise<void>;
-  /** Records that the token service just refused these credentials, whatever they were used for. */
+  /** Records that the token service just refused these credentials. No earlier grant for them is used any more, whatever the repository. */
   forgetAll(asker: Asker): Promise<void>;
 };
 

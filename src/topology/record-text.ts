@@ -10,7 +10,7 @@ export type Stamp = {
   /** The directory's revision after the write. Every Pod and every assignment that the write changes also has this number. */
   readonly revision: number;
   readonly appliedAt: Date;
-  /** The name that other operators see if they write at the same time. */
+  /** Who makes the write. Operators who write at the same time see this name. */
   readonly appliedBy?: string;
 };
 

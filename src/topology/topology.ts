@@ -81,7 +81,7 @@ export type TopologyPod = v.InferOutput<typeof pod>;
 export type Topology = {
   readonly pods: ReadonlyMap<PodId, TopologyPod>;
   readonly assignments: ReadonlyMap<Prefix, PodId>;
-  /** The settings of the groups that have any. Each of these prefixes also has an assignment. */
+  /** The settings of each group that has any, by the group's prefix. `assignments` has each of these prefixes, too. */
   readonly settings: ReadonlyMap<Prefix, GroupSettings>;
   readonly blocks: ReadonlyMap<Prefix | Digest, string>;
   /** The new names of renamed repositories, by their old names. */

@@ -98,7 +98,8 @@ describe("key rotation", () => {
     ]);
     await putPod("pod-a", [next.publicJwk]);
     await kv.kv.delete(`key/${forge.ofA.publicJwk.kid}`);
-    // The isolate's copies of the Pod's and the key's records expire after 30 s. A request reads them again earlier, but not before 20 s.
+    // The isolate uses its copy of a record for 30 s, and a request after 20 s makes it read the record again. So we ask once before 20 s, and then
+    // only after 30 s.
     isolate.nowMs += 19_000;
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["granted", "granted"]);
     isolate.nowMs += 12_000;

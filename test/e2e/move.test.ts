@@ -28,7 +28,8 @@ const lagSeconds = Number(process.env["MOVE_LAG_SECONDS"] ?? 3);
 const waitSeconds = Number(process.env["MOVE_WAIT_SECONDS"] ?? 38);
 const seenEverywhereMs = Math.max(waitSeconds, lagSeconds + 35) * 1_000;
 /**
- * What the group has besides the traffic's images. In a drill by hand, MOVE_REPOSITORIES=40 and MOVE_TAGS=400 make the group as large as a real one.
+ * The group has this many repositories, with this many tags in all, that no client uses during the move. In a drill by hand, MOVE_REPOSITORIES=40 and
+ * MOVE_TAGS=400 make the group as large as a real one.
  */
 const bulkSize = {
   repositories: Number(process.env["MOVE_REPOSITORIES"] ?? 1),

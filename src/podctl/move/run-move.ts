@@ -127,7 +127,7 @@ async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<
   }
 }
 
-/** A run that read the assignment longer ago than this reads it again before the next copy, because the run may have been suspended meanwhile. */
+/** A run may be suspended between two copies. So before a copy, it checks the assignment again if the last check is longer ago than this. */
 const checkedForMs = 10_000;
 
 /**

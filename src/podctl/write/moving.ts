@@ -38,8 +38,8 @@ export function keysAbove(key: string): readonly string[] {
 }
 
 /**
- * Refuses to add or remove an assignment below a group that is being moved. Its repositories would leave or join the group in the middle of the copy.
- * The move would then remove what is pushed to them, or not copy it.
+ * Refuses to add or remove an assignment below a group that is being moved. A new assignment takes repositories out of the group: the move would
+ * remove what is then pushed to them at its target. A removed assignment adds repositories to the group: the move would not copy them.
  */
 export function refuseBelowMoving(key: string, texts: ReadonlyMap<string, string | null>): void {
   for (const above of keysAbove(key)) {
