@@ -54,8 +54,8 @@ export const isSwitched = ({ phase }: Moving): boolean => phase === "switch" || 
 export const refusesWrites = ({ phase }: Moving): boolean => phase === "freeze" || phase === "switch";
 
 /**
- * podctl's clock may differ from the edge's by this much. podctl cannot measure more exactly, because an HTTP date has whole seconds, and the answer
- * takes a moment to arrive.
+ * podctl begins no phase of a move if its clock differs from the edge's by more than this. The limit is not smaller, because podctl cannot measure
+ * more exactly: an HTTP date has whole seconds, and the answer takes a moment to arrive.
  */
 export const maxSkewMs = 5_000;
 

@@ -84,8 +84,8 @@ function leaving({ socket }: IncomingMessage): { readonly signal: AbortSignal; r
 }
 
 /**
- * The edge sends an order in one piece, and networks may cut it into a few. A stranger may send each byte as a chunk of its own, which costs CPU
- * time.
+ * An order that comes in more pieces is not read. The edge sends it in one piece, and networks may cut that piece into a few. A stranger may send
+ * each byte as a chunk of its own, which costs CPU time.
  */
 const mostPieces = 200;
 

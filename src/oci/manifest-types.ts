@@ -37,8 +37,8 @@ const MAX_ACCEPT_ENTRIES = 100;
 export const accepts = (accept: string | null, type: ManifestType): boolean => acceptedTypes(accept).has(type);
 
 /**
- * Registries differ in how they read quotes and characters outside ASCII in `Accept`. If there is one, no type counts as accepted. No known client
- * sends such characters.
+ * Matches quotes and characters outside ASCII in `Accept`, because registries differ in how they read them. If `Accept` has any, no type counts as
+ * accepted. No known client sends such characters.
  */
 const readDifferently = /[^\t -~]|"/;
 

@@ -21,7 +21,7 @@ export const cloudfront = defineSigner({
      * contains only the expiry time, and CloudFront makes the policy from the URL ("canned policy").
      */
     sourceCidr: v.optional(v.pipe(v.string(), v.check(isIpv4Block, "a block of IPv4 addresses, as in 192.0.2.0/24"))),
-    /** If the URL names no hash, CloudFront assumes SHA-1. */
+    /** The hash that is signed. If it is SHA-256, the URL must name it, because CloudFront otherwise assumes SHA-1. */
     hash: v.optional(v.picklist(["SHA-1", "SHA-256"]), "SHA-256"),
     credentials: sealed,
   }),

@@ -44,8 +44,8 @@ export async function askPods(questions: readonly PodQuestion[], { ask, standIn 
 }
 
 /**
- * Whether the Pod itself granted its part. A grant by the edge comes at once. If it counted, we would give up the other Pods' parts although no Pod
- * has answered.
+ * Whether the Pod itself granted its part. After three seconds, one granted part may be enough to give up all open parts. A grant by the edge comes
+ * at once. If it counted, we would give up the other Pods' parts although no Pod has answered.
  */
 const isGrantedByPod = (answer: PodAnswer): boolean => answer.kind === "granted" && answer.part.kind === "pod";
 

@@ -4,7 +4,7 @@
  */
 declare const LINE: object;
 declare const HEADERS: Record<string, string>;
-/** Null if this Worker redirects. */
+/** The origin of the Pod that gets the requests. Null if this Worker redirects. */
 declare const POD: string | null;
 
 export default {

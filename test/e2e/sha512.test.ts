@@ -13,7 +13,7 @@ describe.each(allPods)("%s Pods", (kind, tools) => {
   describeWith([...tools, "oras", "regctl"], "image with a sha512 layer", () => scenario(kind));
 });
 
-/** A registry stores the layer under its sha256. Only the registry knows that digest, so the edge cannot sign a URL for the layer. */
+/** A registry stores the layer under its sha256, but clients and the edge know only its sha512. So the edge cannot sign a URL for the layer. */
 function scenario(kind: PodKind): void {
   let stage: Stage;
   const layer = Buffer.from("a layer whose digest is sha512");

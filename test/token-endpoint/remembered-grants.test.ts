@@ -153,7 +153,10 @@ describe("remembered grants", () => {
 });
 
 describe("key of a remembered grant", () => {
-  /** The words have few characters, among them those of JSON. So if fields were only joined, two different grants would often look equal. */
+  /**
+   * The words consist of few different characters, among them those of JSON. So if the key only joined the fields, two different grants would often
+   * have the same key.
+   */
   const word = fc.string({ unit: fc.constantFrom("a", ":", "/", '"', ",", "[", "]", "\\", "\ud800"), maxLength: 4 });
   const credentials: fc.Arbitrary<Credentials> = fc.oneof(
     fc.constant(["anonymous"] as const),

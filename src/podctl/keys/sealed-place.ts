@@ -1,6 +1,6 @@
 /**
- * Finds the place in the topology file for which `podctl seal` seals a secret. The file may not be valid as a whole, because it does not have the
- * sealed value yet.
+ * Finds the place in the topology file for which `podctl seal` seals a secret. The file as a whole need not be valid, because the sealed value is
+ * still missing in it.
  */
 import * as v from "valibot";
 import type { SealedFor } from "../../directory/seal.ts";

@@ -21,8 +21,8 @@ const header = v.strictObject({
   to: v.string(),
   way,
   /**
-   * The `since` of the phase in KV. We save it before we write the phase to KV. If podctl is killed after that, the next run finds the same `since`
-   * in both places, and so knows that the phase is its own.
+   * The `since` of the phase in KV. We save it here, and then write the phase to KV. If podctl is killed after both, the next run finds the same
+   * `since` in both places, and so knows that the phase is its own.
    */
   since: v.string(),
 });
