@@ -164,8 +164,8 @@ const createCallGateway =
         fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs, ping: null }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
-      // A failed write usually says nothing about a service, because its content may be the cause. But a gateway that is up answers every order, even
-      // one that it cannot carry out.
+      // A gateway that is up answers every order, even one that it cannot carry out. So an order without an answer counts as a failure of the
+      // gateway. A failed write to another service usually says nothing about that service, because the written content may be the cause.
       doWritesCount: true,
       waitUntil,
       clock: () => Date.now(),

@@ -118,7 +118,8 @@ const wrongHost: Refusal = {
 
 /**
  * The refusal of plain HTTP. A challenge with an http realm would make clients send their password in the clear. A redirect would hide that a client
- * is set up for http. The request's own URL says whether it is plain HTTP, because a client can write anything into `X-Forwarded-Proto`.
+ * is set up for http. We recognize plain HTTP by the request's own URL and not by `X-Forwarded-Proto`, because a client can write anything into this
+ * header.
  */
 const plainHttp: Refusal = {
   reason: "refused",

@@ -50,7 +50,7 @@ export type KvValues = {
 export type ReadOptions = MaxAges & {
   /** If this is a function, it is called only if the keys are not in memory, because it may have to check a token. */
   readonly chosenBy?: ChosenBy | (() => Promise<ChosenBy>);
-  /** At most this many keys are read that are not yet in the cache's `kept`. */
+  /** Of the keys that are not yet in the cache's `kept`, at most this many are read. */
   readonly maxNewKeys?: number;
   /**
    * At most this many keys are read, not counting those that every request needs. Beyond this limit, a key whose value in memory is too old only by
@@ -128,7 +128,7 @@ type SortedKeys = {
   readonly due: readonly string[];
   /** The keys that are left out, because `maxNewKeys` or `maxReadKeys` allows no more. */
   readonly unread: ReadonlySet<string>;
-  /** How many of the keys to look up are not in the cache's `kept`. A budget of look-ups pays for them, and {@link ChosenBy} says which budget. */
+  /** The number of looked-up keys that are not in the cache's `kept`. A budget of look-ups pays for them, and {@link ChosenBy} says which budget. */
   readonly charged: number;
 };
 

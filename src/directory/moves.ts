@@ -15,7 +15,7 @@ export type Moving = {
    * this text what clients deleted in `settle`.
    */
   readonly since: string;
-  /** The Pod of the move that does not serve the group in this phase. */
+  /** Of the move's two Pods, the one that does not serve the group in this phase. */
   readonly other: PodId;
 };
 

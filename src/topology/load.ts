@@ -48,7 +48,7 @@ export async function loadTopology(
   return read.ok ? ok({ ...topology, assignments: read.value }) : read;
 }
 
-/** Parses a topology without the files that it names. The assignments of its line file are missing, and no condition may name a cloud. */
+/** Parses a topology without the files that it names. So the assignments of its `assignmentsFile` are missing, and no condition may name a cloud. */
 export function parseTopology(
   file: string,
   text: string,

@@ -32,7 +32,10 @@ const digestOf = (letter: string): Digest => {
 };
 const blockedDigest = digestOf("b");
 
-/** Gives the id of the name's Pod (null if it has none), the text of its block, or why the directory cannot tell. */
+/**
+ * Returns the text of the name's or the digest's block, or else the id of the name's Pod, or null without a Pod. If the directory cannot tell,
+ * returns why.
+ */
 async function resolve(
   text: string,
   digest: Digest | null = null,

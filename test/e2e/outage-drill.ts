@@ -127,7 +127,10 @@ async function msUntilNormal({ rest, normalStatus }: Drill): Promise<number> {
   return performance.now() - endedAtMs;
 }
 
-/** Does the work again and again for `drillSeconds`, and at least once. Each round begins a multiple of `roundMs` after `offsetMs`. */
+/**
+ * Does the work again and again for `drillSeconds`, and at least once. The first round begins after `offsetMs`, and every later round begins a
+ * multiple of `roundMs` after the first.
+ */
 async function repeat(work: () => Promise<readonly Timed[]>, offsetMs: number): Promise<readonly Timed[]> {
   const beginsAtMs = performance.now() + offsetMs;
   const passedMs = () => performance.now() - beginsAtMs;
