@@ -39,13 +39,13 @@ export type Unauthorized = {
   readonly error: ChallengeError | null;
   /** What the token lacks. The client sees this text. */
   readonly text?: string;
-  /** True if the token's part for another Pod allows the request. The name may have moved to that Pod a moment ago. */
+  /** True if the token's part for another Pod allows the request. The name may just have moved to that Pod, so the edge reads the directory again. */
   readonly allowedElsewhere?: true;
 };
 
 /** The directory could not answer, because KV failed or a record in it is wrong. */
 export type DirectoryFailure = { readonly reason: "directory"; readonly text: string };
-/** The text of the `DirectoryFailure` if so many names were asked for that the edge does not read KV for more of them. */
+/** The text of the `DirectoryFailure` if the edge looks up no more new names in KV, because too many were asked for. */
 export const budgetSpent = "more new names were asked for than the edge looks up in 10 seconds";
 
 /**

@@ -44,7 +44,7 @@ type StoreRoot = "plain" | "legacy";
 export const rootOf = (store: SigningStore): StoreRoot =>
   store.scheme === "azure" && store.legacyRoot === true ? "legacy" : "plain";
 
-/** How much memory the signed URLs of all stores may take. A URL has about 600 characters, so about 6,000 URLs fit. */
+/** How much memory the signed URLs of all stores may take. With a URL of 600 characters, an entry takes 1,400 bytes, so about 6,000 URLs fit. */
 const maxBytesOfUrls = 8 * 1024 * 1024;
 const bytesPerUrl = 700;
 

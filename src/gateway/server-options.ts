@@ -17,9 +17,9 @@ export type HeaderLimits = {
 const usualLimits: HeaderLimits = { headersMs: 30_000, checkMs: 10_000 };
 
 /**
- * A request has no time limit, because a large body takes long; the gateway itself cuts a body that does not move. If Node has no limit for requests,
- * it also has none for headers. So we set `headersTimeout`, because a client that sends half a header would keep its connection for ever. If the
- * server itself has TLS, the same limit applies to the handshake.
+ * A request has no time limit, because a large body takes long. The gateway itself cuts a body that does not move. Without a limit for requests, Node
+ * sets none for headers either, and a client that sends half a header would keep its connection for ever. So we set `headersTimeout`. If the server
+ * itself has TLS, the same limit applies to the handshake.
  */
 export const serverOptions = ({
   headersMs,

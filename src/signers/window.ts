@@ -1,6 +1,6 @@
 export type UrlWindow = { readonly issuedAt: Date; readonly expiresAt: Date };
 
-/** If a client asks for a blob several times within one window, it gets the same URL each time, so parallel ranges and retries share one URL. */
+/** If a client asks for a blob several times within one window, for parallel ranges or in a retry, it gets the same URL each time. */
 const windowMs = 600_000;
 /**
  * A URL is valid for at least this long after it is handed out, like the URLs that distribution signs. Clients need this time: a client on a slow

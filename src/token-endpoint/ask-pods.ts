@@ -14,9 +14,9 @@ export type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer
 const dropAfterMs = 3_000;
 
 /**
- * Asks all Pods at once. We always wait for the answers to questions with `decides`: a login, or a request for more than pulls. For the other answers
- * we wait three seconds. If no question has `decides`, we wait longer until one Pod has granted its part. Then we end the calls that are still open,
- * and `standIn` may answer instead of their Pods.
+ * Asks all Pods at once. After three seconds, we wait only for the answers to questions with `decides`: a login, or a request for more than pulls. If
+ * no question has `decides`, we wait only until one Pod has granted its part. Then we end the calls that are still open, and `standIn` may answer
+ * instead of their Pods.
  */
 export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();

@@ -26,8 +26,8 @@ export function recordText(key: string, record: object, { revision, appliedAt, a
 const maxMetadataBytes = 1_024;
 
 /**
- * Returns the metadata for a record's key in KV. It repeats the record, so that a listing of the keys is enough to read the records. Undefined if the
- * record does not fit, or if `JSON.stringify` would spell it differently.
+ * Returns the metadata for a record's key in KV. The metadata is the record itself, so that a listing of the keys is enough to read the records.
+ * Undefined if the record is too long for metadata, or if `JSON.stringify` would not give its exact text again.
  */
 export function metadataOf(value: string): unknown {
   if (utf8(value).byteLength > maxMetadataBytes) return undefined;

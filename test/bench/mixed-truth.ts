@@ -46,7 +46,7 @@ export type Image = {
   readonly blob: string;
   /** A token that allows pulls and lives longer than the load. */
   readonly token: string;
-  /** The tag `moving` of this image, with the texts that it has had. */
+  /** Which manifests the tag `moving` of this image has had, and when. */
   readonly moving: MovingTag;
   /** Manifests that can be pushed, because the blobs that they name are there. */
   readonly versions: readonly string[];

@@ -14,7 +14,7 @@ const limits = [
   { assignments: 10_000, seconds: 1, megabytes: 1_000 },
   { assignments: 1_000_000, seconds: 10, megabytes: 1_000 },
 ] as const;
-/** An apply has no limit of time, because it depends on KV. */
+/** How much memory `apply` may take. Its time has no limit, because it depends on KV. */
 const maxApplyMegabytes = 1_500;
 
 export async function benchPodctl(): Promise<readonly Finding[]> {

@@ -62,7 +62,7 @@ export const enter = async (ports: MovePorts, way: Way, entering: Entering, begi
 
 /**
  * `begin` returns the time at which the step begins. We save this time in the state file before we write the step to KV. If this run is killed, the
- * next run finds the time in the file, and so knows that the step in KV is its own.
+ * next run finds the same time in the file and in KV. So it knows that the step was not written by another podctl.
  */
 function write(
   { kv, prefix, state, inTurn }: MovePorts,
