@@ -38,7 +38,7 @@ const asked = {
 };
 const headersWith = (name: string, value: string) => new Headers([[name, value.replaceAll(/[^\t\x20-\x7e]/g, " ")]]);
 
-/** Every function that reads text of a client, of a Pod, or of a token before it is verified. */
+/** Every function that reads text from a client or a Pod, or from a token that is not verified yet. */
 const readers: Readonly<Record<string, (text: string) => unknown>> = {
   parseToken,
   "parseToken, of a bundle": (text) => parseToken(`pods.v1.pod-a/${text}`),

@@ -21,7 +21,7 @@ import { isRejected, keyId, reject, type VerifyPorts, verifyToken } from "./veri
  */
 export type Grant = PodGrant | { readonly kind: "edge"; readonly access: readonly Access[] };
 
-/** A grant with which a Pod may be called. */
+/** Any grant except `edge`. The edge may call the Pod with it. */
 export type PodGrant =
   | { readonly kind: "granted"; readonly jwt: string; readonly access: readonly Access[] }
   | { readonly kind: "undecided"; readonly jwt: string }

@@ -18,7 +18,7 @@ export type SigningMemory = {
    * URLs of the old record are not found any more. A key has the id, not the store, because a store may have thousands of CIDRs.
    */
   readonly storeIds: WeakMap<SigningStore, string>;
-  /** Parsed secrets with their imported keys, by scheme and opened text. */
+  /** Parsed secrets with their imported keys. The map's key is the scheme and the secret's clear text. */
   readonly secrets: BoundedMap<string, StoreSecret>;
   readonly dayKeys: DayKeys;
 };

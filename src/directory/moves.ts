@@ -11,8 +11,8 @@ export type Moving = {
   /** The phase that the group is in now. It is `switch` while `settle` is announced and has not begun. */
   readonly phase: MovePhase | "switch";
   /**
-   * When the record's phase begins. If the group moves back after `settle`, this stays the time at which `settle` began: the edge remembers under
-   * this text what clients deleted in `settle`.
+   * When the record's phase begins. If the group moves back after `settle`, this stays the time at which `settle` began. It is part of the key under
+   * which the edge remembers what clients deleted, so in a move back the edge still finds the deletions of `settle`.
    */
   readonly since: string;
   /** Of the move's two Pods, the one that does not serve the group in this phase. */

@@ -112,8 +112,8 @@ const asAsked = (endpoint: RegistryEndpoint, oldName: RepositoryName | null): Re
   oldName !== null && hasRepository(endpoint) ? { ...endpoint, name: oldName } : endpoint;
 
 /**
- * Says which budget pays for the look-up of a mount's source in KV. If the token allows a pull of the source, the token's Pod pays, because a
- * hostile Pod can put any names into its tokens. If it does not, a user chose the name, and the budget of all users pays.
+ * Says which budget pays when the edge looks up a mount's source in KV. If the token allows a pull of the source, the budget of the token's Pod pays:
+ * a hostile Pod can put any names into its tokens. If the token does not allow it, the user chose the name, and the budget of all users pays.
  */
 function whoChose(grant: Grant, name: RepositoryName, { id }: Pod): ChosenBy {
   if (grant.kind === "open") return "directory";

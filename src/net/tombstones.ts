@@ -8,8 +8,8 @@ import { type LocationCache, type LocationPorts, readCached } from "./location-c
 const daySeconds = 24 * 3600;
 
 /**
- * Remembers, in one location, what clients deleted from a group while the group was being moved. The location may lose entries, so each deletion must
- * also be sent to both Pods.
+ * Remembers what clients deleted from a group while the group was being moved. Each Cloudflare location has its own cache for this, which may lose
+ * entries. So each deletion must also be sent to both Pods.
  */
 export type Tombstones = {
   has(key: string): Promise<boolean>;

@@ -25,8 +25,8 @@ const commands: ReadonlyMap<string, () => Promise<Command>> = new Map([
 ]);
 
 /**
- * Loads only the command that `args` begin with, because loading all commands takes longer than a short command runs. If `args` begin with no
- * command, as in `podctl --help`, loads all.
+ * Loads only the command that `args` begin with, because a short command runs for less time than it takes to load all. Loads all if `args` begin
+ * with no command, as in `podctl --help`.
  */
 export async function createProgram(args: readonly string[] = []): Promise<Command> {
   const named = commands.get(args[0] ?? "");

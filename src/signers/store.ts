@@ -36,7 +36,7 @@ export const storeConfig = <const Scheme extends string, const Entries extends v
   entries: Entries,
 ) => v.strictObject({ scheme: v.literal(scheme), when: v.optional(when), ...entries });
 
-/** The members of each store for which the edge makes URLs. */
+/** Every store has these members, unless the Pod makes its URLs (scheme `pod`). */
 export const located = {
   /** The registry's root directory in the store. */
   prefix: v.optional(prefix, ""),

@@ -25,7 +25,7 @@ export function credentialsOf({ withCredentials }: PodQuestion, request: TokenRe
   }
   const [username, password, refreshToken] = secretFields.map((name) => form.get(name));
   if (refreshToken !== undefined) return form.size === 1 ? ["refresh-token", refreshToken] : null;
-  // A header cannot carry a user name with a colon (RFC 7617 §2).
+  // A Basic header cannot have a user name with a colon (RFC 7617 §2), so such a login has no `pair`.
   const isPair = username !== undefined && password !== undefined && !username.includes(":");
   return isPair ? ["password", base64(utf8(`${username}:${password}`))] : null;
 }

@@ -51,7 +51,10 @@ export const topologySchema = v.strictObject({
   /** The new names of renamed repositories, by their old names. */
   aliases: v.optional(v.record(v.string(), v.string()), {}),
   blocks: v.optional(v.record(v.string(), v.string()), {}),
-  /** The edge's host name, for deployments whose wrangler.toml has no route. No host of blobs may be this name or below it. */
+  /**
+   * The edge's host name, for deployments whose wrangler.toml has no route. Blobs may not be at this host or at one below it, because some clients
+   * would send their token along to such a host.
+   */
   edge: v.optional(v.pipe(v.string(), v.nonEmpty())),
 });
 

@@ -209,7 +209,8 @@ describe("bundle with a bad part", () => {
       return grant.ok ? grant.value.kind : grant.error;
     });
     const refused = { reason: "unauthorized", error: "invalid_token" };
-    // If the key of pod-a's part is unknown, the edge lets pod-a decide. pod-a refuses a made-up token with the same `invalid_token`.
+    // The edge refuses a part that is no JWT. It cannot check a part with an unknown key, so pod-a decides, and refuses the part with the same
+    // `invalid_token`.
     const atItsPod = made === "a.b.c" ? refused : "undecided";
     expect(await Promise.all(heard)).toEqual([refused, atItsPod, refused]);
   });

@@ -11,7 +11,7 @@ const tokenService = await startOddPod();
 const stack = useStack({
   topology: (text) => asPodB(tokenService, "TOKEN")(asPodB(pod)(text)),
   seedImages: false,
-  // The odd token service grants nothing, so the edge must serve clients without a token.
+  // `tokenService` never gives a token here, so clients need none.
   env: { AUTH: "none" },
 });
 /** This registry answers only when 20 requests have come, and then all at once. So each of them needs its own connection. */

@@ -67,7 +67,7 @@ async function startGroup(move: object | null) {
 
 const inPhase = (phase: MovePhase) => ({ to: "pod-b", phase, since: timeIn(-3_600) });
 const phases: MovePhase[] = ["freeze", "settle"];
-/** A step may come to KV this much later than planned. */
+/** A phase begins `waitMs` after KV has it, or sooner by at most this much, because the write may be late. */
 const mostLateMs = 5_000;
 
 describe.concurrent("phase that is announced while KV is slow", () => {

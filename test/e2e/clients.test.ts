@@ -15,7 +15,7 @@ const kinds = [
   ["distribution v3", "distribution-v3", needs.distributionPods],
 ] as const satisfies readonly (readonly [string, PodKind, readonly string[]])[];
 
-/** These clients ask for a mount when they copy within a registry. helm cannot copy. */
+/** These clients ask for a mount when they copy within a registry. helm does not, because it has no copy: it pulls and pushes instead. */
 const mounting = ["skopeo", "podman", "buildah", "crane", "oras", "regctl"];
 const podIds = ["pod-a", "pod-b"] as const satisfies readonly LocalPodId[];
 

@@ -10,7 +10,7 @@ export type Front = {
   setTargets(ports: readonly number[]): void;
   /** Sets how many bytes per second each client can send. Null means no limit. The change applies to new connections. */
   setPace(bytesPerSecond: number | null): void;
-  /** The connections so far, in their order: which port each one went to, and how many bytes its client has sent. */
+  /** All connections so far, the oldest first. `port` is where a connection went, and `bytes` is how much its client has sent. */
   connections(): readonly { readonly port: number; readonly bytes: number }[];
   stop(): Promise<void>;
 };

@@ -8,7 +8,7 @@ import { type PulledImage, pullWhole } from "../support/whole-pull.ts";
 
 const fullSeconds = process.env["DRILL_SECONDS"];
 export const isFullDrill = fullSeconds !== undefined;
-/** How long a drill measures. A full drill measures for the 60 s of `DRILL_SECONDS`, and a short one for this many seconds. */
+/** How many seconds a drill measures: `DRILL_SECONDS` if it is set (60 in a full drill), or else `shortSeconds`. */
 export const drillSecondsOr = (shortSeconds: number): number => Number(fullSeconds ?? shortSeconds);
 const drillSeconds = drillSecondsOr(1);
 const silenceMs = 10_000;

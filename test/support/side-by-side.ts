@@ -1,7 +1,7 @@
 /** How files that need only npm packages run: several at once, because many of them wait for real deadlines and cache times. */
 export const sideBySide = {
   maxWorkers: 6,
-  // A fresh copy of all modules for each file would cost half as much CPU time on top.
+  // The tests would need one and a half times the CPU time if each file got a fresh copy of all modules.
   isolate: false,
   // Miniflare hands all certificates of this variable's file to each workerd that it starts, which takes a third of the CPU time of a start.
   env: { NODE_EXTRA_CA_CERTS: "" },

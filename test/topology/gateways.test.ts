@@ -6,7 +6,7 @@ import { podText, production } from "../support/topologies.ts";
 
 const uploads = "https://uploads.example.net";
 
-/** Text in the form of a compact JWE that is sealed for the key of this gateway. */
+/** Returns a text that looks like the sealed key of the gateway at `url`: a compact JWE whose header names this place. It contains no secret. */
 function sealedFor(url: string, pod = "pod-a"): string {
   const header = { alg: "ECDH-ES", enc: "A256GCM", pod, field: "gateway.key", scheme: "gateway", target: url };
   return `${Buffer.from(JSON.stringify(header)).toString("base64url")}..AAAA.AAAA.AAAA`;

@@ -5,7 +5,7 @@
 import type { ApiKv } from "./kv-api.ts";
 import type { KvFault } from "./kv-faults.ts";
 
-/** One call, as the JSON body of a request. The answer is the call's result as JSON, or status 500 with the error's message. */
+/** What the Worker shall do: the JSON body of a request. The answer has the result as JSON, or status 500 and the error's message. */
 export type KvCommand =
   | { readonly do: "fault"; readonly fault: KvFault }
   | { readonly do: "list"; readonly options: Parameters<ApiKv["list"]>[0] }

@@ -7,7 +7,7 @@ import type { Checks } from "./findings.ts";
  */
 const maxSkewSeconds = 30;
 
-/** Compares the clocks of one Pod's servers with the edge's clock. They share one row of doctor's table. */
+/** Compares the clocks of one Pod's servers with the edge's clock. Doctor's table has one row for all clocks of a Pod. */
 export class Clocks {
   readonly #edgeAheadSeconds: number;
   readonly #skewSeconds = new Map<string, number>();

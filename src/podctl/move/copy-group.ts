@@ -80,7 +80,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     const before =
       known ?? (await takeTargetSnapshot(target, name, { jobs, known: now, budget, untagged: former.untagged }));
     held.delete(name);
-    // Whether the registry lists referrers. We want the target's value, which is in `before`. `now` has the source's, and may differ from it.
+    // Whether the target's registry lists referrers. `now` says this of the source's registry, so we take it from `before`.
     const { listsReferrers } = before;
     // If this run is killed during the copy, the next run asks the target what it holds. No list of a registry names a manifest without a tag. So
     // before the copy, we save which manifests the target may then have without a tag.

@@ -19,15 +19,15 @@ const maxRounds = 30;
  */
 const compareTries = 3;
 /**
- * Returns how long we wait after the beginning of the freeze before we compare. Pushes from before the freeze may take this long to end. With a short
- * `--wait`, as in tests, it is shorter, too.
+ * Returns how long after the beginning of the freeze we compare. Pushes from before the freeze may take `writesEndMs` to end. With a short `--wait`,
+ * as in tests, we compare sooner.
  */
 const inFlightMs = (waitMs: number): number => Math.min(writesEndMs, (waitMs * 2) / 3);
 
 /** `live` is the assignment that this run has read or written last. `copy` copies the group and compares both Pods. */
 type Moved = { readonly live: LiveAssignment; readonly copy: GroupCopy };
 
-/** Moves a group until it is in `settle` or, on the way back, until its former Pod has it again. */
+/** Runs a move until the phase `settle` has begun. A move back then ends: the former Pod has the group again, and the assignment names no move. */
 export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
   const { prefix, say, waitMs } = ports;
   const { copy } = moved;

@@ -33,7 +33,7 @@ export type KvApi = {
   deleteMany(keys: readonly string[]): Promise<readonly string[]>;
 };
 
-/** The members of each answer that podctl reads. The API may answer null if a result is empty. */
+/** What podctl reads of each kind of answer. `result` may be null if there is nothing in it. */
 const pageAnswer = v.object({
   success: v.literal(true),
   result: v.array(v.object({ name: v.string(), metadata: v.optional(v.unknown()) })),

@@ -113,7 +113,7 @@ export function planLines(plan: Plan, target: string): readonly string[] {
   ];
 }
 
-/** Says why an apply does not write, and what the operator has to do. */
+/** Says why an apply writes nothing while the blocks in KV cannot be read, and what the operator has to do. */
 export const describeUnreadBlocks = (why: string): string =>
   `${why}, so an apply would lift blocks that are only there; put this record back by hand, from the last \`history/\` that has it, ` +
   "or delete its key if nothing has to stay blocked, and run `podctl apply` again";

@@ -14,7 +14,10 @@ export type Rollback = {
   readonly last: LastWrite;
   /** What the rollback changes, in the order in which it is written. */
   readonly changes: readonly Change[];
-  /** The assignments above those that the rollback adds or deletes (`a` is above `a/b`): KV key → text after the rollback, null for none. */
+  /**
+   * The assignments above those that the rollback adds or deletes (`a` is above `a/b`). Maps each KV key to its text after the rollback, or to null
+   * if KV then has no such assignment.
+   */
   readonly above: ReadonlyMap<string, string | null>;
   /** How many assignments were not compared with KV, because they are too many. They are not among the changes. */
   readonly uncompared: number;
