@@ -3,7 +3,7 @@ import { sideBySide } from "./support/side-by-side.ts";
 import { SlowFirst } from "./support/slow-first.ts";
 import { SummaryReporter } from "./support/summary-reporter.ts";
 
-/** What takes its time: first the drills, then the tests with real registries, storage and clients. */
+/** Runs the tests that take long: first the drills, then the tests with real registries, storage and clients. */
 export default defineConfig({
   test: {
     sequence: { sequencer: SlowFirst },

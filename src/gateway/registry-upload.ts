@@ -46,8 +46,8 @@ export class RegistryUpload {
   }
 
   /**
-   * Appends a body, in chunks and without its length. So if the body ends too early, the request is still complete, and we can cancel the upload. The
-   * bytes become a blob only by `finish`.
+   * Appends a body, in chunks and without its length. So even a body that ends too early makes a complete request: the registry answers it, and then
+   * we can cancel the upload. The bytes become a blob only by `finish`.
    */
   async append(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Result<null, string>> {
     const answer = await askRegistry(this, { method: "PATCH", target: this.#target(), body, signal });

@@ -58,7 +58,7 @@ export async function boundedText(
 
 const skippedBytesAtOnce = 64 * 1024;
 
-/** Reads and drops the first bytes of a body, and returns the body. Null if the body has fewer bytes, or breaks off before. */
+/** Reads and drops the first bytes of a body. Returns the body, from which the rest can be read. Null if it has fewer bytes, or breaks off before. */
 export async function withoutFirst(
   body: ReadableStream<Uint8Array>,
   bytes: number,

@@ -14,7 +14,7 @@ async function ask(path: string, init: ClientInit = {}, headers: Record<string, 
   return { answer, jwt: token.split("/").slice(1).join("/") };
 }
 
-/** Headers of clients with other kinds of credentials, with identities that a proxy asserts, or with client addresses. */
+/** Headers in which a client could send credentials other than `Authorization`, an identity that only a proxy may assert, or a client address. */
 const identities = {
   "PRIVATE-TOKEN": "glpat-1",
   "JOB-TOKEN": "glcbt-1",

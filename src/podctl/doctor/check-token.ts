@@ -17,7 +17,10 @@ export type TokenFailure = {
 };
 
 type TokenQuestion = {
-  /** The service that the registry's challenge names. podctl sends it only to the Pod's token service. The edge reads it from the Pod's record. */
+  /**
+   * The service that the registry's challenge names. podctl sends it to the Pod's token service, but not to the edge, which knows it from the Pod's
+   * record.
+   */
   readonly service: string;
   readonly wanted: Access;
   readonly seeClock: (called: Called) => void;

@@ -116,7 +116,10 @@ async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> 
   return (await findFormer(kv, unfinished)) ?? new Map();
 }
 
-/** Saves the texts that this write replaces. An interrupted write may have saved an older text of the same key. Then we keep the older text. */
+/**
+ * Saves the texts that this write replaces. If an interrupted write has saved another text of the same key, we keep that one, because it is from the
+ * last complete write.
+ */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readHistoryIndex(kv, stamp.revision);
   // We put the texts of the interrupted write first, in their old order. So each of our chunks has all texts of the old chunk that it overwrites, and
