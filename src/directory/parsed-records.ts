@@ -42,8 +42,8 @@ type Readable<T> = { readonly text: string; readonly parse: (text: string) => Re
 export function readOnce<T>(parsed: Parsed<T>, key: string, { text, parse }: Readable<T>): Result<T, DirectoryFailure> {
   const known = parsed.get(key);
   if (known !== undefined && known.text === text) {
-    // A long string is compared with itself in no time, but with an equal copy it takes long. The KV cache gives the next requests this same `text`,
-    // so we keep it.
+    // To compare a long string with an equal copy takes long, but with itself no time. The KV cache gives the next requests this `text` again, so we
+    // keep it in place of our copy.
     known.text = text;
     return ok(known.record);
   }

@@ -46,7 +46,7 @@ export const remainingSeconds = (part: IssuedPart, now: Date): number =>
 function jwtSeconds(jwt: string, now: Date): number {
   try {
     const { exp }: { readonly exp?: unknown } = decodeJwt(jwt);
-    // If `exp` is no such number, clients cannot read it as a time, so the token counts as expired.
+    // If `exp` is missing, too large or not a number, clients cannot read it as a time, so the token counts as expired.
     return typeof exp === "number" && Math.abs(exp) < Number.MAX_SAFE_INTEGER
       ? Math.max(0, Math.floor(exp - now.getTime() / 1000))
       : 0;

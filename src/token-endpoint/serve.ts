@@ -96,8 +96,8 @@ const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");
 
 /**
- * Returns the login's answer. But if the login is granted, and a Pod that was asked before the login was unavailable, returns the earlier answers.
- * They make the client try again, and that Pod may then grant its scopes.
+ * Returns the answer to the login, which we asked for after we had the answers in `asked`. But if the login is granted, and a Pod in `asked` was
+ * unavailable, returns `asked`. The client then tries again, and that Pod may grant its scopes.
  */
 async function preferLogin(login: readonly Asked[], asked: readonly Asked[]): Promise<readonly Asked[]> {
   const isGranted = login.every(({ answer }) => answer.kind === "granted");

@@ -94,8 +94,8 @@ type Lost = {
 };
 
 /**
- * Returns which restrictions of the assignment `was` the assignment `is` lacks. If one of the two is not a valid record, none counts as lost, because
- * the edge does not serve the names of such a record.
+ * Returns which restrictions `was` has and `is` lacks. Both are assignments. If one of them is not a valid record, no restriction counts as lost,
+ * because the edge does not serve the names of such a record.
  */
 export function lostFrom(was: object, is: object): Lost {
   const [from, to] = [assignmentOf(was), assignmentOf(is)];
