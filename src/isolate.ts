@@ -58,8 +58,8 @@ export const createIsolate = (): Isolate => ({
       // number of claims. So this budget is small.
       claim: new LookupBudget(50),
       cell: new LookupBudget(1_000),
-      // A budget is for 10 seconds, and the look-up of a name reads about 3 keys. So each of these two budgets allows about 300 names a second. A
-      // name that a known user asked for before costs nothing.
+      // The unit is KV keys in 10 seconds. The look-up of a name reads about 3 keys, so each of these two budgets allows about 300 names a second. A
+      // name that a user's checked token has allowed before is in `kept` and costs nothing.
       stranger: new LookupBudget(10_000),
       user: new LookupBudget(10_000),
     },

@@ -7,8 +7,8 @@ import { atBaseUrl, cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts
 import { epochSeconds } from "./window.ts";
 
 /**
- * What is signed. `url`: the URL itself. `prefix`: a URL prefix, which is also a query parameter. Our prefix is the whole URL of one blob. Cloud CDN
- * and Media CDN accept both forms.
+ * What is signed. `url`: the URL itself. `prefix`: the beginning of all URLs that the signature is good for, which is sent in a query parameter. Our
+ * prefix is the whole URL of one blob. Cloud CDN and Media CDN accept both forms.
  */
 const signedForm = v.optional(v.picklist(["url", "prefix"]), "url");
 

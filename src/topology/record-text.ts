@@ -60,7 +60,9 @@ export type DirectorySteps = {
   readonly settled: string | null;
 };
 
-/** The texts keep the revision and time of `from`, the record before the write. A new revision would say that the write is complete. */
+/**
+ * Each text keeps the revision and the time of `from`, the record before the write, because a new revision would say that the write is complete.
+ */
 export function directorySteps(from: DirectoryRecord | null, to: DirectoryContent): DirectorySteps {
   const stamp = { v: 1, revision: from?.revision ?? 0, appliedAt: from?.appliedAt, appliedBy: from?.appliedBy };
   const textOf = (content: DirectoryContent) => JSON.stringify({ ...stamp, ...contentOf(content) });

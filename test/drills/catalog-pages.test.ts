@@ -7,7 +7,7 @@ const headers = { "Content-Type": "application/vnd.oci.image.index.v1+json" };
 
 describe("catalog of two Pods", () => {
   const stack = useStack({ seedImages: false });
-  /** These suffixes sort differently by character and by component. The names with them alternate between both Pods. */
+  /** These suffixes sort differently by character and by component. Each name ends in one of them, and every second name is of pod-b. */
   const suffixes = ["a", "a-b", "a/b", "a.b", "a_b", "a0", "ab", "a/b-c", "a/b/c", "b"];
   const names = Array.from({ length: 50 }, (_, group) => suffixes.map((suffix) => `g${group % 7}/${group}${suffix}`))
     .flat()

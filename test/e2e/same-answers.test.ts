@@ -63,7 +63,8 @@ function scenario(pods: PodKind): void {
 }
 
 /**
- * Returns the status and the Location that `GET`, `HEAD` and `POST` get for each path. Bodies are not compared, because Go puts HTML into a redirect.
+ * Returns the status and the Location that `GET`, `HEAD` and `POST` get for each path. Bodies are not compared, because Go puts HTML into a redirect,
+ * and the edge puts JSON.
  */
 async function playSlashes(origin: string): Promise<readonly unknown[]> {
   const paths = [

@@ -52,7 +52,7 @@ async function expectServed(urlOf: UrlOf, under = ""): Promise<void> {
 
 type Places = { readonly expiry: RegExp; readonly signature: RegExp; readonly ended?: number; readonly under?: string };
 
-/** Expects that a URL is refused if it names another object, has a changed expiry, a changed signature or none, or has expired. */
+/** Expects that a URL is refused if it names another object, if its expiry or signature is changed, if its query is cut off, or if it has expired. */
 async function expectRefused(urlOf: UrlOf, { expiry, signature, ended = 403, under = "" }: Places): Promise<void> {
   const [key = ""] = keys;
   const url = await urlOf(under + key);

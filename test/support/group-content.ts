@@ -171,7 +171,7 @@ export async function contentOf(
 
 /**
  * Reads all pages, because a test may push more tags than a registry lists at once. An answer without a `Link` is the last page. docker-registry 2.8
- * lists all tags at once.
+ * has only one page: it lists all tags at once.
  */
 async function tagsOf(get: (path: string) => Promise<Response>, last = ""): Promise<readonly string[]> {
   const listed = await get(`tags/list?${new URLSearchParams({ n: "1000", ...(last && { last }) })}`);

@@ -31,7 +31,7 @@ afterAll(async () => {
 const paths = ["/v2/", "/v2/acme/app/manifests/1", "/gitlab/v1/", "/jwt/auth?service=registry-edge", "/-/probe?pod=a"];
 const credentials = ["Basic ZGVtbzpkZW1v", `Bearer ${probeToken}`, "Bearer pods.v1.pod-a/x"];
 
-/** As on the platform, the URL has the scheme that the client used, whatever `X-Forwarded-Proto` says. */
+/** As on the platform, the Worker sees the scheme of the URL that the client used, whatever `X-Forwarded-Proto` says. */
 const ask = (url: string, headers: Record<string, string> = {}) =>
   miniflare.dispatchFetch(url, { headers: { "X-Forwarded-Proto": "https", ...headers } });
 

@@ -91,7 +91,8 @@ function refuse({ realm, service }: ToyAuthOptions, access: readonly Access[], e
   const detail = access.flatMap(({ type, name, actions }) =>
     actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),
   );
-  // `from` can contain any character, even one that would end a header's line. Node would throw, so we write a space instead, as Go does.
+  // The client chooses `from`, the source of a mount, so it can contain any character, even a line break. Node throws if a header contains one, so
+  // we write a space instead, as Go does.
   const challenge = formatChallenge({ realm, service, access, error }).replace(/[^\x20-\x7e]/g, " ");
   return failure("UNAUTHORIZED", detail.length === 0 ? null : detail, { "WWW-Authenticate": challenge });
 }
