@@ -164,7 +164,7 @@ const createCallGateway =
         fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs, ping: null }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
-      // A gateway that is up answers every order, even one that it cannot carry out. So an order without an answer counts as a failure of the
+      // A gateway that is up answers every order, even one that it cannot carry out. So an order without such an answer counts as a failure of the
       // gateway. A failed write to another service usually says nothing about that service, because the written content may be the cause.
       doWritesCount: true,
       waitUntil,

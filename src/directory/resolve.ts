@@ -193,8 +193,8 @@ function assignmentOf(
 }
 
 /**
- * Returns the text of the digest's block, or else the text of a name's longest blocked prefix. We look at all prefixes, because a blocked prefix may
- * be longer than any assigned prefix.
+ * Returns the text of the block of the digest, or else of the longest blocked prefix of a name. We look at all prefixes of the name, because a
+ * blocked prefix may be longer than any assigned prefix.
  */
 function blockOf(
   { parsedRecords }: Directory,

@@ -1,7 +1,9 @@
 /** The heaps of workerd's Workers, by its inspector (Chrome DevTools Protocol, domains `HeapProfiler` and `Runtime`). */
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** We wait at most this long for a collection. A Worker collects its garbage only while it runs, so an idle Worker never answers. */
+/**
+ * How long we wait for a Worker to collect its garbage. It does so only while it runs, so the request to collect gets no answer from an idle Worker.
+ */
 const mostMsOfCollection = 10_000;
 /** Miniflare calls the edge's Worker by the name in wrangler.toml. */
 const edgeTarget = "core:user:registry-edge";

@@ -9,7 +9,7 @@ export type RegistryClient = {
   login(password: string): Promise<Ended>;
   /** Pushes the image of an OCI layout folder. A client that can push only from a store of its own pulls `seed` and pushes that image. */
   push(layout: string, seed: string, image: string): Promise<Ended>;
-  /** Copies within the registry, so that the client may ask for a mount. */
+  /** Copies an image to another repository of the registry. So the client can ask for mounts instead of sending the blobs. */
   copy(from: string, to: string): Promise<Ended>;
   pull(image: string): Promise<Ended>;
 };

@@ -27,7 +27,7 @@ export async function makeImage(layout: string, layerSizes: readonly number[]): 
   return manifest;
 }
 
-/** Makes a layout with one image index under the tag `image`, with an image for each platform, and returns the index. */
+/** Makes a layout with an image index under the tag `image`, and returns the index. The index names an image for each platform. */
 export async function makeMultiArchImage(layout: string, layerBytes: number): Promise<Descriptor> {
   const manifests: LayoutEntry[] = [];
   for (const architecture of ["amd64", "arm64"]) {

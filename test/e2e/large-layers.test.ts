@@ -103,7 +103,8 @@ describe.each(kinds)("layer over the CDN's limit, to %s with gateways", (_, kind
       });
 
       it("ctr of containerd 2 pushes and pulls it, and no byte of it passes through the edge", async () => {
-        // acme's Pod has this image's layer only as docker compressed it in the test above. So ctr must push the original layer.
+        // The test above copied this image to acme's Pod, but docker compressed its layer again. So that Pod lacks the original layer, and ctr must
+        // push it.
         const image = "globex/seed-docker:1";
         docker ??= await dockerIn(stage.dir);
         const ctr = ctrIn(docker, stage.host, "containerd 2");

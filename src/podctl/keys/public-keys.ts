@@ -72,7 +72,7 @@ function fromJwks(text: string): Result<readonly FoundKey[], string> {
   return ok(keys);
 }
 
-/** The algorithms that a key of this kind can sign with (RFC 7518 §3.1, RFC 8037). If a JWK names none, we take the first. */
+/** For each kind of key, the algorithms that it can sign with (RFC 7518 §3.1, RFC 8037). If a JWK names no algorithm, we take the first. */
 const algorithms: Readonly<Record<string, readonly string[]>> = {
   RSA: ["RS256", "RS384", "RS512", "PS256"],
   "P-256": ["ES256"],
