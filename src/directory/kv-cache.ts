@@ -24,8 +24,8 @@ export type KvCache = {
    */
   readonly kept: KeptEntries;
   /**
-   * All other entries, such as those whose keys a stranger chose. A missing value is current for 15 s, and the map has room for about as many keys as
-   * strangers may look up in that time. So it seldom drops an entry that is still current.
+   * All other entries, such as those whose keys a stranger chose. A missing value is current for 15 s. The map has room for about as many keys as
+   * strangers may look up in 15 s, so it seldom drops an entry that is still current.
    */
   readonly passing: BoundedMap<string, Entry>;
   readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;

@@ -147,9 +147,9 @@ function callRegistry(
 }
 
 /**
- * Whether the Pod accepted a token that only the Pod can check. A success or a redirect to the blob shows that it did. A proxy may send other
- * redirects and errors to everyone, so after one of these the edge also asks the Pod for `/v2/`. If the Pod did not accept the token, the client is a
- * stranger, and gets the same answer as for a name without a Pod.
+ * Whether the Pod accepted a token that only the Pod can check. A success or a redirect to the blob shows that the Pod did. Other redirects and
+ * errors show nothing, because a proxy may send them to everyone. After one of these, the edge also asks the Pod for `/v2/`. If the Pod did not
+ * accept the token, the client is a stranger, and gets the same answer as for a name without a Pod.
  */
 async function isAccepted(
   answer: PodReply,

@@ -18,8 +18,8 @@ export type RememberedGrants = {
   /** Records that the token service granted these pulls when it was asked at `askedAt`. */
   remember(asker: Asker, repositories: readonly string[], askedAt: Date): Promise<void>;
   /**
-   * Records that the token service just refused these pulls. A grant for which the service was asked before this refusal is not used any more, even
-   * if the edge records the grant after the refusal.
+   * Records that the token service just refused these pulls. From now on, a grant counts only if the service was asked for it after this refusal.
+   * When the edge recorded the grant makes no difference.
    */
   forget(asker: Asker, repositories: readonly string[]): Promise<void>;
   /** Records that the token service just refused these credentials. No earlier grant for them is used any more, whatever the repository. */

@@ -1,4 +1,4 @@
-/** Replaces the name of a cloud in a condition of a topology by the cloud's CIDRs, so that KV and the Worker know only CIDRs. Pure. */
+/** Replaces the names of clouds by their CIDRs in the conditions of a topology, so that KV and the Worker know only CIDRs. Pure. */
 import * as v from "valibot";
 import { cidrsOf, rangesOf } from "../lib/address-ranges.ts";
 import { isObject } from "../lib/json.ts";

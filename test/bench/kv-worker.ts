@@ -1,5 +1,6 @@
 /**
- * A Worker that only reads as many new keys as its path says, by one bulk read. The bench measures with it what local KV costs, and subtracts that.
+ * A Worker that only reads new keys, by one bulk read. Its path says how many. The bench subtracts this Worker's CPU time from that of a request with
+ * as many keys.
  */
 type Kv = { get(keys: string[], options: { type: "text"; cacheTtl: number }): Promise<Map<string, string | null>> };
 

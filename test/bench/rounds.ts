@@ -36,7 +36,10 @@ export function median(values: readonly number[]): number {
   return ((sorted[Math.floor(middle)] ?? Number.NaN) + (sorted[Math.ceil(middle) - 1] ?? Number.NaN)) / 2;
 }
 
-/** Both values of a round were measured on an equally busy machine. So we take the ratio in each round, and then the median of the ratios. */
+/**
+ * Within a round, the machine was equally busy for both values. In another round, it may have been busier. So we take the ratio in each round, and
+ * then the median of the ratios.
+ */
 export const medianRatio = (values: readonly number[], bases: readonly number[]): number =>
   median(values.map((value, round) => value / (bases[round] ?? Number.NaN)));
 

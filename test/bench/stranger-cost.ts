@@ -1,7 +1,8 @@
 /**
- * Measures requests that anyone can send and that look dear: how much CPU time of workerd and how many keys of KV they cost. We compare the CPU time
- * with that of a plain 401 in the same minute, because a busy machine makes both dearer. In this measurement, KV and the cache run inside workerd. In
- * a deployment, they run elsewhere. So we subtract the CPU time of a Worker that only reads as many keys, and we use a cache that keeps nothing.
+ * Measures requests that anyone can send and that look dear: how much CPU time of workerd and how many keys of KV they cost. A busy machine makes
+ * every request dearer, so we compare the CPU time with that of a plain 401 in the same minute. KV and the cache run inside workerd here, but
+ * elsewhere in a deployment. So we subtract the CPU time of a Worker that only reads as many keys (kv-worker.ts), and we use a cache that keeps
+ * nothing.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeProtectedHeader } from "jose";

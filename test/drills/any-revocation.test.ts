@@ -237,7 +237,7 @@ async function pull(trial: Trial): Promise<boolean> {
 const describeOf = ({ change: what, isByEdge, isSeen, isDuringOutage, user }: Trial) =>
   JSON.stringify({ what, isByEdge, isSeen, isDuringOutage, user });
 
-/** Expects that a user who was never granted the repository, and a token for another repository, get nothing of it. */
+/** Expects that the repository can be pulled neither by a user who was never granted it, nor with a token for another repository. */
 async function pullAsStranger({ repository, digest, blob }: Trial, elsewhere: string): Promise<void> {
   expect((await askToken(stack.current, [pullOf(repository)], "bob:bob")).status).not.toBe(200);
   const ask = pullerOf(stack.current, repository, elsewhere);

@@ -20,8 +20,8 @@ export function useMoves<E extends Readonly<Record<string, string>>>(stack: { re
 }
 
 /**
- * Returns the `move` of an assignment whose group is now in this phase of a move to the Pod. `switch` is the phase from the announcement of `settle`
- * until its begin.
+ * Returns the `move` of an assignment. Its group is now in this phase of a move to the Pod `to`. `switch`: the phase `settle` is announced, and has
+ * not begun.
  */
 export const moveIn = (phase: Moving["phase"], to: string): MoveRecord =>
   phase === "switch"

@@ -34,7 +34,7 @@ describe("log line", async () => {
     const told = { sample: 1, repository: "acme/private", pod: "pod-a", subject: "demo", ...asker };
     expect(ofTag).toMatchObject({ ...told, status: 200, digest: manifest.digest });
     expect(ofBlob).toMatchObject({ ...told, outcome: "redirected", digest: layer.digest });
-    // The log line costs no request: the tag needs one call to the Pod in any case, and the blob needs no read of KV.
+    // The log line itself needs no request to the Pod and no read of KV. The one request to the Pod is the pull of the tag.
     expect([ofTag?.podRequests, ofBlob?.kvReads]).toEqual([1, 0]);
   });
 

@@ -41,7 +41,10 @@ export async function checkRegistry(
   return { kind: "asks", service: challenge.service };
 }
 
-/** Returns whether the Pod has the probe's blob. If podctl asks the Pod directly, this also checks where the Pod redirects a GET of it. */
+/**
+ * Returns whether the Pod has the probe's blob. If podctl asks the Pod directly, this also sends a GET of the blob, and checks where the Pod
+ * redirects it.
+ */
 export async function checkProbeBlob(tested: PodWithProbe, token: string | null): Promise<boolean> {
   const { pod, checks, probe, way, deployment } = tested;
   const base = way === "direct" ? pod.registry : deployment.edge;

@@ -114,7 +114,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
       // The source is read again, because a push that was under way may have ended there since the last round.
       const each = async (name: RepositoryName) => {
         const differences = await compareBoth(ways, name, { jobs, known: seen.get(name), budget });
-        // What `held` says of the target may be wrong, so the next round reads the target again.
+        // If the Pods differ, `held` may be wrong about the target. Without the entry of `held`, the next round reads the target again.
         if (differences.length > 0 && held.delete(name)) await save(name, { ...savedOf(name), fingerprint: null });
         return differences;
       };
