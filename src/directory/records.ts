@@ -140,7 +140,10 @@ export const directoryRecord = v.strictObject({
   default: v.optional(podId),
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
   aliases: v.optional(aliases),
-  /** Each list names the Pods that share one registry. The registry cannot tell which of the Pods' token services issued a token. */
+  /**
+   * Each list names the Pods that share one registry. For such a Pod, the edge refuses a token with an unknown key, because the registry cannot tell
+   * which of the Pods' token services issued it.
+   */
   sharedRegistries: v.optional(v.array(v.array(podId))),
   revision,
   appliedAt: v.optional(v.pipe(v.string(), v.isoTimestamp())),

@@ -23,7 +23,7 @@ type Writing = {
 
 /**
  * Sends a DELETE, or a push of a manifest that the edge does not read. Then the edge forgets what it remembers of the blob, the manifest or the tags
- * that the request names. Null if a request like this gives the edge nothing to forget.
+ * that the request names. Null if the edge would have nothing to forget. Then the request is not sent here.
  */
 export function writeAndForget(
   sent: FetchRequest,

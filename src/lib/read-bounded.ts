@@ -4,8 +4,8 @@
  */
 const minBytesPerChunk = 512;
 /**
- * How many chunks a body may have in addition to one for each `minBytesPerChunk`. A client sends its form in one piece. But a Pod may write a list
- * name by name.
+ * A body may have one chunk for each `minBytesPerChunk` bytes, and this many more. Few are enough for a client's form, which comes in one piece. A
+ * Pod may need many, because it may write a list name by name.
  */
 const spareChunks = { request: 32, answer: 1_000 };
 

@@ -88,7 +88,7 @@ function parseLast({ kind, last }: PathMatch): Result<Last, OciError> {
       const text = unescapeColon(last);
       const reference = parseReference(text);
       if (reference.ok) return ok({ reference: reference.value });
-      // An invalid tag is answered with 404, as by registries, which have no route for it.
+      // An invalid tag gets 404, because registries have no route for it.
       return err({ code: text.includes(":") ? "DIGEST_INVALID" : "MANIFEST_UNKNOWN", message: reference.error });
     }
     case "upload":

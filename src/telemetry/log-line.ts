@@ -11,7 +11,7 @@ export type Outcome =
   | "streamed"
   /** The Pod's gateway copied a blob from another Pod's store. */
   | "mounted"
-  /** The edge answered with its own copy of a manifest. It may do so for as long as a proof is valid. */
+  /** The edge answered with its own copy of a manifest, which is not older than the Pod's `proofTtlSeconds`. */
   | "kept"
   /** The edge answered from its own copies, because the Pod's registry or its token service failed. */
   | "stale"

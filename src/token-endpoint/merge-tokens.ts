@@ -12,7 +12,10 @@ import type { TokenRequest } from "./request.ts";
  * ask again.
  */
 const incompleteLifeSeconds = 60;
-/** A bundle ends when the first of its parts ends. So a part that ends sooner than this would make clients ask again for all parts. */
+/**
+ * If a Pod grants pulls for less time than this, its part is left out (see `mergeTokens`). The whole bundle would end with this part, and clients would
+ * ask for all parts again.
+ */
 const leastLifeSeconds = 30;
 
 /**

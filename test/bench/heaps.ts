@@ -19,7 +19,7 @@ export async function collectGarbage(inspector: URL): Promise<number> {
   return edge;
 }
 
-/** Gives the bytes that are in use after the collection. Null if the Worker has not run meanwhile. */
+/** Collects the garbage of one Worker, and gives the bytes that are in use then. Null if the Worker was idle for all of `mostMsOfCollection`. */
 async function collectIn(url: string): Promise<number | null> {
   const socket = new WebSocket(url);
   const used = Promise.withResolvers<number>();

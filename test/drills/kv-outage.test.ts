@@ -35,7 +35,7 @@ describe("while KV fails", () => {
     await forgetDepth(stack.current);
     const client = createClient(stack.current.edge);
     const token = await client.token(["repository:acme/private:pull,push,delete"]);
-    // The image is pulled only by its tag here, so no digest of it was looked up before KV fails.
+    // We pull the image only by its tag here. So the edge is asked for the image's digests only after KV has failed.
     expect((await client.get("/v2/acme/private/manifests/1", token)).status).toBe(200);
     await askAsStrangers(stack.current);
     breakKv(stack.current);

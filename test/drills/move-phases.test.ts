@@ -88,7 +88,7 @@ describe("podctl move and its announced phases:", () => {
       expect(settling.move).toMatchObject({ phase: "settle" });
       const begins = Date.parse(settling.move?.since ?? "");
       expect(begins).toBeGreaterThan(Date.now());
-      // `settle` is announced 8 s before it begins. podctl announces it only after it has waited two thirds of 8 s in the freeze, so that pushes
+      // With `--wait 8`, podctl announces `settle` 8 s before it begins. Before that, podctl waits two thirds of 8 s in the freeze, so that pushes
       // under way can end.
       expect(begins - 8_000).toBeGreaterThan(Date.parse(frozen.move?.since ?? "") + 5_300);
       const status = await podctl(["move", group, "--status"], { env });

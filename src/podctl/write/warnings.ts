@@ -43,9 +43,9 @@ function lockouts({ key, after }: Change): readonly Warning[] {
 }
 
 /**
- * Warns of Pods that no longer share a registry after these changes. If a registry has only one Pod, the edge passes on even a token whose key is
- * unknown, and the registry checks it. The registry may still trust the key of a Pod that has left. Then the token service of the Pod that has left
- * could give rights to all names of the registry.
+ * Warns of Pods that no longer share a registry after these changes. While Pods share a registry, the edge refuses a token whose key is unknown. For
+ * a registry with only one Pod, the edge passes such a token on, and the registry checks it. If the registry still trusts the key of a Pod that has
+ * left, that Pod's token service could give rights to all names of the registry.
  */
 function partings(changes: readonly Change[]): readonly Warning[] {
   const change = changes.find(({ key }) => key === directoryKey);
