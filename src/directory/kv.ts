@@ -48,7 +48,7 @@ export type KvValues = {
 };
 
 export type ReadOptions = MaxAges & {
-  /** If this is a function, it is called only if the keys are not in memory, because it may have to check a token. */
+  /** Who chose the keys. If this is a function, it is called only if the keys are not in memory, because it may have to check a token. */
   readonly chosenBy?: ChosenBy | (() => Promise<ChosenBy>);
   /** Of the keys that are not yet in the cache's `kept`, at most this many are read. */
   readonly maxNewKeys?: number;

@@ -79,8 +79,8 @@ const gateway = v.nullable(
     key: sealed,
     /**
      * Who runs the gateway and owns its host name. `pod`: the Pod's operator. `fleet`: the edge's operator. Some clients send their token or password
-     * to any host to which an upload leads. The edge sends these clients only to a gateway of `fleet`, because the edge's operator may see every token
-     * and password.
+     * to any host to which an upload leads. The edge sends these clients only to a gateway of `fleet`, because the edge's operator may see every
+     * token and password.
      */
     operator: v.optional(v.picklist(["pod", "fleet"]), "pod"),
   }),

@@ -1,4 +1,4 @@
-/** Pushes the first images to a Pod as the user `demo`. The requests go past the taps, so that no tap lists them. */
+/** Pushes the first images to a Pod as the user `demo`. The requests do not go through the taps, so that no tap lists them. */
 import { type Content, helloImage, type Image, privateImage } from "./images.ts";
 import type { LocalPod } from "./pods/pod.ts";
 

@@ -42,8 +42,8 @@ type Ports = LocationPorts & { readonly memory: ManifestMemory };
 const freshSeconds = ({ blobs }: Pod): number => blobs.proofTtlSeconds;
 const staleSeconds = ({ blobs, outage }: Pod): number => blobs.proofTtlSeconds + outage.staleSeconds;
 /**
- * A copy that has lived for a quarter of its time is replaced when the Pod next sends the manifest. A GET by tag always goes to the Pod, so a copy does
- * not expire while clients pull the tag.
+ * A copy that has lived for a quarter of its time is replaced when the Pod next sends the manifest. A GET by tag always goes to the Pod, so a copy
+ * does not expire while clients pull the tag.
  */
 const renewedAfterMs = (pod: Pod): number => ((freshSeconds(pod) || staleSeconds(pod)) / 4) * 1000;
 

@@ -24,8 +24,8 @@ export function manifestBlobs(contentType: string | null, bytes: Uint8Array): re
   const manifest = isImageType(mediaType) ? parseUnambiguousJson(bytes)?.value : null;
   if (!isPlainObject(manifest, manifestMembers)) return [];
   if (manifest["schemaVersion"] !== 2 || (manifest["mediaType"] ?? mediaType) !== mediaType) return [];
-  // With one of these members, the registry may have read the manifest as an index or another kind (CVE-2021-41190). Then it did not look for the
-  // layers.
+  // With one of these members, the registry may have read the manifest as an index or another kind (CVE-2021-41190). Then the
+  // registry did not look for the layers, so the manifest proves no blob.
   if (["manifests", "blobs", "fsLayers"].some((member) => member in manifest)) return [];
   const layers = manifest["layers"];
   const descriptors = [manifest["config"], ...(Array.isArray(layers) ? layers : [])];

@@ -81,7 +81,10 @@ test("whatever headers a client sends, only the edge tells its Pod who asks, whe
   });
 });
 
-/** Compares the names in lower case and with `-` for `_`, because a Pod's framework may see such names as the same. */
+/**
+ * Expects the edge's own headers with the edge's values, and besides these only headers that may pass. `X_Edge_Secret` counts as `x-edge-secret`,
+ * because a Pod's framework may read both as one name.
+ */
 function expectHonest(lines: readonly (readonly [name: string, value: string])[]): void {
   const named = lines.map(([name, each]) => [name.toLowerCase().replaceAll("_", "-"), each] as const);
   const valuesOf = (name: string) => named.filter(([known]) => known === name).map(([, each]) => each);

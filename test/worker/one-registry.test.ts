@@ -15,7 +15,10 @@ const onEdge = { "User-Agent": "oras/1.3.4" };
 /** The requests that the registry of both Pods has received. */
 const seen = () => stack.current.seen("pod-a", "registry");
 
-/** Gets a token directly from this Pod's token service, which the edge asks only for names that are assigned to the Pod. */
+/**
+ * Gets a token from this Pod's token service without the edge, because the edge asks the service only for names of the Pod. Here a token may also be
+ * for the other Pod's names.
+ */
 async function jwtFrom(pod: LocalPodId, repository: string, actions = "pull,push,delete"): Promise<string> {
   const query = new URLSearchParams({ service: "pod-a-registry", scope: scopeOf(repository, actions) });
   const headers = { Authorization: `Basic ${btoa("demo:demo")}` };

@@ -85,7 +85,7 @@ export async function openStateFile(folder: string, prefix: Prefix): Promise<Sta
   await mkdir(folder, { recursive: true });
   await takeLock(lock, prefix);
   const state = await readState(path);
-  // Lines are written one after the other. A long line is written in pieces, and those of two lines could be mixed.
+  // Lines are written one after the other. Node writes a long line in pieces, and two lines that are written at once could be mixed.
   const inTurn = createLimit(1);
   const append = (value: object) => inTurn(() => appendFile(path, `${JSON.stringify(value)}\n`));
   // An earlier run may have been killed while it wrote the last line. We end that line, so that our first line is not joined to it.
