@@ -35,7 +35,7 @@ export type Refusal =
 
 export type Unauthorized = {
   readonly reason: "unauthorized";
-  /** Null if the request had no token. */
+  /** The `error` of the challenge; null if the request had no token. */
   readonly error: ChallengeError | null;
   /** What the token lacks. The client sees this text. */
   readonly text?: string;

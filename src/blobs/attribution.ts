@@ -44,7 +44,7 @@ export function attributionOf(repository: RepositoryName, jwt: string | null): A
   };
 }
 
-/** Returns the query parameters of a signed URL, in the order of their names. */
+/** Returns the attribution as query parameters, in the order of their names. */
 export function attributionParameters(attribution: Attribution): readonly Parameter[] {
   const { namespaceId, projectId, repository, sizeBytes } = attribution;
   const named: readonly (readonly [string, string | undefined])[] = [

@@ -12,8 +12,8 @@ export type CacheApi = {
 
 /**
  * Entries stay in the cache much longer than proofs are valid. While the cache has an expired proof of a blob, the edge sends the Pod a HEAD, and
- * accepts no manifest as a proof of this blob. A registry looks for a manifest's blobs only at the manifest's push, and the blob may have been deleted
- * since then.
+ * accepts no manifest as a proof of this blob. A registry looks for a manifest's blobs only at the manifest's push, and the blob may have been
+ * deleted since then.
  */
 const keepSeconds = 24 * 3600;
 

@@ -119,8 +119,8 @@ type WatchLimits = Limits & { readonly rest?: FindRest };
 export type WatchedAnswer = { readonly response: Response; readonly ended: Promise<BodyEnd> | null };
 
 /**
- * A body of at most this size may come in one piece, so we wait for its first piece for a moment. Most manifests come like this, together with the
- * answer's headers. If we pass the piece on as it is, this takes 150 µs of CPU time less than a pipe.
+ * A body of at most this size may come in one piece, as most manifests do, together with the answer's headers. So we wait for the first piece for a
+ * moment: passing on a whole body in one piece takes 150 µs of CPU time less than a pipe.
  */
 const mostBytesAtOnce = 64 * 1024;
 const atOnceMs = 50;

@@ -74,8 +74,8 @@ const blocks: Record<string, string> = {};
 const counts = { fresh: 0, stale: 0, refused: 0 };
 
 /**
- * The token service answers as the Pod's own does, but its users can lose their rights. The trial says what "alice" and strangers may pull. "bob" may
- * pull nothing, and the owner "demo" may do everything.
+ * The token service answers as the Pod's own does, but its users can lose their rights. A repository's trial says whether "alice" and strangers may
+ * pull it. "bob" may pull nothing, and the owner "demo" may do everything.
  */
 function answerTokens(): void {
   tokenService.answer(async (response, { path, headers }) => {

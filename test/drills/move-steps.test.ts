@@ -134,7 +134,7 @@ describe.concurrent("phase that is announced while KV is slow", () => {
 
 describe("run that was stopped while another operator changed the assignment", () => {
   const changed = 'another operator has changed the assignment of "acme"; `podctl move acme --status` shows it';
-  /** Makes a copy in whose first round a minute passes, as if the process were paused. In this minute, `change` changes the assignment. */
+  /** Makes a copy whose rounds seem to be paused for a minute each. During the pause, `change` changes the assignment. */
   const copyWhile = (change: () => Promise<void>) => {
     const seen = { copied: 0, compared: 0 };
     const copy: GroupCopy = {

@@ -22,8 +22,8 @@ const tokenSeconds = Math.round(slowSeconds / 3);
 const always = ["crane", "regctl"] as const;
 const others = ["skopeo", "podman"] as const;
 /**
- * containerd waits 30 s for an answer. This time begins when the operating system has taken the whole body from it. At this pace, the operating
- * system sends what it has buffered in much less than 30 s, so containerd does not give up.
+ * After containerd has given the whole body to the operating system, it waits 30 s for an answer. At this pace, the operating system sends what is in
+ * its buffers in much less than 30 s, so containerd does not give up.
  */
 const paceBytesPerSecond = 2 * megabyte;
 const layerBytes = slowSeconds * paceBytesPerSecond;

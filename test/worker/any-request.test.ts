@@ -131,7 +131,10 @@ function expectReadOnce(method: string, { pathname, searchParams }: URL): void {
 const canonical = (path: string): string =>
   path.replace(/%3a(?=[^/]*$)/i, ":").replace(/^(\/gitlab\/.*|.*\/blobs\/uploads)\/$/, "$1");
 
-/** The name that a registry's router reads by a greedy match; null if the path names no repository. */
+/**
+ * The repository's name: under `/v2/` the longest that fits, as a registry's router reads it, and under `/gitlab/v1/` the shortest that fits. Null if
+ * the path names no repository.
+ */
 function nameIn(path: string): string | null {
   const registry = /^\/v2\/(.+)\/(?:tags\/list|manifests\/[^/]+|referrers\/[^/]+|blobs\/uploads\/[^/]*|blobs\/[^/]+)$/;
   const gitlab = /^\/gitlab\/v1\/repositor(?:ies|y-paths)\/(.+?)\/(?:tags\/.*|repositories\/list\/)?$/;

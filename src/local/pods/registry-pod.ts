@@ -25,8 +25,8 @@ export function registryParts(): PodParts {
 }
 
 /**
- * The token service's tokens name their key by its libtrust id. Distribution v3 knows this id only if it gets the key as a JWK set. With a
- * `rootcertbundle`, it would expect the id of RFC 7638 in tokens.
+ * The token service's tokens name their key by its libtrust id. Distribution v3 knows a key by this id only if the key is in a JWK set. It knows a
+ * key of a `rootcertbundle` by the id of RFC 7638.
  */
 export function distributionParts(): PodParts {
   const [registry, versitygw] = findBinaries(["registry", "versitygw"]);

@@ -146,7 +146,7 @@ function createCheck(ports: MovePorts, live: LiveAssignment): () => Promise<void
 
 /**
  * Throws a CliFailure if an assignment below the group's prefix was added or removed since the run began. Names below a new assignment are no longer
- * in the group. If they are now pushed to the target, this run would remove them there, because the source lacks them. Names below a removed
+ * in the group. If clients push to them at the target, this run would remove what was pushed, because the source lacks it. Names below a removed
  * assignment are now in the group, but this run would not copy them.
  */
 async function refuseOtherGroup({ kv, prefix, without }: MovePorts): Promise<void> {

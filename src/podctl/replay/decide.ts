@@ -69,7 +69,7 @@ async function wayOf({ name, method, path }: Subject, directory: Directory): Pro
   const record = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
   const alias = renamed(record, name);
   if (alias !== null) return `, as ${alias.to}`;
-  // Most lines are not about a blob. We make no look-up for them, because a long log would take longer.
+  // Most lines of a log are not about a blob. To save time, we make no look-up for them.
   if (!path.includes("/blobs/")) return "";
   const resolution = await resolvePod(directory, { name });
   const assignment = resolution.ok ? resolution.value.assignment : null;
