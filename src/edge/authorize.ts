@@ -131,8 +131,8 @@ async function authorizeName(
   const granted = token === null ? open : await grantWhileMoving(token, asked, services);
   if (!granted.ok) return granted;
   const { grant, resolution: served } = granted.value;
-  // During a move between two Pods of one registry, the token may be good only at the move's other Pod. Then `served` names the other Pod, and it
-  // gets the request. The Pod that serves the group may be down or read-only, so the request must pass the gate of both Pods.
+  // During a move between two Pods of one registry, the token may be good only at the Pod that does not serve the group. That Pod then gets the
+  // request, and `served` names it. The request must pass the serving Pod's gate as well, because the serving Pod may be down or read-only.
   const serving = passGate(endpoint.method, resolution.value, context);
   const isServing = served === resolution.value;
   const admitted = serving.ok && !isServing ? passGate(endpoint.method, served, context) : serving;

@@ -20,7 +20,10 @@ export type CopyTerms = { readonly budget: ByteBudget; readonly pod: string };
 export const smallBytes = 256 * 1024;
 /** Registries take no larger manifest (OCI distribution spec, "Pushing Manifests"). */
 const MAX_BYTES = 4 * 1024 * 1024;
-/** A body up to this size is copied by `tee`, which keeps it in memory for a client that reads slowly. Most manifests are shorter. */
+/**
+ * A body up to this size is copied by `tee`, which keeps it in memory if the receiver reads slowly. Most manifests are shorter. A longer body is
+ * copied by `copyLarge`, which keeps nothing for the receiver.
+ */
 const teedBytes = 64 * 1024;
 
 /** After this time, a copy is ended. Otherwise a Pod or a client that is slow on purpose could hold the budget's bytes for as long as it likes. */

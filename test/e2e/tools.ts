@@ -1,4 +1,4 @@
-/** Finds the programs that a test needs. If one is missing, the test is skipped or fails. */
+/** Finds the programs that a test needs. If one is missing, the test fails in CI, and is skipped elsewhere. */
 import { accessSync, constants } from "node:fs";
 import { delimiter } from "node:path";
 import { describe, it } from "vitest";

@@ -23,7 +23,10 @@ export type PodUnderTest = {
   readonly pod: Pod;
   readonly checks: Checks;
   readonly deployment: Deployment;
-  /** The login in requests for this Pod. If `way` is "through the edge", it is `userAtEdge`. Null if the operator gave none that this Pod may see. */
+  /**
+   * The login for the requests that check this Pod. If `way` is "through the edge", this is `userAtEdge`. Null if the operator gave no login that
+   * this Pod may see.
+   */
   readonly user: User | null;
   /** The login for requests through the edge. Null if there is none, or if the edge would send it to another Pod, which must not see it. */
   readonly userAtEdge: User | null;

@@ -140,7 +140,10 @@ export async function refuseLost({ both, group, ports, way }: OpenedGroup, optio
   throw new CliFailure([text, ...shown].join("\n"));
 }
 
-/** Refuses to begin a move if a check of either Pod has a finding. Without --overwrite, also refuses if tags of the target are in the way. */
+/**
+ * Refuses to begin a move if a check of either Pod has a finding. Without --overwrite, also refuses a move that would remove or overwrite tags at the
+ * target.
+ */
 export async function refuseUnready(
   opened: MoveTarget,
   { way, group, both, ports }: OpenedGroup,

@@ -47,8 +47,8 @@ export async function endWithinRegistry(ports: MovePorts, way: Way, live: LiveAs
 }
 
 /**
- * Ends a move by returning the group to its old Pod. From `settle`, the group first goes to `copy`. In `copy`, tokens are for both Pods. We wait in
- * `copy` until every edge knows that the old Pod serves the group again.
+ * Ends a move by returning the group to its old Pod. From `settle`, the group first goes to `copy`, where tokens are for both Pods. It stays in
+ * `copy` until every edge knows that the old Pod serves the group again. From then on, tokens for the new Pod are not needed.
  */
 export async function backWithinRegistry(ports: MovePorts, first: LiveAssignment): Promise<void> {
   const { prefix, say } = ports;

@@ -1,6 +1,6 @@
 /**
  * Warns if a change lets clients use a group, or push to it, who could not do so before. Only the settings of the longest prefix apply to a name. So
- * if an assignment is added or deleted, names may lose the conditions of another one.
+ * if an assignment is added or deleted, other settings apply to its names, perhaps without the conditions of the former ones.
  */
 import * as v from "valibot";
 import type { ClientRules } from "../../directory/group-settings.ts";
