@@ -144,7 +144,7 @@ function sortKeys(
     ...maxAges
   }: ChosenOptions & { readonly nowMs: number },
 ): SortedKeys {
-  // While this isolate knows that KV fails, a write ignores values in memory, because it needs KV's answer of this moment.
+  // While KV answers, a write may use current values from memory. While this isolate knows that KV fails, a write needs KV's answer of this moment.
   const isDoubted = mustBeCurrent && cache.health.failure !== null;
   const found = new Map<string, Entry>();
   const missing = new Set<string>();

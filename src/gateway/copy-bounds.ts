@@ -4,7 +4,7 @@ import type { MountOrder } from "../pods/mount-order.ts";
 
 /** At most this many blobs are copied at a time, because each copy takes a few hundred kilobytes of memory. */
 const mostCopies = 50;
-/** More than clients need: dockerd pushes five layers at a time, and skopeo and podman six. */
+/** At most this many copies go into one repository at a time. Clients need fewer: dockerd pushes five layers at a time, and skopeo and podman six. */
 const mostOfOneRepository = 8;
 /**
  * After this many failed copies into one repository within `failuresMs`, no blob is copied into it. Copies are allowed again when the first of these

@@ -30,9 +30,8 @@ const leastUploadMs = 12_000;
 const uploadBytesPerMs = 20_000;
 
 /**
- * Returns the deadline of a request as a function of the length of its body. The deadline of the PUT that completes a blob also depends on the bytes
- * that came before. Null for requests that upload nothing, for manifests, and if it is not known how many bytes came before. The deadline of
- * `registryDeadlineMs` always applies too.
+ * Returns an upload's deadline as a function of the length of the request's body. If `registryDeadlineMs` is shorter, that deadline applies. For the
+ * PUT that completes a blob, the bytes of earlier requests count too. Null if their number is not known, and for all requests that upload no blob.
  */
 export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number) => number) | null {
   const { kind, method } = endpoint;

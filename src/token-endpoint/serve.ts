@@ -89,8 +89,7 @@ const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directo
 
 /**
  * Whether no Pod granted anything, and no Pod got the credentials, because they belong to a Pod that was not asked. We then ask that Pod for a login,
- * and give its answer to the client. This is also the answer for a name without a Pod. If the two answers differed, anyone with a made-up password
- * could find out which names are assigned.
+ * and give its answer to the client, as for a name without a Pod. Otherwise anyone with a made-up password could find out which names are assigned.
  */
 const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");

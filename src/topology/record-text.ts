@@ -1,4 +1,4 @@
-/** Makes the text of each record in KV, and the metadata that repeats the text. Pure. */
+/** Makes the text of each record in KV, and the metadata of its key, which repeats the record. Pure. */
 import { blocksKey, directoryKey, podPrefix, routePrefix } from "../directory/keys.ts";
 import type { DirectoryRecord } from "../directory/records.ts";
 import { utf8 } from "../lib/bytes.ts";

@@ -47,7 +47,7 @@ export async function writeResults(results: Results): Promise<void> {
   await writeFile(file, `${JSON.stringify(results, null, 2)}\n`);
 }
 
-/** A figure may be this much worse than the stored one, because no two runs are equal. All figures are better when they are smaller. */
+/** A figure may be this many times the stored one, because no two runs are equal. All figures are better when they are smaller. */
 const tolerance = 1.25;
 /** A count per request that is near zero may be worse by this much, because a single read more may be several times the stored count. */
 const slack = 0.01;

@@ -6,7 +6,7 @@ export const sideBySide = {
   // Miniflare hands all certificates of this variable's file to each workerd that it starts, which takes a third of the CPU time of a start.
   env: { NODE_EXTRA_CA_CERTS: "" },
   testTimeout: 30_000,
-  // The default is one second. A test that has to prove a time says its own.
+  // The default of one second is too short on a busy machine. A test that must prove how fast something is gives its own timeout to `expect.poll`.
   expect: { poll: { timeout: 10_000 } },
   hookTimeout: 60_000,
 };
