@@ -62,8 +62,8 @@ export const maxSkewMs = 5_000;
 /** A write that began before `freeze` may still succeed until this long after the beginning of `freeze`. Then podctl compares both Pods. */
 export const writesEndMs = 60_000;
 /**
- * A deletion that began before `freeze` may still succeed until this long after the beginning of `freeze`. Then podctl copies once more. A manifest
- * without a tag that is deleted even later would stay at the new Pod, because the comparison does not see such manifests.
+ * A deletion that began before `freeze` may still succeed until this long after the beginning of `freeze`. After this time, podctl copies once more.
+ * If a manifest without a tag were deleted after that copy, it would stay at the new Pod, because the comparison does not see such manifests.
  */
 const deletionsEndMs = writesEndMs / 2;
 

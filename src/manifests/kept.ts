@@ -117,7 +117,10 @@ const deletedHereAtMs = (memory: ManifestMemory, key: string): number => {
 
 type ReadPorts = Pick<Ports, "memory" | "cache"> & Pick<Wanted, "taggedAtMs">;
 
-/** Returns the location's copy. Null if the manifest was deleted after the Pod was asked for the copy, or after `taggedAtMs`. */
+/**
+ * Returns the location's copy. Null if there is none, or if the manifest was deleted after the Pod was asked for the copy. Null also if it was
+ * deleted after `taggedAtMs`, because the client's tag was then deleted with it.
+ */
 async function readKept(
   key: string,
   { memory, cache, taggedAtMs = Number.POSITIVE_INFINITY }: ReadPorts,

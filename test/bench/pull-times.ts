@@ -47,7 +47,7 @@ async function pullInTurns(images: { readonly edge: Image; readonly pod: Image }
     for (const name of ["edge", "pod"] as const) {
       const startedAt = performance.now();
       await pull(images[name]);
-      // The first pull of each is not counted, because it fills the caches for the later ones.
+      // Round 0 is not counted, because its pulls fill the caches for the later rounds.
       if (round > 0) ms[name].push(performance.now() - startedAt);
     }
   }

@@ -32,8 +32,8 @@ const shown = 10;
 const patience = 4;
 
 /**
- * This line goes in front of the Worker's code, and replaces the cache by one that keeps nothing. A real cache would have nothing for strangers
- * either, because the edge keeps nothing that they ask for.
+ * This line goes in front of the Worker's code. It replaces the local cache, which would cost CPU time in workerd, by one that keeps nothing. A real
+ * cache would have nothing for strangers either, because the edge keeps nothing that they ask for.
  */
 const emptyCache = "const caches = { open: async () => ({ match: async () => undefined, put: async () => {} }) };\n";
 

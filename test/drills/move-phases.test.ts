@@ -40,7 +40,7 @@ async function expectEqual(group: string): Promise<void> {
   expect(Object.keys(a).length).toBeGreaterThan(10);
 }
 
-/** Runs podctl, and kills it as soon as it prints this text. The phases are announced for 8 s, so that the run is killed before the phase begins. */
+/** Runs podctl, and kills it as soon as it prints this text. A phase is announced 8 s before it begins, so the kill comes before the phase. */
 async function moveUntil(text: string, ...args: readonly string[]): Promise<void> {
   const { code, said } = await moveWhile(text, (child) => child.kill("SIGKILL"), ...args);
   expect([code, said]).toEqual([null, expect.stringContaining(text)]);

@@ -34,7 +34,7 @@ export async function judgeUnfinished(kv: KvStore, unfinished: HistoryIndex, key
   return keys.includes(key) ? "ours" : "another's";
 }
 
-/** Whether each key has the assignment of a group that is being moved, either now or in `former`, which is what KV had before the write. */
+/** Whether each key is the assignment of a group that is being moved, either in KV now or in `former`, which is what KV had before the write. */
 async function areSteps(kv: KvStore, former: Former, keys: readonly string[]): Promise<boolean> {
   if (keys.length > maxJoined) return false;
   const live = await kv.read(keys);

@@ -108,8 +108,9 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
 }
 
 /**
- * Reads the texts that an interrupted write replaced. `undone` means that a rollback of that write has begun. If KV still has all texts, the rollback
- * may have been interrupted, so we keep them. If KV lacks some of the texts, the rollback is complete, and we need none of them.
+ * Reads the texts that an interrupted write replaced, from its history in KV. `undone` means that a rollback of that write has begun. The rollback
+ * removes the history at its end. So if a part of the history is missing, the rollback is complete, and we need none of the texts. If the history is
+ * whole, the rollback may have been interrupted, so we keep the texts.
  */
 async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> {
   if (unfinished.undone !== true) return readFormer(kv, unfinished);
