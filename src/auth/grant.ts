@@ -99,8 +99,8 @@ export async function grantFor(
 }
 
 /**
- * Returns the Pods whose part of the token verifies and allows `wanted`. The name of `wanted` may belong to another Pod, because a hostile Pod can
- * put any name into its tokens. Null if no part verifies and allows it, because the request may then be a stranger's.
+ * Returns the Pods whose part of the token verifies and allows `wanted`. A hostile Pod can put any name into its tokens, so the repository of
+ * `wanted` may belong to another Pod. Null if there is no such part. Then the request may be a stranger's.
  */
 export async function issuersOf(token: Token, wanted: Access, ports: GrantPorts): Promise<Issuers | null> {
   const parts = await partsOf(token, ports.directory);

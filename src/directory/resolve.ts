@@ -44,8 +44,8 @@ export type LookupOptions = Pick<
 >;
 
 /**
- * After a move, an isolate may remember the old Pod for 30 s. So the token endpoint reads an assignment again if it is older than this. The edge does
- * so before it refuses a request, because the group may just have moved to the Pod that issued the token.
+ * In two cases, an isolate reads an assignment again if it last read it longer ago than this: for a token request, and before the edge refuses a
+ * request. Otherwise, for up to 30 s after a move, it could ask the old Pod for tokens, and refuse tokens that the new Pod has issued.
  */
 export const recentMs = 2_000;
 

@@ -58,8 +58,8 @@ async function openByLayout(name: "skopeo" | "crane" | "regctl", stage: Stage, l
 }
 
 /**
- * crane asks a token service on a private address only if the registry is at that address, too. So its push past the edge goes to a second process of
- * the same registry, which has the same storage and asks for no tokens.
+ * For pushes without the edge, crane gets a second process of the registry, which has the same storage and asks for no tokens. The first process
+ * would send crane to a token service on a private address, and crane asks such a service only if the registry has the same address.
  */
 async function openCrane(stage: Stage, layouts: Layouts, program: string): Promise<LargePusher> {
   const crane = await openByLayout("crane", stage, layouts);

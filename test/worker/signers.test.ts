@@ -62,7 +62,7 @@ async function layerUrls(ip: string, count: number, method = "GET") {
 
 /** An ECDSA signature has a random part, so comparisons leave the signature out. */
 const withoutSignature = (url: string) => url.replace(/((?:X-Amz-)?Signature=)[^&]+/, "$1");
-/** Whether a store signs by ECDSA. A store of CloudFront does if its secret is short, because the text of an RSA key is longer. */
+/** Whether a store signs by ECDSA, so that its signatures are random. If CloudFront's secret is short, its key is for ECDSA: RSA keys are longer. */
 const isRandom = ({ scheme, secret }: (typeof cases)[number]) =>
   scheme === "s3-v4a" || (scheme === "cloudfront" && JSON.stringify(secret).length < 500);
 

@@ -64,7 +64,7 @@ export function passThrough(exchange: Exchange, ending: "whole" | "cut after hea
   });
   outgoing.on("socket", (socket) => closeTogether(socket, request.socket, connection));
   outgoing.on("response", (answer) => {
-    // The server of body-limit.ts has already answered the client if the body was too large.
+    // If the body was too large, the server of body-limit.ts has already answered the client.
     if (response.headersSent) {
       answer.resume();
       return;

@@ -11,7 +11,7 @@ export type Deployment = {
   readonly probeToken: string | null;
   /** Whether the edge answers 200 to /-/health. */
   readonly answers: boolean;
-  /** Whether /-/probe takes podctl's token. If it is off, doctor checks no store. */
+  /** `on`: /-/probe takes podctl's token. `off`: it does not, so doctor checks neither stores nor the key of a gateway. */
   readonly probing: "on" | "off";
   /** The edge's clock minus podctl's, in seconds. `Clocks` needs it to compare the clocks of servers with the edge's clock. */
   readonly edgeAheadSeconds: number;
