@@ -8,12 +8,12 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { type Access, formatScope } from "../oci/scope.ts";
 import { plainText } from "../telemetry/log-line.ts";
 
-/** What a verified token says. `subject` is its `sub`, fit for the log, or null for an anonymous token. Nothing but the log reads `subject`. */
-type Claims = { readonly access: readonly Access[]; readonly subject: string | null };
-
-/** What the edge can say about a Pod's token. `kid` is null if the token names no key. */
+/**
+ * What the edge can say about a Pod's token. `kid` is null if the token names no key. `subject` is the token's `sub`, fit for the log, or null for an
+ * anonymous token. Nothing but the log reads `subject`.
+ */
 export type Verdict =
-  | ({ readonly kind: "verified" } & Claims)
+  | { readonly kind: "verified"; readonly access: readonly Access[]; readonly subject: string | null }
   | { readonly kind: "invalid" }
   | { readonly kind: "unknown-key"; readonly kid: string | null };
 
@@ -26,7 +26,7 @@ type Verifier = Pick<Pod, "keys" | "issuer" | "audience">;
 type Verified = {
   readonly by: Verifier;
   readonly expiresAtMs: number;
-  readonly claims: Claims;
+  readonly verdict: Verdict;
   /** About how much memory the entry takes, including the whole token as its key. */
   readonly bytes: number;
 };
@@ -103,7 +103,7 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, rejected, now
   const cacheKey = `${pod.id}/${jwt}`;
   const known = tokens.verified.get(cacheKey);
   if (known !== undefined && isSame(known.by, pod) && known.expiresAtMs > now.getTime()) {
-    return { kind: "verified", ...known.claims };
+    return known.verdict;
   }
   const named = keyId(jwt);
   if (!named.ok) return { kind: "invalid" };
@@ -117,7 +117,8 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, rejected, now
     return { kind: "invalid" };
   }
   const access = differentEntries(payload.access);
-  const claims: Claims = {
+  const verdict: Verdict = {
+    kind: "verified",
     access,
     subject: payload.sub === null ? null : plainText(payload.sub, maxSubjectCharacters),
   };
@@ -128,9 +129,9 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, rejected, now
   const expiresAtMs = (payload.exp + leewaySeconds) * 1000;
   if (bytes <= maxBytesOfOne) {
     const { keys, issuer, audience } = pod;
-    tokens.verified.set(cacheKey, { by: { keys, issuer, audience }, expiresAtMs, claims, bytes });
+    tokens.verified.set(cacheKey, { by: { keys, issuer, audience }, expiresAtMs, verdict, bytes });
   }
-  return { kind: "verified", ...claims };
+  return verdict;
 }
 
 /** Compares the lists of keys by identity. Each parse of a record makes a new list, so after a change of the record, tokens are verified again. */

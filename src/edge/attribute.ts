@@ -7,7 +7,7 @@ import { type Answer, type Reply, refuse } from "./refuse.ts";
 /** An answer, and what the log says about the request. `digest` is the digest in the request's URL, or null if there is none. */
 export type AttributedAnswer = Answer & {
   readonly endpoint: string;
-  readonly repository?: string;
+  readonly repository?: string | undefined;
   readonly digest?: Digest | null;
 };
 
@@ -20,14 +20,15 @@ export function attribute(
   endpoint: Endpoint,
   asked: Omit<OwnChallenge, "access"> & { readonly pod: string | undefined },
 ): AttributedAnswer {
-  return {
-    ...(asked.pod === undefined ? {} : { pod: asked.pod }),
-    ...(reply.ok ? reply.value : refuse(reply.error, { ...asked, access: accessList(requiredAccess(endpoint)) })),
-    ...aboutEndpoint(endpoint),
-  };
+  const answer = reply.ok
+    ? reply.value
+    : refuse(reply.error, { ...asked, access: accessList(requiredAccess(endpoint)) });
+  return about(endpoint, { ...answer, pod: answer.pod ?? asked.pod });
 }
 
-export const aboutEndpoint = (endpoint: Endpoint): Pick<AttributedAnswer, "endpoint" | "repository" | "digest"> => ({
+export const about = (endpoint: Endpoint, answer: Answer): AttributedAnswer => ({
+  ...answer,
   endpoint: endpoint.kind,
-  ...(hasRepository(endpoint) ? { repository: endpoint.name, digest: digestOf(endpoint) } : {}),
+  repository: hasRepository(endpoint) ? endpoint.name : undefined,
+  digest: digestOf(endpoint),
 });

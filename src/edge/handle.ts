@@ -58,6 +58,7 @@ export async function handle(
   // 7. A blob GET gets a 307, if a proof shows that the repository has the blob. A GET of a manifest by its digest is answered from the edge's cache.
   const granted = { ...authorized.value, grant };
   const held = (await redirectBlob(own, context, granted)) ?? (await serveManifest(own, context, granted));
+  if (held?.ok) return conclude(held, pod.id);
 
   // 8. If a client mounts a blob of another Pod's repository, the target Pod's gateway copies the blob. Without a gateway, the client uploads it.
   const answered = held ?? (await mountAcross(own, context, granted));

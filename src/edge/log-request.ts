@@ -6,7 +6,8 @@ import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { isRead } from "../oci/scope.ts";
 import { type Asker, plainText, type RequestRecord, redactPath, type Trace } from "../telemetry/log-line.ts";
 import { drawSample, type Sampling } from "../telemetry/sample.ts";
-import { type AttributedAnswer, aboutEndpoint } from "./attribute.ts";
+import { type AttributedAnswer, about } from "./attribute.ts";
+import type { Answer } from "./refuse.ts";
 
 type Logged = {
   readonly request: Request;
@@ -26,9 +27,8 @@ export function createRequestLog(logged: Logged): (answer: AttributedAnswer) => 
   return (answer) => {
     if (isDecided) return;
     isDecided = true;
-    const { outcome, cause } = answer;
-    const answered = { status: answer.response.status, outcome, ...(cause === undefined ? {} : { cause }) };
-    const sample = drawSample(answered, logged.sampling);
+    const { response, outcome, cause } = answer;
+    const sample = drawSample({ status: response.status, outcome, cause }, logged.sampling);
     if (sample !== null) console.log(JSON.stringify(recordOf(answer, logged, sample)));
   };
 }
@@ -112,9 +112,6 @@ export function withBodyEnd(answer: AttributedAnswer, end: BodyEnd, stallMs: num
 /** What the log says if the client leaves before there is an answer. The status 499 has this meaning in nginx's logs. No client gets it. */
 export function clientLeft({ method }: Request, url: URL | null): AttributedAnswer {
   const endpoint = url === null ? null : parseEndpoint(method, url);
-  return {
-    response: new Response(null, { status: 499 }),
-    outcome: "client-left",
-    ...(endpoint?.ok === true ? aboutEndpoint(endpoint.value) : { endpoint: "unknown" }),
-  };
+  const answer: Answer = { response: new Response(null, { status: 499 }), outcome: "client-left" };
+  return endpoint?.ok === true ? about(endpoint.value, answer) : { ...answer, endpoint: "unknown" };
 }

@@ -10,7 +10,7 @@ export type Answer = {
   readonly response: Response;
   readonly outcome: Outcome;
   /** The Pods that were asked, joined by commas. */
-  readonly pod?: string;
+  readonly pod?: string | undefined;
   readonly rest?: FindRest;
   /** The precise reason, for the log. The answer may be vague on purpose. */
   readonly cause?: string;

@@ -23,8 +23,8 @@ export type Manifests = { readonly kept: KeptManifests; readonly tags: SeenTags;
 
 type Ports = LocationPorts & { readonly memory: ManifestsMemory };
 
-export const createManifests = ({ memory, ...ports }: Ports): Manifests => ({
-  kept: createKeptManifests({ ...ports, memory: memory.kept }),
-  tags: createSeenTags({ ...ports, memory: memory.tags }),
-  copies: memory.copies,
+export const createManifests = ({ memory: { kept, tags, copies }, cache, clock, waitUntil }: Ports): Manifests => ({
+  kept: createKeptManifests({ memory: kept, cache, clock, waitUntil }),
+  tags: createSeenTags({ memory: tags, cache, clock, waitUntil }),
+  copies,
 });

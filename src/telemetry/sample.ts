@@ -8,7 +8,7 @@ export type Sampling = {
   readonly random: () => number;
 };
 
-type Answered = { readonly status: number; readonly outcome: Outcome; readonly cause?: string };
+type Answered = { readonly status: number; readonly outcome: Outcome; readonly cause?: string | undefined };
 
 /**
  * Decides whether a request gets a line in the log. Returns the line's `sample`, or null for no line. The line represents `1 / sample` requests. A
