@@ -113,8 +113,8 @@ const harmlessParameters = [
 ];
 
 /**
- * A stranger can send a URL of 16 KB, but no endpoint's path is longer than this. An honest query is longer only in a request for a token for more
- * than about thirty repositories.
+ * The log shows at most this much of a path and of a query, because a stranger can send a URL of 16 KB. No endpoint's path is longer than this limit.
+ * An honest query is longer only if it asks for a token for more than about thirty repositories.
  */
 const maxLoggedCharacters = 2_000;
 const cutMark = "…";

@@ -5,7 +5,7 @@ import { type Finding, portable } from "./finding.ts";
 import { blobsOfImage, blobUrl, type Image, pull, pullManifest, requestsOfPull, requestToken } from "./pull.ts";
 import { startBenchStack, withTeardown } from "./stage.ts";
 
-/** The name of the finding from which the price is computed, because KV is billed by keys. */
+/** KV is billed by keys, so the price is computed from the finding of this name. */
 export const keysPerRequest = "KV keys per request, the same pulls";
 
 /** All images are of one group, and no two share a blob. */

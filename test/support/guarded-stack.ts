@@ -52,7 +52,7 @@ export async function useGuardedStack(edit: (topology: string) => string = (topo
   const jwts = { "pod-a": await goodJwt(forge, "pod-a"), "pod-b": await goodJwt(forge, "pod-b") };
   const bundled = podIds.map((pod) => `${pod}/${jwts[pod]}`);
   const materials: Materials = {
-    // Half of these entries are one token bundle that is good for both Pods, so that many requests have a token for each Pod.
+    // Half of these entries are the same bundle. It has a good token for each Pod, so many requests have tokens of both Pods.
     tokens: [...Object.values(jwts), ...bundled.map(inBundle), ...Array<string>(4).fill(inBundle(bundled.join("~")))],
     repositories: [...ownDigests.keys(), "free/name"],
     password,

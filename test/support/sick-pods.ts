@@ -17,7 +17,10 @@ export type PodRecord = {
 };
 type Store = Readonly<Record<string, unknown>>;
 
-/** What is wrong with a Pod: members of its record, members of its one store, or what is sealed for that store. */
+/**
+ * What is wrong with a Pod. Most members replace members of its record. `store` replaces members of the record's first store, and `moreStores` come
+ * after that store. `sealedFor` says which secret is sealed for that store, and for which Pod and target.
+ */
 export type Sickness = Partial<Omit<PodRecord, "blobs">> & {
   readonly blobs?: Partial<PodRecord["blobs"]>;
   readonly store?: Store;

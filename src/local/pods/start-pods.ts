@@ -12,7 +12,7 @@ export type PodKind = "toy" | "registry" | "distribution-v3";
 export const podKinds: readonly PodKind[] = ["toy", "registry", "distribution-v3"];
 
 export type BothPods = Readonly<Record<LocalPodId, LocalPod>>;
-/** A test that brings its own token keys can sign tokens that no token service would sign. */
+/** The keys of the token services, if a test brings them. With these keys, the test can sign tokens that no token service would sign. */
 export type SigningKeys = Readonly<Partial<Record<LocalPodId, SigningKey>>>;
 
 const prefixes = { "pod-a": "acme", "pod-b": "globex" } as const satisfies Record<LocalPodId, string>;

@@ -37,7 +37,7 @@ export class Repositories {
     return fresh;
   }
 
-  /** Returns the digest under which the storage has a blob of this repository. */
+  /** Returns the sha256 under which the storage has this blob of the repository. `digest` may be of another algorithm. */
   findBlob(name: RepositoryName, digest: Digest): Digest | undefined {
     return this.#repositories.get(name)?.blobs.get(digest);
   }

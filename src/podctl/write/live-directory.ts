@@ -32,8 +32,8 @@ export function raiseDepth(key: string, { record, text }: DirectoryInKv): Change
 }
 
 /**
- * Yields all records except the history, in pages and in the order of the keys. With `prefix`, yields only records whose keys begin with it. Mostly a
- * listing of the keys is enough, because a key's metadata repeats its value.
+ * Yields all records except the history, in pages and in the order of the keys. With `prefix`, yields only records whose keys begin with it. In a
+ * listing, the metadata of most keys repeats their values, so we read only the other values.
  */
 export async function* readLive(kv: KvStore, prefix?: string): AsyncGenerator<readonly LiveRecord[]> {
   for await (const page of kv.list(prefix)) yield await recordsOf(kv, page);

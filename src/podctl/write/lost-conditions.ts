@@ -13,7 +13,7 @@ import { letsAllIn } from "../../topology/settings.ts";
 
 export type Warning = {
   readonly line: string;
-  /** The part for this change in the question that podctl asks before it writes, such as "open a group to every client". */
+  /** What the change does, such as "open a group to every client". This becomes a part of the question that podctl asks before it writes. */
   readonly doing: string;
 };
 

@@ -1,4 +1,4 @@
-/** Puts back what a write replaced. The records are written in the same safe order as in every write, and the directory record comes last. */
+/** Puts back what a write replaced: first the other records, in the safe order that every write has, and then the directory record. */
 import { directoryKey, historyKey } from "../../directory/keys.ts";
 import type { DirectoryRecord } from "../../directory/records.ts";
 import { inWriteOrder } from "../../topology/difference.ts";
