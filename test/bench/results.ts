@@ -1,4 +1,4 @@
-/** bench/results.json: the last figures, the machine, and its versions of Node and workerd. CI compares its own figures with these. */
+/** bench/results.json: the last figures, the machine, and its versions of Node and workerd. CI compares its own figures with the stored ones. */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { cpus, loadavg } from "node:os";

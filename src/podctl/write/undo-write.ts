@@ -1,4 +1,4 @@
-/** Puts back what a write replaced: first the other records, in the safe order that every write has, and then the directory record. */
+/** Puts back what a write replaced. The directory record comes last, and the other records come in the safe order of every write. */
 import { directoryKey, historyKey } from "../../directory/keys.ts";
 import type { DirectoryRecord } from "../../directory/records.ts";
 import { inWriteOrder } from "../../topology/difference.ts";
