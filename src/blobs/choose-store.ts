@@ -5,8 +5,8 @@ import { healthOrNone, verdictOf } from "./store-health.ts";
 
 export type StoreChoice = {
   /**
-   * The edge signs for the first of these stores. If this fails, it tries the next store. If it fails for all, the client gets an error. If there is
-   * no store, or the next one has the scheme `pod`, the client gets the Pod's own answer.
+   * The edge signs for the first of these stores. If that fails, the edge tries the next one, and if all fail, the client gets an error. If the list
+   * is empty, or the edge comes to a store of the scheme `pod`, the client gets the Pod's own answer.
    */
   readonly stores: readonly Store[];
   /** Names each store that was passed over because its checks failed, and says how they failed. Null if there is none. */

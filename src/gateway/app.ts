@@ -75,7 +75,7 @@ export function createGateway(
 const isUnreadGet = ({ method, complete }: IncomingMessage): boolean =>
   (method === "GET" || method === "HEAD") && !complete;
 
-/** A stranger can send a path of 128 KB. The path of an upload is shorter than 2,000 characters. */
+/** The log has at most this much of a path. The path of an upload is shorter, but a stranger can send a path of 128 KB. */
 const maxLoggedCharacters = 2_000;
 
 type Received = {

@@ -7,7 +7,7 @@ import { send } from "./send.ts";
 
 /**
  * The edge orders the gateway to fetch a blob from a signed URL of another Pod. The URL must not lead to a link-local address: clouds give each
- * machine its credentials under one (169.254.169.254), and no storage has one.
+ * machine its credentials at such an address (169.254.169.254), and no storage has such an address.
  */
 const linkLocal = rangesOf(["169.254.0.0/16", "fe80::/10"]);
 

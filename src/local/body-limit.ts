@@ -49,7 +49,7 @@ export async function startBodyLimit({ port, targetPort, limitBytes }: Limited) 
 
 function refuse(request: http.IncomingMessage, response: http.ServerResponse): void {
   request.unpipe().resume();
-  // With `Connection: close` Node would end the connection at once, and the client would find a reset instead of this answer.
+  // The client still sends its body. With `Connection: close`, Node would end the connection at once, and the client would see a reset, not the 413.
   const headers = { "Content-Type": "text/html", "Content-Length": page.length, Server: "cloudflare" };
   response.writeHead(413, "Request Entity Too Large", headers);
   response.end(page);

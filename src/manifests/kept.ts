@@ -128,8 +128,8 @@ async function readKept(
   const [found, deleted] = await Promise.all([cache.match(key), deletedAtMs(cache, key)]);
   if (found === "unreadable") return found;
   const kept = found === null ? null : parseKept(found);
-  // If the location has lost the copy that this isolate knew of, the isolate forgets the copy too, so that the manifest is kept again the next time
-  // that it passes.
+  // If the location has lost a copy, this isolate must not remember that there is one. Otherwise the edge would not keep the manifest again when the
+  // Pod next sends it.
   if (kept === null && memory.get(key)?.what !== "deleted") memory.delete(key);
   const aliveAtMs = Math.min(kept?.atMs ?? 0, taggedAtMs);
   if (deleted !== "unreadable" && aliveAtMs > Math.max(deleted, deletedHereAtMs(memory, key))) return kept;

@@ -32,7 +32,7 @@ export function pkcs8(algorithm: keyof typeof algorithms, key: Bytes): Bytes {
   return element(tags.sequence, concatBytes(version, identifier, element(tags.octetString, key)));
 }
 
-/** Wraps the 32 bytes of an Ed25519 seed (RFC 8410 §7). */
+/** Wraps the 32 bytes of an Ed25519 seed in an octet string, as PKCS #8 wants the private key (RFC 8410 §7). */
 export const ed25519Seed = (seed: Bytes): Bytes => element(tags.octetString, seed);
 
 /** Formats a P-256 private key in the form of SEC 1 (RFC 5915 §3), without the optional public key. */

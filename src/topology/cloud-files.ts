@@ -20,7 +20,7 @@ export type CloudFile = {
 
 export type CloudFiles = ReadonlyMap<CloudName, CloudFile>;
 
-/** The largest file of address ranges that a cloud publishes is Azure's. It has 4 MB. */
+/** A cloud's file of address ranges may have this size. The largest today is Azure's, with 4 MB. */
 const maxFileBytes = 32 * 1024 * 1024;
 
 /** Reads the files that a topology names. `topology` is the path of the topology file, and `input` is its parsed content. */

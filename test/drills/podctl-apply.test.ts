@@ -49,7 +49,7 @@ test("apply writes 10,000 assignments per call, and export gives back what was a
   expect(server.calls.filter((call) => call.startsWith("PUT"))).toEqual([]);
 });
 
-// Four processes write or read 25,000 records, which takes most of half a minute on a busy machine.
+// Four processes write or read 25,000 records, which takes almost half a minute on a busy machine.
 test("an apply that is killed and run again reaches the same state", { timeout: 120_000 }, async () => {
   await podctl(apply, { env });
   const state = records();

@@ -35,7 +35,7 @@ export async function putManifest(
   return client.get(`/v2/${repository}/manifests/${tag}`, token, { method: "PUT", body: text, headers });
 }
 
-/** Pushes a config, layers and their manifest with the tag `1`. All its blobs are small, and no two are equal. */
+/** Pushes a config, layers and their manifest with the tag `1`. The blobs are small, and no two are equal. */
 export async function pushImage(to: Stack | Client, repository: string, layers: number): Promise<Pushed> {
   const blobs: string[] = [];
   for (let index = 0; index <= layers; index += 1) {

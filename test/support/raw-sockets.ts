@@ -1,4 +1,4 @@
-/** Plain sockets for tests of single bytes: a client, and a service whose answers the test chooses. */
+/** Plain sockets for tests that choose every byte: a client, and a service whose answers the test gives. */
 import net from "node:net";
 
 export type RawService = {

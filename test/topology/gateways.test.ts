@@ -25,8 +25,8 @@ function mistakesOf(gateway: object | null, second: object | null = null): strin
 
 test("a Pod may have a gateway, or say with null that it has none", () => {
   expect(mistakesOf(gatewayAt(uploads), gatewayAt("https://uploads.pod-b.example.net", "pod-b"))).toBe("");
-  // A store's host may not be below the edge's host name, because a redirected client would send its token there. No client is redirected to a
-  // gateway, so a gateway's host may be below it.
+  // A store's host may not be below the edge's host name, because a client that is redirected to such a host may send its token along. No client is
+  // redirected to a gateway, so this rule is not for gateways.
   expect(mistakesOf(gatewayAt("https://uploads.registry.example.com"))).toBe("");
   expect(mistakesOf(null)).toBe("");
 });

@@ -23,7 +23,7 @@ export const json = (status: number, value: unknown, headers: Readonly<Record<st
   body: `${JSON.stringify(value)}\n`,
 });
 
-/** Returns a listener that answers with 500 if `handle` throws, or cuts the connection if the answer has begun. */
+/** Returns a listener that calls `handle`. If `handle` throws, the client gets 500 or, in the middle of an answer, a broken connection. */
 export function listener(
   handle: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
 ): RequestListener {

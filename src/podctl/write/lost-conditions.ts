@@ -30,7 +30,7 @@ export type Holder = (key: string) => Held | null;
 export const holderIn =
   (recordOf: (key: string) => object | null, defaultPod: PodId | undefined): Holder =>
   (key) => {
-    // We make no list of the shorter prefixes, because this may run for a million assignments.
+    // We make no list of the shorter prefixes, because there may be a million assignments, and each would need its own list.
     for (let end = key.lastIndexOf("/"); end >= routePrefix.length; end = key.lastIndexOf("/", end - 1)) {
       const above = key.slice(0, end);
       const record = recordOf(above);
