@@ -2,13 +2,12 @@ import { grantFor, issuersOf, jwtOf, withoutSubject } from "../auth/grant.ts";
 import { hasObjectKey } from "../blobs/sign.ts";
 import { unknownClient } from "../directory/clients.ts";
 import { resolvePod } from "../directory/resolve.ts";
-import { isObject, parseJsonObject } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import { textWithin } from "../net/within.ts";
 import { parseDigest } from "../oci/digest.ts";
 import { formatPath, type RegistryEndpoint, type RepositoryEndpoint } from "../oci/endpoint.ts";
-import { apiVersionHeader } from "../oci/errors.ts";
+import { apiVersionHeader, messageIn } from "../oci/errors.ts";
 import { passGate } from "../pods/gate.ts";
 import { copyMsFor, mountLimits, sealOrder } from "../pods/mount-order.ts";
 import type { Refusal } from "../refusal.ts";
@@ -147,10 +146,8 @@ async function orderCopy(mount: Mount, url: string, context: Context): Promise<R
 
 /** Reads a gateway's error. Null if there is none, or if it has a URL, because a signed URL must not come into the log. */
 function messageOf(text: string): string | null {
-  const errors = parseJsonObject(text)?.["errors"];
-  const error: unknown = Array.isArray(errors) ? errors[0] : null;
-  if (!isObject(error) || !("message" in error) || typeof error.message !== "string") return null;
-  return error.message.includes("://") ? null : error.message;
+  const message = messageIn(text);
+  return message?.includes("://") ? null : message;
 }
 
 const MAX_MESSAGE_CHARACTERS = 300;

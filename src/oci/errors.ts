@@ -1,4 +1,4 @@
-import { jsonResponse } from "../lib/json.ts";
+import { isObject, jsonResponse, parseJsonObject } from "../lib/json.ts";
 
 /** The codes of the OCI distribution spec ("Error Codes"). Where none of them fits, we use a code of distribution's own API. */
 export type ErrorCode =
@@ -40,6 +40,13 @@ export type OciError = {
   /** More members next to `errors`, as in the answers of GitLab's token service. */
   readonly members?: Readonly<Record<string, unknown>>;
 };
+
+/** Returns the message of an answer's first error. Null if the body has no error in OCI form, because a server may send anything. */
+export function messageIn(body: string): string | null {
+  const errors = parseJsonObject(body)?.["errors"];
+  const error: unknown = Array.isArray(errors) ? errors[0] : null;
+  return isObject(error) && "message" in error && typeof error.message === "string" ? error.message : null;
+}
 
 const retryAfterSeconds = 5;
 

@@ -1,5 +1,8 @@
+import { type JWTPayload, SignJWT } from "jose";
 import { expect, test } from "vitest";
-import { fetchToken } from "../../src/podctl/doctor/check-token.ts";
+import { generateSigningKey } from "../../src/local/toy/token-service.ts";
+import { checkToken, fetchToken } from "../../src/podctl/doctor/check-token.ts";
+import { Checks } from "../../src/podctl/doctor/findings.ts";
 import type { PodUnderTest } from "../../src/podctl/doctor/pod-under-test.ts";
 import { startOddPod } from "../support/odd-pod.ts";
 
@@ -15,4 +18,21 @@ test("doctor takes a grant of the edge's own for what it is: a token service tha
     ok: false,
     error: { finding: "token-unreachable", text: expect.stringContaining("does not answer") },
   });
+});
+
+test.each([
+  [5, "5"],
+  [[5, "registry"], "5, registry"],
+  [{ name: "registry" }, '{"name":"registry"}'],
+  [undefined, "none"],
+])("doctor reports a token whose audience is %j, and goes on", async (aud, said) => {
+  const { privateKey, publicJwk } = await generateSigningKey();
+  const claims = { iss: "issuer", ...(aud === undefined ? {} : { aud }) } as JWTPayload;
+  const header = { alg: "RS256", kid: publicJwk.kid ?? "" };
+  const jwt = await new SignJWT(claims).setProtectedHeader(header).sign(privateKey);
+  const checks = new Checks("pod-a");
+  const pod = { id: "pod-a", keys: [publicJwk], issuer: "issuer", audience: "pod-a-registry" };
+  await checkToken({ pod, checks } as unknown as PodUnderTest, jwt, false);
+  const text = `tokens say "${said}", the record "pod-a-registry"`;
+  expect(checks.list.at(-1)).toMatchObject({ check: "audience", finding: "audience-wrong", text });
 });

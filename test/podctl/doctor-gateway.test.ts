@@ -4,19 +4,22 @@ import { generateSealingKeys, seal } from "../../src/directory/seal.ts";
 import { checkDeployment } from "../../src/podctl/doctor/check-deployment.ts";
 import { directoryOf, findings, passed } from "../support/doctor.ts";
 import { gatewayKey, startTestGateway } from "../support/gateway.ts";
+import { startOddPod } from "../support/odd-pod.ts";
 import { closedOrigin } from "../support/proxy.ts";
 import type { ToyPod } from "../support/toy-pod.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 
 const sealingKeys = await generateSealingKeys();
 const stack = useStack({ gateways: "fleet", sealingKeys });
+const odd = await startOddPod();
 const recordKey = "pod/pod-b";
 
-async function check() {
+/** Checks Pod B. doctor reads the texts in `changed` instead of those in KV. */
+async function check(changed: ReadonlyMap<string, string> = new Map()) {
   const { edge, stateDir } = stack.current;
   const texts = await readStackKv(stack.current, ["directory", "route/globex", recordKey]);
   return checkDeployment({
-    directory: directoryOf(new Map([...texts].map(([key, text]) => [key, text ?? ""]))),
+    directory: directoryOf(new Map([...[...texts].map(([key, text]) => [key, text ?? ""] as const), ...changed])),
     pods: ["pod-b"],
     userAt: () => ({ name: "demo", password: "demo" }),
     edge,
@@ -76,6 +79,29 @@ describe("doctor of a Pod's gateway", () => {
   test("another server in its place is found", async () => {
     const { url } = stack.current.pods["pod-a"].storage;
     expect(await checkWith({ url, key: gatewayKey() })).toEqual(["pod-b: gateway-wrong"]);
+  });
+
+  test("a server with answers that only look like a gateway's is found, and doctor goes on", async () => {
+    odd.answer((response, { path }) => {
+      const isHealth = path === "/-/health";
+      response.writeHead(isHealth ? 200 : 404).end(JSON.stringify(isHealth ? { status: "ok" } : { errors: 5 }));
+    });
+    expect(await checkWith({ url: odd.url, key: gatewayKey() })).toEqual(["pod-b: gateway-wrong"]);
+  });
+
+  test("an edge that cannot read the record of a Pod without stores is found", async () => {
+    const text = (await readStackKv(stack.current, [recordKey])).get(recordKey) ?? "";
+    const record = JSON.parse(text) as { readonly blobs: object };
+    const stored = JSON.stringify({ ...record, blobs: { ...record.blobs, stores: [] } });
+    await stack.current.putKv(recordKey, "{}");
+    await stack.current.restartEdge("empty");
+    try {
+      const checks = await check(new Map([[recordKey, stored]]));
+      expect(checks.find(({ check: name }) => name === "gateway")).toMatchObject({ finding: "edge-behind" });
+    } finally {
+      await stack.current.putKv(recordKey, text);
+      await stack.current.restartEdge("empty");
+    }
   });
 
   test("another key is found", async () => {

@@ -1,6 +1,7 @@
 import type { Pod } from "../../directory/directory.ts";
 import { unknownEdge, uploadUnknown } from "../../gateway/admit.ts";
 import { parseJsonObject } from "../../lib/json.ts";
+import { messageIn } from "../../oci/errors.ts";
 import { grantParameter } from "../../pods/upload-grant.ts";
 import { type Called, call } from "../http-call.ts";
 import { askProbe } from "./check-stores.ts";
@@ -34,8 +35,12 @@ async function checkGrant({ pod, checks, probe, deployment }: PodUnderTest): Pro
   if (probe === null) return checks.skip("gateway", "the key was not tried, because the record has no probe");
   if (deployment.probing === "off") return checks.skip("gateway", "the key was not tried: /-/probe does not answer");
   const probed = await askProbe(deployment, pod.id);
-  // For a Pod with stores, `checkStores` reports that /-/probe fails. We only skip here, so that one fault makes only one finding.
-  if (!probed.ok) return checks.skip("gateway", `the key was not tried: ${probed.error.text}`);
+  if (!probed.ok) {
+    const { finding, text } = probed.error;
+    // If the Pod has stores, `checkStores` reports that /-/probe fails, and one fault must make only one finding.
+    if (pod.blobs.stores.length > 0) return checks.skip("gateway", `the key was not tried: ${text}`);
+    return checks.found("gateway", finding, text);
+  }
   const { gateway } = probed.value;
   if (gateway === undefined) return checks.found("gateway", "edge-behind", "the edge knows no gateway of this Pod");
   if ("error" in gateway) return checks.found("gateway", "gateway-sealed", gateway.error);
@@ -62,7 +67,4 @@ const whoGoes = ({ gateway }: Pod): string =>
 const isOwnRefusal = (answer: Called): boolean => messageOf(answer) === uploadUnknown.message;
 
 /** Returns the message of a 404's first error, or an empty text. */
-function messageOf({ status, text }: Called): string {
-  const [error] = (parseJsonObject(text)?.["errors"] ?? []) as readonly { readonly message?: unknown }[];
-  return status === 404 && typeof error?.message === "string" ? error.message : "";
-}
+const messageOf = ({ status, text }: Called): string => (status === 404 ? (messageIn(text) ?? "") : "");

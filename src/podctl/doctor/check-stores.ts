@@ -12,22 +12,22 @@ import type { Deployment, PodUnderTest, PodWithProbe } from "./pod-under-test.ts
 
 const pausesMs = [250, 500, 1_000];
 
-/**
- * Asks the edge's `/-/probe` for signed URLs of the Pod's probe blob in each store. In the error, `status` is that of the edge's answer, or 0 if the
- * edge did not answer.
- */
-export async function askProbe(
-  deployment: Deployment,
-  pod: string,
-): Promise<Result<Probed, { status: number; text: string }>> {
+const behind = { finding: "edge-behind", text: "the edge has another record of this Pod than KV" } as const;
+
+type ProbeFailure = { readonly finding: "edge-behind" | "edge-unreachable"; readonly text: string };
+
+/** Asks the edge's `/-/probe` for signed URLs of the Pod's probe blob in each store. */
+export async function askProbe(deployment: Deployment, pod: string): Promise<Result<Probed, ProbeFailure>> {
   const answer = await call(`${deployment.edge}/-/probe?pod=${encodeURIComponent(pod)}`, {
     headers: bearer(deployment.probeToken),
   });
-  if (!answer.ok) return err({ status: 0, text: answer.error });
-  const parsed = v.safeParse(probed, parseJson(answer.value.text));
-  return parsed.success
-    ? ok(parsed.output)
-    : err({ status: answer.value.status, text: `/-/probe answers ${answer.value.status}` });
+  if (!answer.ok) return err({ finding: "edge-unreachable", text: answer.error });
+  const { status, text } = answer.value;
+  const parsed = v.safeParse(probed, parseJson(text));
+  if (parsed.success) return ok(parsed.output);
+  // With these statuses, the edge says that it knows no such Pod, or cannot read the Pod's record.
+  if ([404, 500, 503].includes(status)) return err(behind);
+  return err({ finding: "edge-unreachable", text: `/-/probe answers ${status}` });
 }
 
 /** Sends HEAD and GET to each store, with URLs that the edge signed. The GET fetches only one byte of the blob. */
@@ -36,12 +36,10 @@ export async function checkStores(tested: PodWithProbe, seeClock: (called: Calle
   if (pod.blobs.stores.length === 0) return checks.skip("stores", "the Pod has no store: the edge streams its blobs");
   if (deployment.probing === "off") return checks.skip("stores", "/-/probe does not answer");
   const answer = await askProbe(deployment, pod.id);
-  const behind = !answer.ok
-    ? [404, 500, 503].includes(answer.error.status)
-    : answer.value.revision !== pod.revision || answer.value.digest !== probe.digest;
-  if (behind) return checks.found("stores", "edge-behind", "the edge has another record of this Pod than KV");
-  if (!answer.ok) return checks.found("stores", "edge-unreachable", answer.error.text);
-  for (const store of answer.value.stores) {
+  if (!answer.ok) return checks.found("stores", answer.error.finding, answer.error.text);
+  const { revision, digest, stores } = answer.value;
+  if (revision !== pod.revision || digest !== probe.digest) return checks.found("stores", behind.finding, behind.text);
+  for (const store of stores) {
     if (signsByManifests(pod)) await waitForBlob(store);
     await checkStore(checks, store, seeClock);
   }
