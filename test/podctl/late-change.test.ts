@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { directoryKey } from "../../src/directory/keys.ts";
 import { CliFailure } from "../../src/podctl/failure.ts";
 import type { KvStore } from "../../src/podctl/target/kv-store.ts";
@@ -45,6 +45,10 @@ function afterRead(n: number, read: string, act: () => Promise<unknown>): KvStor
 const assigned = { key: "route/acme/team", after: () => ({ pod: "pod-b", state: "active" }), already: "" };
 const blocked = { key: "blocks", after: () => ({ blocks: { "acme/leaked": "leaked" } }), already: "" };
 const yes = { yes: true, json: true };
+
+// The commands print each change. These lines would hide the test runner's own.
+beforeEach(() => void vi.spyOn(process.stdout, "write").mockReturnValue(true));
+afterEach(() => void vi.restoreAllMocks());
 
 describe("a change that is confirmed late", () => {
   test.each([
