@@ -85,8 +85,8 @@ describe("pages", () => {
     expect(links.filter((target) => !existsSync(join(dirname(page), target)))).toEqual([]);
   });
 
-  test("each scheme of the signers' table has its row in the directory's schema", () => {
-    const rows = [...read("docs/directory-schema.md").matchAll(/^\| `([a-z0-9-]+)` \| [^|]+\|[^|]*\|[^|]+\|$/gm)];
+  test("each scheme of the signers' table has its row on the page of the stores", () => {
+    const rows = [...read("docs/stores.md").matchAll(/^\| `([a-z0-9-]+)` \| [^|]+\|[^|]*\|[^|]+\|$/gm)];
     expect(rows.map(([, scheme]) => scheme)).toEqual(Object.keys(schemes));
   });
 

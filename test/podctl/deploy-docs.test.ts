@@ -8,11 +8,12 @@ import { formatMistake } from "../../src/topology/mistake.ts";
 import { production } from "../support/topologies.ts";
 
 const page = readFileSync("docs/deploy.md", "utf8");
-const blocksOf = (language: string): readonly string[] =>
-  [...page.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, "gm"))].map(([, block = ""]) => block);
+const logsPage = readFileSync("docs/logs.md", "utf8");
+const blocksOf = (language: string, text: string): readonly string[] =>
+  [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, "gm"))].map(([, block = ""]) => block);
 
 describe("the topology of docs/deploy.md", () => {
-  const [text = "", ...others] = blocksOf("yaml");
+  const [text = "", ...others] = blocksOf("yaml", page);
 
   test("is complete: production accepts it as it is, with two Pods", () => {
     const parsed = parseTopology("topology.yaml", text, { ...production, placeholders: null });
@@ -31,7 +32,7 @@ describe("the topology of docs/deploy.md", () => {
   });
 });
 
-describe("the wrangler.toml of docs/deploy.md", async () => {
+describe("the wrangler.toml of docs/deploy.md and docs/logs.md", async () => {
   const dir = mkdtempSync(join(tmpdir(), "registry-edge-toml-"));
   afterAll(() => rmSync(dir, { recursive: true }));
   const { unstable_readConfig } = await import("wrangler");
@@ -40,7 +41,7 @@ describe("the wrangler.toml of docs/deploy.md", async () => {
     writeFileSync(path, block);
     return unstable_readConfig({ config: path, env: block.startsWith("[env.") ? "production" : "" });
   };
-  const configs = blocksOf("toml").map(read);
+  const configs = blocksOf("toml", page + logsPage).map(read);
 
   test("has routes and variables that wrangler reads", () => {
     expect(configs.map(({ routes = [] }) => routes.length)).toEqual([1, 2, 2, 0, 0, 0]);
@@ -62,7 +63,7 @@ describe("the wrangler.toml of docs/deploy.md", async () => {
     expect(observability).toMatchObject({ enabled: true, redact_query_string: true });
     expect(observability.logs).toEqual({ enabled: true, invocation_logs: false, head_sampling_rate: 1 });
     expect(Number(vars["LOG_SAMPLE"])).toBe(0.05);
-    expect(page).toContain("begins with 0.05");
+    expect(logsPage).toContain("begins with 0.05");
   });
 });
 

@@ -27,7 +27,7 @@ image index and then the manifest of its platform, so you can ask for either dig
 if the pull was anonymous, or if the edge could not verify the token and left that to the Pod.
 
 If the Worker's variable LOG_SAMPLE is 0.05, for example, the edge logs only 5 % of the pulls. Each line contains this number, and podctl
-estimates from it how many pulls there were. A client that pulled only a few times may have no line. docs/deploy.md shows how to log every
+estimates from it how many pulls there were. A client that pulled only a few times may have no line. docs/logs.md shows how to log every
 request.`,
     )
     .action(async (text: string, logs: readonly string[], { since, json }: Options) => {

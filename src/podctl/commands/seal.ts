@@ -35,7 +35,7 @@ export function sealCommand(): Command {
       `
   podctl seal topology.yaml pod-a blobs.stores.0.credentials < pod-a-credentials.json
 
-The secret of a store is JSON, and docs/directory-schema.md lists its members for each kind of store. The secret by which a Pod
+The secret of a store is JSON, and docs/stores.md lists its members for each kind of store. The secret by which a Pod
 recognizes the edge (\`trust\`) is plain text, and so is the key of a gateway. The Worker accepts the sealed value only in this field of this
 Pod, and only while the bucket, registry or gateway stays the same.`,
     )
