@@ -114,8 +114,9 @@ export const remembered = ({ kept, passing }: KvCache, key: string): Entry | und
   kept.get(key) ?? passing.get(key);
 
 /**
- * Puts an entry into `kept` or `passing`. A cell that exists goes into `kept`, although a stranger may have named it: a fleet has few cells, and
- * logins with GitLab's routable tokens need them. A key that is in `kept` stays there, even if a stranger asks for it later.
+ * Puts an entry into `kept` if users depend on it, else into `passing`. A cell that exists goes into `kept`, although a stranger may have named it:
+ * a fleet has few cells, and a login with GitLab's routable token needs its cell. A key that is in `kept` stays there, even if a stranger asks for it
+ * later.
  */
 export function remember(
   { kept, passing }: KvCache,

@@ -8,7 +8,7 @@ export type MovePhase = MoveRecord["phase"];
 
 export type Moving = {
   readonly prefix: Prefix;
-  /** The phase that the group is in now. It is `switch` while `settle` is announced and has not begun. */
+  /** The phase that the group is in now. `switch`: the record already names `settle`, which begins later. */
   readonly phase: MovePhase | "switch";
   /**
    * When the record's phase begins. If the group moves back after `settle`, this stays the time at which `settle` began. It is part of the key under

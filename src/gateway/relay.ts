@@ -79,7 +79,7 @@ export function relay(
   outgoing.once("finish", () => {
     clearTimeout(timer);
     const late: RelayFailure = { reason: "silent", text: `no answer within ${limits.answerMs} ms` };
-    // We do not cut the connection, so that the registry can finish its work.
+    // If no answer comes in time, we leave the connection open, so that the registry can finish its work.
     const waiting = setTimeout(() => giveUp(late, false), limits.answerMs);
     void promise.finally(() => clearTimeout(waiting));
   });

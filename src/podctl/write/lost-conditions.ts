@@ -60,7 +60,7 @@ export function lostConditions(change: Change, holder: Holder): readonly Warning
   return lossesOf(nameIn(key), { was, is: held.record, why });
 }
 
-/** We search the text before we parse it, because an apply may change a million assignments, and most groups have no conditions. */
+/** Spares us the parse of most records, which have no conditions. An apply may change a million of them. */
 const mayBeRestricted = (text: string): boolean => text.includes('"clients"') || text.includes('"read-only"');
 
 const isRestricted = (record: object): boolean =>
