@@ -124,7 +124,7 @@ export async function assignedPods(
 
 type Found = KvValues & {
   readonly record: DirectoryRecord | null;
-  /** For each name: the keys where its assignment may be, longest prefix first. Once all lists have `maxKeys` keys, no name is added. */
+  /** For each name: the keys where its assignment may be, longest prefix first. Once the lists together have `maxKeys` keys, no name is added. */
   readonly keysOf: ReadonlyMap<RepositoryName, readonly string[]>;
 };
 

@@ -150,8 +150,8 @@ async function authorizeName(
 
 /**
  * Finds the Pod of a request. An upload goes on at the Pod where it began, even if its group has moved since. A pin in the upload's URL names this
- * Pod. But if the group's current Pod has the same registry, the upload goes on at the current Pod, because the old Pod may give no more tokens for
- * it.
+ * Pod. But if the group's current Pod has the same registry, the upload goes on at the current Pod, because the old Pod may no longer give tokens
+ * for the group.
  */
 async function locate(
   endpoint: RepositoryEndpoint,

@@ -37,8 +37,8 @@ export function googleText({ key, config, secret, window, attribution }: Request
 }
 
 /**
- * Returns the signed URL. `signed` is the text to sign, with its signature. In the form `url`, this is the whole URL already. In the form `prefix`,
- * it is the first part of the query. The attribution (parameters that name the repository) follows, and is not signed.
+ * Returns the signed URL. `signed` is the text to sign, with its signature. In the form `url`, `signed` is the whole URL already. In the form
+ * `prefix`, `signed` begins the query, and the unsigned attribution follows.
  */
 export function googleUrl({ key, config, attribution }: Request, form: "url" | "prefix", signed: string): string {
   if (form === "url") return signed;

@@ -70,7 +70,7 @@ export type Rules = {
   readonly seals: "checked" | "unchecked";
 };
 
-/** A topology has at most this many Pods. An isolate of the Worker remembers the records of so many, and the directory record lists all Pods. */
+/** With at most this many Pods, an isolate of the Worker remembers all Pod records, and the directory record, which lists all Pods, stays small. */
 export const maxPods = 500;
 /**
  * The limit for all CIDRs in the stores of Pods and the client rules of groups together. An isolate of the Worker keeps every CIDR in memory, at 130

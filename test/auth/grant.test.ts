@@ -98,8 +98,7 @@ describe("key rotation", () => {
     ]);
     await putPod("pod-a", [next.publicJwk]);
     await kv.kv.delete(`key/${forge.ofA.publicJwk.kid}`);
-    // The isolate uses its copy of a record for 30 s, and a request after 20 s makes it read the record again. So we ask once before 20 s, and then
-    // only after 30 s.
+    // The isolate's copy of a record expires after 30 s. A request after 20 s would replace the copy early, so we ask before 20 s and after 30 s.
     isolate.nowMs += 19_000;
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["granted", "granted"]);
     isolate.nowMs += 12_000;

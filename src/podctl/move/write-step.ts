@@ -117,7 +117,7 @@ async function tryToWrite(kv: KvStore, { prefix, from, made }: Trying): Promise<
   }
 }
 
-/** Returns the same KV, with two changes. It throws instead of writing the step after `made.notAfter`, and it notes when the step was written. */
+/** Returns the same KV, except for the step: no try to write it begins after `made.notAfter`, and `made.writtenAtMs` gets the time of the write. */
 const untilTooLate = (kv: KvStore, key: string, made: Made): KvStore => ({
   ...kv,
   write: async (entries) => {
