@@ -86,7 +86,7 @@ const leewaySeconds = 60;
 const text = v.nullish(v.string(), "");
 const list = <T>(item: v.GenericSchema<unknown, T>) => v.nullish(v.array(item), []);
 const accessClaim = list(v.object({ type: text, name: text, actions: list(v.string()) }));
-/** A token names at most 200 scopes. A hostile token service can send any number, so we read at most this many, in a millisecond or two. */
+/** A token request has at most 200 scopes, but a hostile token service can grant any number. Reading this many takes a millisecond or two. */
 const MAX_ACCESS_ENTRIES = 2_000;
 
 /** Null if the claim cannot be read, or is too long. */

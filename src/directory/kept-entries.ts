@@ -29,7 +29,7 @@ export class KeptEntries {
 
   /**
    * `owner` is the Pod to which the looked-up name belongs, if this Pod also issued the request's token. Otherwise it is null. A key without a value
-   * counts for the owner with which it was stored first, even if it is stored again with another owner.
+   * stays among the keys of its first owner, even if it is stored again with another owner.
    */
   set(key: string, entry: Entry, owner: PodId | null): void {
     if (entry.text !== null || isShared(key)) {

@@ -37,8 +37,8 @@ export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Re
 type Queue = CatalogPage & { readonly taken: number };
 
 /**
- * Returns the name after which a Pod's next page begins. Null if the next page begins at the start of the list. When all names of a page are taken,
- * the next page begins after the page's `end`.
+ * Returns the name after which the Pod's next page begins: `end` if all names of this page are taken, or else the last taken name, or else `after`.
+ * Null means the start of the Pod's list.
  */
 const placeOf = ({ after, repositories, end, taken }: Queue): string | null =>
   (taken === repositories.length ? end : null) ?? repositories[taken - 1] ?? after;

@@ -31,7 +31,7 @@ function reachesBeyondName(endpoint: RegistryEndpoint): boolean {
     case "gitlab-statistics":
       return true;
     case "gitlab-repository":
-      // Both reach the repositories below the name: a PATCH renames them, and a GET with a `size` other than `self` counts them.
+      // A PATCH also renames the repositories below the name, and a GET with a `size` other than `self` counts them.
       return (
         endpoint.method === "PATCH" ||
         readParameters(endpoint.query).some(({ name, value }) => name === "size" && value !== "self")

@@ -88,8 +88,8 @@ const askAll = async (plan: Result<Plan, Refusal>, ask: Ask): Promise<Result<Pla
 const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directory" && refusal.text === budgetSpent;
 
 /**
- * Whether no Pod granted anything, and no Pod got the credentials, because they belong to a Pod that was not asked. We then ask that Pod for a login,
- * and give its answer to the client, as for a name without a Pod. Otherwise anyone with a made-up password could find out which names are assigned.
+ * Whether no Pod granted anything or got the credentials, which belong to a Pod that was not asked. For a name without a Pod, the client gets that
+ * Pod's answer to a login. Here we give the same answer. Otherwise a made-up password would show which names are assigned.
  */
 const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");

@@ -26,7 +26,7 @@ describe.each(kinds)("layer over the CDN's limit, to %s with gateways", (_, kind
     let stage: Stage;
     let docker: Docker | undefined;
     beforeAll(async () => {
-      // Every client must push its layer. With `scheme: pod`, the edge signs no URLs, so a gateway cannot copy a layer from the other Pod.
+      // With `scheme: pod`, the edge signs no URLs. So no gateway can copy the layer from the other Pod, and every client has to push it.
       const topology = withStores("[{ scheme: pod }]", "[{ scheme: pod }]");
       // skopeo and podman use a gateway only if the fleet's operator runs it.
       stage = await openStage(kind, { gateways: "fleet", bodyLimitBytes: limitBytes, topology });

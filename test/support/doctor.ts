@@ -125,9 +125,7 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
   const mountProbe = (id: string) =>
     write(id, "POST", `blobs/uploads/?mount=${healthy("pod-b").probe.digest}&from=globex/hello`);
 
-  /**
-   * Puts the whole image of the probe into `<id>/probe` in the registry of pod-b. Returns the digest of its config, which is not the probe's blob.
-   */
+  /** Pushes the image whose layer is the probe's blob to `<id>/probe` in the registry of pod-b. Returns the digest of the image's config. */
   async function pushProbeImage(id: string): Promise<string> {
     const { config, manifest } = helloImage("globex");
     await mountProbe(id);
