@@ -8,7 +8,7 @@ export type Parameter = { readonly name: string; readonly value: string; readonl
 
 /** No client sends this many parameters. Without a bound, the 16,000 parameters that fit into a URL would cost tens of milliseconds. */
 export const MAX_PARAMETERS = 100;
-/** A token request has up to 200 scopes, each of which may be a parameter of its own. */
+/** A token request may have 200 scopes, each as a parameter of its own, and 100 other parameters. */
 export const MAX_TOKEN_PARAMETERS = 300;
 
 /** Whether a query or a form has more than `most` parameters. Empty parameters count too, because they take as much time. */

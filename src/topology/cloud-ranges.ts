@@ -36,8 +36,8 @@ export function fillClouds(input: unknown, files: CloudFiles): readonly Mistake[
 }
 
 /**
- * Yields each condition that is a mapping, with its path: the `when` of a store, or an entry of `allow` or `deny` in a group's `clients`. The schema
- * reports a condition of any other form.
+ * Yields each condition with its path. A condition is the `when` of a store, or an entry of `allow` or `deny` in a group's `clients`. If it is not a
+ * mapping, it is left out, because the schema reports it.
  */
 function* conditionsIn(input: unknown): Generator<readonly [Path, Members]> {
   for (const [prefix, assignment] of Object.entries(membersOf(membersOf(input)["assignments"]))) {

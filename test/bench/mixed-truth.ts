@@ -24,7 +24,7 @@ export class MovingTag {
     }
   }
 
-  /** Whether the tag may have had this text at some moment between these times. */
+  /** Whether the tag's manifest may have had this text at some moment between these times. */
   wasIn(text: string | null, { askedMs, gotMs }: { readonly askedMs: number; readonly gotMs: number }): boolean {
     return this.#spans.some((span) => span.text === text && span.fromMs <= gotMs && span.toMs >= askedMs);
   }

@@ -75,7 +75,7 @@ async function takeStep(
   const change = changes[what];
   if (change !== undefined) {
     await (await change()).arrayBuffer();
-    // The edge writes what it has learned only after its answer.
+    // The edge answers before it writes what it has learned.
     await stack.current.edgeSettled();
     return;
   }

@@ -263,7 +263,7 @@ async function runBatch(
   { batch, failure }: { batch: number; failure: Failure },
 ): Promise<void> {
   const trials = await Promise.all(kinds.map((kind, index) => setUp(kind, `trial-${batch}-${index}`)));
-  // These pulls renew all that the edge remembers, so that it is fresh when the change comes.
+  // After these pulls, all that the edge remembers is fresh when the change comes.
   await Promise.all(trials.map(pull));
   await Promise.all(trials.map(pull));
   const elsewhere = (await askToken(stack.current, [pullOf("globex/elsewhere")])).token;

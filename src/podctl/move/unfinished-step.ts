@@ -21,9 +21,9 @@ const maxJoined = 100;
 type Unfinished = "may be completed" | "ours" | "another's";
 
 /**
- * Says whether we may complete an interrupted write. We may if its only step is this group's. We also may if it has only steps of moves, of whatever
- * groups, and is so old that its podctl must have been killed. To complete a write, we only have to write the directory record with the next
- * revision.
+ * Says whether we may complete an interrupted write, which means to write the directory record with the next revision. We may in two cases:
+ * - The write changes only this group's assignment.
+ * - The write changes only assignments of groups in a move, and is so old that its podctl must have been killed.
  */
 export async function judgeUnfinished(kv: KvStore, unfinished: HistoryIndex, key: string): Promise<Unfinished> {
   const former = await readFormer(kv, unfinished);
