@@ -83,7 +83,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
   "rewriteLink, of 8 KB": (text) => rewriteLink(text.slice(0, 8_192), asked),
   "rewriteLink, of 8 KB of parameters": (text) => rewriteLink(`</v2/a/tags/list>;${text}`.slice(0, 8_192), asked),
   readLocation: (text) => readLocation(text, 201, asked),
-  // `parsePlaces` gets only queries with at most 100 parameters, so this text is one parameter.
+  // `parsePlaces` gets only queries with at most 100 parameters, so this text has no `&`.
   parsePlaces: (text) => parsePlaces(`_after=pod-a:${text.replaceAll("&", "a")}`),
   parseProof,
   redactPath: (text) => redactPath(new URL(`${edge}/v2/?${text}`)),

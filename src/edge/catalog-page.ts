@@ -54,7 +54,8 @@ export async function readPage(
   // We look only at the first `MAX_PAGE_NAMES` names, because a page has room for a quarter of a million short names.
   const counted = entries?.slice(0, MAX_PAGE_NAMES) ?? null;
   if (entries === null || counted === null || !counted.every((name) => typeof name === "string")) return ok(null);
-  // Entries that are not repository names are left out. A client could not ask for them. As cursors, they might not fit into a URL or a header.
+  // Only repository names are kept. Clients could not ask for other entries. The last entry becomes the next page's cursor, so it must fit into a URL
+  // and a header.
   const listed = counted.flatMap((name) => {
     const repository = parseRepositoryName(name);
     return repository.ok ? [repository.value] : [];

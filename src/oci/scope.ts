@@ -88,7 +88,7 @@ export function requiredAccess(endpoint: Endpoint): RequiredAccess {
 /** Returns `own` and `also` as one list, in the order in which the edge's challenge names them. */
 export const accessList = ({ own, also }: RequiredAccess): readonly Access[] => (own === null ? also : [own, ...also]);
 
-/** Returns the names of other repositories that a request reads. A name with `/*` at its end means all repositories below that name. */
+/** Returns the names of the other repositories for which a request also needs `pull`. `<name>/*` means all repositories below `<name>`. */
 function sourcesOf(endpoint: RepositoryEndpoint): readonly string[] {
   const { name } = endpoint;
   if (endpoint.kind === "gitlab-descendants") return [`${name}/*`];

@@ -8,8 +8,8 @@ export type Travel = "stays" | "goes" | "goes-with-credentials";
 type Row = { readonly userAgent: RegExp; readonly travel: Travel };
 
 /**
- * The first row that fits counts. Each row says what the client's source code does, even if the push location's host tries to get the credentials
- * by a 401 that names a realm of its choice.
+ * The first row that fits counts. Its `travel` is what the client's source code does in the worst case: the push location's host is hostile, and its
+ * 401 names a realm that collects credentials.
  */
 const clients: readonly Row[] = [
   // oras-go ≥ 2.6.1 (registry/remote/repository.go) fails with "blob upload Location … is on a different host than the registry". Older versions

@@ -208,8 +208,8 @@ describe("bundle with a bad part", () => {
       return grant.ok ? grant.value.kind : grant.error;
     });
     const refused = { reason: "unauthorized", error: "invalid_token" };
-    // The edge refuses a part that is no JWT. It cannot check a part with an unknown key, so pod-a decides, and refuses the part with the same
-    // `invalid_token`.
+    // The edge refuses `a.b.c`, which is no JWT. It cannot check a JWT with an unknown key, so it leaves that to pod-a, whose answer is
+    // `invalid_token` as well.
     const atItsPod = made === "a.b.c" ? refused : "undecided";
     expect(await Promise.all(heard)).toEqual([refused, atItsPod, refused]);
   });

@@ -38,10 +38,7 @@ function expectOwnNamesOnly(pod: LocalPodId, seen: readonly SeenRequest[]): void
   expect(foreign.map(line), `requests that ${pod}'s registry should not have got`).toEqual([]);
 }
 
-/**
- * Whether this is a ping. While a write waits, the edge asks the Pod by a ping whether it is still there. A ping names no repository and has no
- * token.
- */
+/** Whether this is a ping, by which the edge checks that a Pod still answers. A ping names no repository and has no token. */
 const isPing = ({ method, path, authorization }: SeenRequest): boolean =>
   method === "GET" && path === "/v2/" && authorization === "none";
 

@@ -89,8 +89,8 @@ function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignm
 }
 
 /**
- * Copies round after round, until a round changes little or takes no longer than `waitMs`. After the last round, we announce the freeze, which begins
- * `waitMs` later. As much may change in that time as in a round of `waitMs`, so one more round would gain nothing.
+ * Copies round after round, until a round changes little or takes no longer than `waitMs`. The freeze is then announced, and begins `waitMs` later. A
+ * further round would gain nothing, because as much as it copied may change again in these `waitMs`.
  */
 async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void> {
   const { prefix, say, waitMs } = ports;

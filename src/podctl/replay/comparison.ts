@@ -21,7 +21,10 @@ export type Comparison = {
   readonly requests: Record<"same" | "differs" | "nameless" | "refused", number>;
   /** The first names that differ, at most {@link maxNames}. */
   readonly differences: readonly Difference[];
-  /** How many requests differ, for each `<from> → <to>`. Requests for the names after the first `maxNames` count here, too. */
+  /**
+   * For each `<from> → <to>`, how many requests the first directory sends to `from` and the second to `to`. All names count here, even those that
+   * `differences` leaves out.
+   */
   readonly byMove: ReadonlyMap<string, number>;
 };
 

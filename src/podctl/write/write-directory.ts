@@ -123,8 +123,8 @@ async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> 
  */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readHistoryIndex(kv, stamp.revision);
-  // We put the texts of the interrupted write first, in their old order. So each of our chunks has all texts of the old chunk that it overwrites, and
-  // no text is lost if this run is interrupted, too.
+  // Our chunks of the history overwrite those of the interrupted write, one by one. That write's texts come first, in their old order, so each new
+  // chunk has all texts of the old one. No text is lost, even if this run is interrupted between two chunks.
   const former = new Map(unfinished === null ? [] : await formerOf(kv, unfinished));
   const now: Former = new Map([
     [directoryKey, directory.text],
