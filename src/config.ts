@@ -15,8 +15,8 @@ export type Config = {
   readonly corsOrigins: readonly string[];
   readonly sealingKeys: readonly JsonWebKey[];
   /**
-   * From these keys, the edge derives every key that only it uses: the keys for upload pins, for its own grants, and for the grants that it
-   * remembers.
+   * From these keys, the edge derives a key for each of three purposes: to seal upload pins, to seal the grants that it gives while a token service
+   * fails, and to hash the credentials to which a token service has granted pulls.
    */
   readonly edgeKeys: EdgeKeys;
   /** Null if this deployment has no `/-/probe`. */

@@ -52,7 +52,7 @@ export const budgetSpent = "more new names were asked for than the edge looks up
  * A Pod gave no answer that the edge can use.
  * - `unreachable`: the connection failed.
  * - `silent`: no answer came in time, or the Pod stopped reading the request's body.
- * - `breaker-open`: the edge did not call the Pod, because its last calls failed.
+ * - `breaker-open`: the last calls to the Pod failed, so the edge did not make this one.
  * - `bad-answer`: the edge cannot read the answer, or may not pass it on.
  * - `client-left`: the client left, or stopped sending its request's body. This is not a fault of the Pod.
  */

@@ -113,9 +113,9 @@ export async function issuersOf(token: Token, wanted: Access, ports: GrantPorts)
 type Judged = Exclude<Grant, { readonly kind: "open" }> | "invalid";
 
 /**
- * Returns what a part grants at its Pod, and notes its subject for the log. If the directory says that the token's key belongs to another Pod, the
- * token is invalid, and this Pod never gets it. If the directory does not know the key, the Pod decides. But if another Pod has the same registry,
- * such a token is invalid.
+ * Returns what a part of the token grants at `pod`, and notes the part's subject for the log. If the directory says that the part's key belongs to
+ * another Pod, the part is invalid, and `pod` never gets it. If the directory does not know the key, `pod` decides. Only at a registry of several
+ * Pods is such a part invalid (see below).
  */
 async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Result<Judged, DirectoryFailure>> {
   if (part.kind === "edge") {

@@ -38,8 +38,8 @@ export type KvCache = {
  * Who chose the keys of a read:
  * - `directory`: a record of the directory, or a user of a fleet without tokens.
  * - `issuers`: the Pods that issued the request's token, which allows the name. A hostile Pod's tokens may name anything.
- * - `owner`: one of the issuers, to which the name belongs. The name's keys have just been read for `issuers`. A second read, for `owner`, moves them
- *   into `kept`. This read takes nothing from KV, so no budget pays for it.
+ * - `owner`: the issuer to which the name belongs. A read for `issuers` has just found this, and now a read for `owner` moves the name's keys into
+ *   `kept`. The second read takes nothing from KV, so no budget pays for it.
  * - `pod`: a Pod, which may have made up the names.
  * - `stranger`: anyone, because anyone may ask for a name.
  * - `user`: a request whose credentials a Pod accepted, although they may not allow the name.
@@ -49,7 +49,7 @@ export type KvCache = {
  * Each of the last four has its own budget of look-ups, so that strangers who look up names cannot keep users from logging in. Each issuer has its
  * own budget too, so that a hostile Pod cannot keep other Pods' users waiting. Keys that are already in `kept` cost nothing.
  *
- * When a budget is spent, the read fails. A read for a `claim` does not fail, but finds no values. A failure would tell a stranger that the directory
+ * When a budget is spent, the read fails. Only a read for a `claim` finds no values instead. If it failed, a stranger would learn that the directory
  * does not list the Pod in the token, because reads of listed Pods cost no budget.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted | Issuers | Owner;

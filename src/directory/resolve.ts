@@ -44,8 +44,8 @@ export type LookupOptions = Pick<
 >;
 
 /**
- * In two cases, an isolate reads an assignment again if it last read it longer ago than this: for a token request, and before the edge refuses a
- * request. Otherwise, for up to 30 s after a move, it could ask the old Pod for tokens, and refuse tokens that the new Pod has issued.
+ * For a token request, and before it refuses a request, an isolate reads the assignment again if its last read is longer ago than this. Without this
+ * read, the edge could ask the old Pod for tokens, and refuse tokens of the new Pod, for up to 30 s after a move.
  */
 export const recentMs = 2_000;
 

@@ -74,7 +74,7 @@ const clientLeft = (): Served => ({
   cause: "the edge broke off its order",
 });
 
-/** Returns a signal that is aborted when the edge closes its connection, as it does if its own client leaves. `end` removes the listener. */
+/** Returns a signal that is aborted when the edge closes the connection, for example because the client has left. `end` removes the listener. */
 function leaving({ socket }: IncomingMessage): { readonly signal: AbortSignal; readonly end: () => void } {
   const left = new AbortController();
   const onClose = () => left.abort();

@@ -55,7 +55,7 @@ const renewedAfter = 1 / 8;
 const keyOf = ({ pod, repository, tag }: Tagged): string => `tag/${pod.id}/${repository}/${tag}`;
 
 export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): SeenTags {
-  /** Returns what was seen last, in this isolate or in another isolate of the location. */
+  /** Returns the digest that any isolate of the location saw last for the tag. Null if there is none, or if the tag was deleted after that. */
   const read = async (key: string): Promise<Seen | null | "unreadable"> => {
     const [cached, deleted] = await Promise.all([readCached(cache, key, seenSchema), deletedAtMs(cache, key)]);
     if (cached === "unreadable" || deleted === "unreadable") return "unreadable";

@@ -12,11 +12,11 @@ export type TokenRequest = {
   /** The request has neither Basic credentials nor a form with a password or refresh token. */
   readonly anonymous: boolean;
   readonly authorization: string | null;
-  /** The password or refresh token. If it is routable, it names its Pod's cell. It is never logged. */
+  /** The password or refresh token, which is never logged. One of GitLab may contain a cell id, which tells the edge which Pod to ask. */
   readonly secret: string | null;
   /** The parameters that are passed to the Pod in addition to scopes and service. */
   readonly passed: readonly (readonly [string, string])[];
-  /** Token services limit and ban by address. They must see the client's address, not the edge's. */
+  /** The `X-Forwarded-…` headers. Token services limit and ban by address, so they must see the client's address, not the edge's. */
   readonly forwarded: Readonly<Record<string, string>>;
 };
 

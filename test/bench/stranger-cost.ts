@@ -102,7 +102,10 @@ async function benchFleet(stage: Stage, size: number, rounds: Rounds): Promise<r
 
 const cpuOf = ({ cpuMs }: Cost): number => cpuMs;
 
-/** Fills the directory up to `size` Pods with copies of Pod A. They all have its key, so the edge must verify a forged token's part for each Pod. */
+/**
+ * Fills the directory up to `size` Pods with copies of Pod A. All copies have Pod A's key. So if a stranger forges a token with parts for several
+ * copies, the edge must verify each part.
+ */
 async function makeFleet(stack: Stack, size: number): Promise<Known> {
   const pods = ["pod-a", "pod-b", ...Array.from({ length: size - 2 }, (_, index) => `pod-${index}`)];
   const record = (await readStackKv(stack, ["pod/pod-a"])).get("pod/pod-a") ?? "";

@@ -1,4 +1,4 @@
-/** Runs `ctr` on a dockerd's containerd. `ctr` talks to `host` over plain HTTP. Pulled blobs are stored, but not unpacked. */
+/** Runs `ctr` on a dockerd's containerd, with images of the registry `host`, over plain HTTP. Pulled blobs are stored, but not unpacked. */
 import { run, succeed } from "./command.ts";
 import type { Docker } from "./docker.ts";
 import { toolPath } from "./tools.ts";

@@ -38,7 +38,7 @@ async function checkRealm(edge: string, checks: Checks): Promise<void> {
   checks.found("realm", "realm-elsewhere", `${realm}: ${answer}`);
 }
 
-/** Checks whether /-/probe takes podctl's token. The request names no Pod, so the edge signs nothing. It answers 400 if the token is right. */
+/** Checks whether /-/probe takes podctl's token. The request names no Pod, so with the right token the answer is 400. */
 async function checkProbing({ edge, probeToken }: EdgeUnderTest, checks: Checks): Promise<"on" | "off"> {
   if (probeToken === null) {
     checks.skip("probe", "podctl has no PROBE_TOKEN: set PODCTL_PROBE_TOKEN to the Worker's");

@@ -16,7 +16,7 @@ export type MovePorts = {
   /** The assigned prefixes below `prefix`, as they were when the run began. They are not in the group, so they do not move. */
   readonly without: readonly Prefix[];
   readonly state: StateFile;
-  /** How long it takes until every edge knows a step. A phase is announced this long before it begins. */
+  /** How long it takes until every edge knows what a step wrote to KV. So a phase is announced this long before it begins. */
   readonly waitMs: number;
   /**
    * How long the copy and the comparison of a freeze may take. The time begins with the freeze. If the freeze had begun before this run, the time

@@ -95,7 +95,7 @@ type Lost = {
 
 /**
  * Returns which restrictions `was` has and `is` lacks. Both are assignments. If one of them is not a valid record, no restriction counts as lost,
- * because the edge does not serve the names of such a record.
+ * because an invalid `is` lets no client in, and no restriction of an invalid `was` was in force.
  */
 export function lostFrom(was: object, is: object): Lost {
   const [from, to] = [assignmentOf(was), assignmentOf(is)];

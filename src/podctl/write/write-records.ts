@@ -11,8 +11,8 @@ type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: num
 
 /**
  * Writes and deletes the records. `writes` must be in the order of `inWriteOrder`. KV may write the keys of one call in any order, so each call has
- * records of only one kind. `steps` has two texts of the directory record for the time of the write: one is written before the assignments, and one
- * before the deletes. The caller writes that record's final text at the end.
+ * records of only one kind. Meanwhile, the directory record gets the texts of `steps`: one before the assignments, and one before the deletes (see
+ * {@link DirectorySteps}). The caller writes the directory record's final text at the end.
  */
 export async function writeRecords(
   kv: KvStore,
