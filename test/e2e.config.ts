@@ -22,7 +22,7 @@ export default defineConfig({
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           globalSetup: ["test/e2e/get-tools.ts"],
-          // Files run one after the other, because each starts servers of its own.
+          // Files run one after the other, so that the servers of only one file run at a time.
           fileParallelism: false,
           sequence: { groupOrder: 2 },
           testTimeout: 240_000,

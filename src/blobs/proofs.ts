@@ -181,7 +181,7 @@ async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Pro
     if (!isValid(newest, blob.pod, { now, staleSeconds })) return null;
     return cached === "unreadable" ? cached : "cache";
   }
-  // A proof from a manifest counts only if the cache could be read and knows nothing about the blob, because the cache may have a tombstone.
+  // A proof from a manifest counts only if the cache knows nothing about the blob. A cache that cannot be read may have a tombstone of it.
   if (cached === "unreadable") return "unreadable";
   const learned = fromManifests.get(key);
   if (learned === undefined) return null;

@@ -29,7 +29,7 @@ export type KvCache = {
    */
   readonly passing: BoundedMap<string, Entry>;
   readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
-  /** The budget of each Pod for the names in the tokens that it issues. */
+  /** For each Pod, the budget of look-ups for the names in the Pod's tokens. */
   readonly issuerBudgets: BoundedMap<PodId, LookupBudget>;
   readonly health: KvHealth;
 };

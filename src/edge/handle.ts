@@ -47,7 +47,7 @@ export async function handle(
   const base = endpoint.kind === "base" ? await serveBase(context) : null;
   if (base !== null) return conclude(base);
 
-  // 5. `authorize` finds the name's Pod and what the token allows there. It also refuses what a block, a group's settings or a Pod's state forbid.
+  // 5. `authorize` finds the name's Pod and what the token allows there. It refuses what the gate (src/pods/gate.ts) forbids, such as a blocked name.
   const authorized = await authorize(endpoint, context);
   if (!authorized.ok) return conclude(authorized);
   const { endpoint: own, pod, grant } = authorized.value;

@@ -110,7 +110,7 @@ type Redirecting = {
   readonly stores: readonly Store[];
 };
 
-/** Redirects to the first store for which a URL can be signed. Null if a store of the scheme `pod` comes earlier, because then the Pod redirects. */
+/** Redirects to the first store for which a URL can be signed. Null if a store of the scheme `pod` is reached first: then the Pod redirects. */
 async function redirectToStore(
   method: "GET" | "HEAD",
   endpoint: BlobEndpoint,

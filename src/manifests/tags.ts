@@ -16,7 +16,7 @@ const seenSchema = v.strictObject({
     v.transform((text) => text as Digest),
   ),
   atMs: v.number(),
-  /** The registry that gave this digest. */
+  /** The URL of the registry that gave this digest. The digest counts only while the Pod has this registry. */
   registry: v.string(),
 });
 

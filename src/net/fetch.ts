@@ -37,7 +37,7 @@ export type FetchPorts = {
   readonly waitUntil: (work: Promise<unknown>) => void;
   /** Called for each request that is sent, also for a repeated one. */
   readonly onSend: () => void;
-  /** Whether a request that may be repeated gets one more try. */
+  /** Called before a request is sent a second time. If this returns false, the first failure is the result. */
   readonly mayRetry: () => boolean;
   /** A request's body is cut if no byte of it moves for this long. */
   readonly stallMs: number;

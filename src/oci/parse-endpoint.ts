@@ -8,8 +8,8 @@ import { parseReference, parseTag, type Reference, type Tag } from "./reference.
 import { parseRepositoryName } from "./repository-name.ts";
 
 /**
- * Parses method and URL into an Endpoint, or into the error that the client gets. `URL` has already resolved dot segments. If the URL is not
- * canonical in another way, the answer is an error or a redirect, before a look-up.
+ * Parses method and URL into an Endpoint, or into the error or redirect that the client gets. `URL` has already resolved dot segments. A URL with
+ * another flaw, such as a second slash before its path, never becomes an Endpoint, so nothing is looked up for it.
  */
 export function parseEndpoint(method: string, url: URL): Result<Endpoint, OciError> {
   const match = matchPath(url.pathname);

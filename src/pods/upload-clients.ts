@@ -40,9 +40,9 @@ const clients: readonly Row[] = [
 ];
 
 /**
- * Returns the worst case for a client that no row names. containers/image (skopeo, podman, buildah) has no row, because its User-Agent names only the
- * program that uses it. containers/image sends its token to any host (docker/docker_client.go). If that host answers 401, it also sends a token for
- * any scope that the 401 names.
+ * For a client without a row, returns the worst case: its credentials go along. containers/image (skopeo, podman, buildah) has no row, because its
+ * User-Agent names only the program that uses it. containers/image sends its token to any host (docker/docker_client.go). After a 401 of that host,
+ * containers/image also sends a token for any scope that the 401 names.
  */
 export const travelOf = (userAgent: string | null): Travel =>
   clients.find((row) => row.userAgent.test(userAgent ?? ""))?.travel ?? "goes-with-credentials";

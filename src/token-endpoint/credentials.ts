@@ -10,9 +10,9 @@ export type Credentials =
   | readonly [kind: "refresh-token", token: string];
 
 /**
- * Returns the credentials of a request. A user name and its password give the same credentials in a header as in a form, because containerd repeats a
- * refused form as a header. Null if a request has both a header and a form's credentials, or a field twice, because only the Pod knows which of them
- * it reads.
+ * Returns the credentials of a request. If a form is refused, containerd repeats the login in a header. So a header and a form with one user name and
+ * password give the same credentials. Null if a request has both a header and a form's credentials, or a field twice, because only the Pod knows
+ * which of the two counts.
  */
 export function credentialsOf({ withCredentials }: PodQuestion, request: TokenRequest): Credentials | null {
   if (!withCredentials || request.anonymous) return ["anonymous"];

@@ -18,7 +18,7 @@ type Claim = {
   /** What a message quotes. By default it is the value. */
   readonly shown?: string;
   readonly path: Path;
-  /** Whether Pods with the same registry may share the value. */
+  /** Whether the value belongs to the registry. Then it is no mistake that Pods with the same registry share it. */
   readonly isOfRegistry?: boolean;
 };
 

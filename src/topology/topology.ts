@@ -133,8 +133,8 @@ function createRouteOf({ pods, assignments, settings }: Topology): (prefix: Pref
 }
 
 /**
- * Returns how many components the longest prefix has, and at least 1. The edge reads only assignments of prefixes up to this length. With 1, it still
- * finds a group (its prefix has one component) that someone assigns by hand in KV.
+ * Returns how many components the longest prefix has. The edge reads only assignments of prefixes up to this length. If there are no prefixes, the
+ * result is 1, so that the edge still finds a group (a prefix of one component) that someone assigns by hand in KV.
  */
 const depthOf = (prefixes: Iterable<Prefix>): number => {
   let depth = 1;

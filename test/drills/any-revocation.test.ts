@@ -271,7 +271,7 @@ async function runBatch(
     trials.filter(({ isDuringOutage }) => !isDuringOutage),
     ({ isByEdge }) => isByEdge,
   );
-  // The edge learns of a change by this pull, so a trial without `isSeen` is left out. With `isDuringOutage`, there is no change yet.
+  // This pull shows the change to the edge, so a trial without `isSeen` is left out. A trial with `isDuringOutage` stays: its change comes later.
   const seen = trials.filter(({ isSeen, isDuringOutage }) => isSeen || isDuringOutage);
   await Promise.all(
     seen.map(async (trial) => {

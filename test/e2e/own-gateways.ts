@@ -16,7 +16,7 @@ export type StageWithGateways = Stage & {
 };
 
 type Options = Parameters<typeof openStage>[1] & {
-  /** The port at which clients reach the gateways. */
+  /** The port in the Pod's gateway URL. A gateway listens there, or a balancer in front of several gateways. */
   readonly port: number;
   /** Whether the gateways go to the registry's own port, so that no tap sees or slows their requests. */
   readonly past?: "taps";

@@ -8,7 +8,7 @@ import { bearer, type Called, call } from "../http-call.ts";
 import { inOneLine, note } from "../output.ts";
 
 export type KvAddress = {
-  /** The API's own address; undefined means Cloudflare's. */
+  /** The URL of the API; undefined means Cloudflare's own. */
   readonly baseUrl: string | undefined;
   readonly token: string;
   readonly account: string;
