@@ -132,8 +132,8 @@ async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Resu
   const owner = verdict.kid === null ? ok(null) : await ports.directory.podOfKey(verdict.kid);
   if (!owner.ok) return owner;
   if (owner.value !== null && owner.value !== pod.id) return ok("invalid");
-  // A registry of several Pods would also accept a token for this Pod's names that another Pod's token service has signed. So at such a registry, a
-  // token that the edge cannot verify is invalid.
+  // If several Pods share a registry, it trusts the keys of all their token services. Another Pod's service could then sign a token for this Pod's
+  // names. So at such a registry, a token that the edge cannot verify is invalid.
   const record = await ports.directory.record();
   if (!record.ok) return record;
   return ok(isOnlyOfRegistry(record.value, pod.id) ? { kind: "undecided", jwt } : "invalid");

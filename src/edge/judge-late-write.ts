@@ -26,8 +26,8 @@ export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, a
 }
 
 /**
- * A write was allowed when it began. Says why it would be refused now, or null if it would still be allowed. An upload of a layer is never refused
- * here. If the new Pod lacks the layer, it will refuse each manifest that names the layer, so no image is broken.
+ * Returns why a write that was allowed when it began would be refused now, or null if it would still be allowed. An upload of a layer is never
+ * refused here. If the Pod to which the group is moved lacks the layer, it will refuse each manifest that names the layer, so no image is broken.
  */
 async function refusalOf(endpoint: RegistryEndpoint, { context, authorized: { pod } }: Asked): Promise<Refusal | null> {
   if (!hasRepository(endpoint) || endpoint.kind === "upload" || endpoint.kind === "upload-start") return null;

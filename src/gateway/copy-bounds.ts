@@ -19,7 +19,7 @@ type Copy = Pick<MountOrder, "repository" | "digest">;
 
 /**
  * Limits what the copies into one repository may cost the registry. A copy that fails can leave a half upload at the registry, and the owner of a
- * hostile store can make copies fail at will. A gateway has orders for one Pod only, so repository and digest identify a copy.
+ * hostile store can make copies fail at will. A gateway copies to one Pod only, so repository and digest identify a copy.
  */
 export class CopyBounds {
   /** The digests that are being copied, by repository. */

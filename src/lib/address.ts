@@ -51,7 +51,7 @@ export function parseCidr(text: string): Cidr | null {
   const written = address.includes(":") ? 128 : 32;
   if (length !== undefined && (!/^(0|[1-9]\d{0,2})$/.test(length) || Number(length) > written)) return null;
   const hostBits = BigInt(length === undefined ? 0 : written - Number(length));
-  // A block that is larger than `::ffff:0:0/96` (all of IPv4), such as `::/0`, is an IPv6 block.
+  // A block such as `::ffff:1.2.3.4/90` is written with an IPv4 address, but is larger than all of IPv4. So it is an IPv6 block.
   const family = hostBits > 32n ? 6 : ip.family;
   return { family, bits: (ip.bits >> hostBits) << hostBits, hostBits };
 }

@@ -1,8 +1,8 @@
 type Weight<V> = { readonly maxBytes: number; readonly bytesOf: (value: V) => number };
 
 /**
- * A Map of at most `maxEntries` entries. With a weight, its values have at most `maxBytes` in all. If an entry is set beyond these bounds, the
- * entries that were set first are dropped (a Map iterates in the order of insertion).
+ * A Map of at most `maxEntries` entries. With a weight, the values are at most `maxBytes` long in all, as `bytesOf` counts them. If an entry is set
+ * beyond these bounds, the entries that were set first are dropped (a Map iterates in the order of insertion).
  */
 export class BoundedMap<K, V> {
   readonly #entries = new Map<K, V>();

@@ -5,7 +5,7 @@ import type { LocationPorts } from "../net/location-cache.ts";
 import { deletedAtMs, writeTombstone } from "../net/tombstones.ts";
 import { formatKept, type KeptManifest, type ManifestCopy, parseKept, type Source } from "./kept-manifest.ts";
 
-/** What one isolate knows about a manifest: whether the location has a copy from a pull or from a push, or that the manifest was deleted. */
+/** What one isolate knows about a manifest: that it was deleted, or where the location's copy comes from (a pull or a push). */
 type Heard = { readonly what: Source | "deleted"; readonly atMs: number };
 export type ManifestMemory = BoundedMap<string, Heard>;
 

@@ -2,7 +2,7 @@ import { announcedBytes } from "./headers.ts";
 import { leastPieceBytes, nextBuffer, type PieceReader, readPieces, startPace } from "./pieces.ts";
 import { within } from "./within.ts";
 
-/** How a body ended. Either it is whole, or one side broke off or stopped moving: the source gives the body, and the sink takes it. */
+/** How a body ended. It moved whole from the source to the sink, or one of these two broke off or stalled (stopped moving). */
 export type BodyEnd = "whole" | "source broke" | "sink broke" | "source stalled" | "sink stalled";
 
 type Sink = Pick<WritableStreamDefaultWriter<Uint8Array>, "write" | "close">;

@@ -89,8 +89,8 @@ function namesIn(text: string): number {
 }
 
 /**
- * Counts the members of all objects in a parsed value, at any depth. A name that the text repeats in one object counts once, because `JSON.parse`
- * keeps only the last of them.
+ * Counts the members of all objects in a parsed value, at any depth. If the text repeats a name in one object, the name counts once, because
+ * `JSON.parse` keeps only its last value.
  */
 function membersOf(root: unknown): number {
   let members = 0;

@@ -16,8 +16,8 @@ export const note = (text: string): void =>
   void process.stderr.write(`${isOnTerminal() ? clearLine : ""}${printable(text)}\n`);
 
 /**
- * What a reader cannot see: control characters, format characters (some change the order of a line, CVE-2021-42574), separators of lines, and
- * characters that fonts leave out (UAX #44, `Default_Ignorable_Code_Point`).
+ * What a reader cannot see: control characters, format characters, separators of lines, and characters that fonts leave out (UAX #44,
+ * `Default_Ignorable_Code_Point`). Some format characters reorder the text of a line (CVE-2021-42574).
  */
 const invisible = "\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}\\p{DI}";
 

@@ -1,9 +1,7 @@
 /** The heaps of workerd's Workers, by its inspector (Chrome DevTools Protocol, domains `HeapProfiler` and `Runtime`). */
 import { setTimeout as sleep } from "node:timers/promises";
 
-/**
- * How long we wait for a Worker to collect its garbage. It does so only while it runs, so the request to collect gets no answer from an idle Worker.
- */
+/** How long we wait for a Worker to collect its garbage. A Worker collects only while it runs, so an idle one never answers. */
 const mostMsOfCollection = 10_000;
 /** Miniflare calls the edge's Worker by the name in wrangler.toml. */
 const edgeTarget = "core:user:registry-edge";

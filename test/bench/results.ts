@@ -49,7 +49,7 @@ export async function writeResults(results: Results): Promise<void> {
 
 /** A figure may be this many times the stored one, because no two runs are equal. All figures are better when they are smaller. */
 const tolerance = 1.25;
-/** A figure may be worse by this much in addition. A count per request may be near zero, and one more read makes it several times as large. */
+/** Added to what `tolerance` allows. A count per request may be so near zero that one more read makes it several times as large. */
 const slack = 0.01;
 
 /** A sentence for each figure that is worse than the stored one. A figure that is not stored yet is compared with nothing. */

@@ -1,7 +1,7 @@
 import { run, succeed } from "./command.ts";
 import { toolPath } from "./tools.ts";
 
-/** crane over plain HTTP, with its own login below `home`. */
+/** Runs crane over plain HTTP. Its login is kept below `home`. */
 export const craneIn =
   (home: string) =>
   (...args: readonly string[]): Promise<string> =>

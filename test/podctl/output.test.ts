@@ -52,7 +52,7 @@ test("progress: while a bar is drawn, Ctrl-C and kill still end the command and 
   expect(during).toEqual(before);
 });
 
-/** These characters change the order of a line, break a line, or are not visible at all. */
+/** These characters reorder the text of a line, break a line, or are not visible at all. */
 const invisible = [
   0xad, 0x61c, 0x180e, 0x200b, 0x200f, 0x2028, 0x2029, 0x202e, 0x2066, 0x2069, 0xfeff, 0x3164, 0xe0041,
 ];

@@ -11,7 +11,7 @@ export type HostileRequest = {
   readonly body: string;
   readonly framing: Framing;
 };
-/** How the request marks the end of its body. Only with the first four is the request complete. */
+/** How the request marks the end of its body. The first four ways are right, and the others are wrong. */
 export type Framing =
   | "none"
   | "length"

@@ -13,7 +13,7 @@ export type Upload = {
   readonly name: RepositoryName;
   readonly file: string;
   sizeBytes: number;
-  /** Whether a request is writing to the file, or moving it to storage. */
+  /** True while a request writes to the file or moves it to storage. */
   busy: boolean;
 };
 

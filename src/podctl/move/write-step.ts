@@ -56,8 +56,8 @@ export async function writeStep(kv: KvStore, prefix: Prefix, { from, step, begin
     if (left === 0) throw new CliFailure(failure);
     await sleep(Math.random() * mostPauseMs);
     if (isSame((await readAssignment(kv, prefix)).record, made.after)) continue;
-    // The step is not in KV yet, and the tries may have taken a minute. It gets a later `since`, because every edge must know the step before that
-    // time. If KV was too slow for this try, the next one gets more time.
+    // The step is not in KV yet, and the tries may have taken a minute. Every edge must know the step before its `since`, so the next try gets a
+    // later one. If KV was too slow for this try, `since` becomes later still, so that the next try has more time.
     if (Date.now() > made.notAfter.getTime()) spareMs += maxSkewMs;
     made = await make();
   }

@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { type Client, unknownClient } from "../../directory/clients.ts";
 import { continentsOf } from "../../topology/continents.ts";
 
-/** The members of the edge's own log (telemetry/log-line.ts). */
+/** What a line of the edge's own log says about the client (telemetry/log-line.ts). */
 const record = v.object({
   client: v.optional(v.string()),
   country: v.optional(v.string()),

@@ -22,7 +22,7 @@ export type KvStore = {
    * wrong by then.
    */
   write(entries: readonly KvEntry[], notAfter?: Date): Promise<void>;
-  /** Deletes at most {@link maxBulkKeys} keys in one call. */
+  /** Deletes the keys. The caller passes at most {@link maxBulkKeys}. */
   remove(keys: readonly string[]): Promise<void>;
 };
 

@@ -43,9 +43,9 @@ function lockouts({ key, after }: Change): readonly Warning[] {
 }
 
 /**
- * Warns of Pods that no longer share a registry after these changes. While Pods share a registry, the edge refuses a token whose key is unknown. For
- * a registry with only one Pod, the edge passes such a token on, and the registry checks it. If the registry still trusts the key of a Pod that has
- * left, that Pod's token service could give rights to all names of the registry.
+ * Warns of Pods that no longer share a registry after these changes. While they share it, the edge refuses tokens with an unknown key. If only one
+ * Pod is left, the edge passes such tokens on, and the registry checks them. The key of a Pod whose record was deleted is unknown. If the registry
+ * still trusts this key, that Pod's token service could give rights to all names of the registry.
  */
 function partings(changes: readonly Change[]): readonly Warning[] {
   const change = changes.find(({ key }) => key === directoryKey);
