@@ -58,8 +58,8 @@ const noLogin: OciError = {
 
 /**
  * Decides which Pods are asked for which scopes, in the order of the request. If no scope has a Pod, one Pod is asked for a login (`planLogin`).
- * A scope of a group that the client may not use is left out if it asks only for pull and another scope has a Pod. Otherwise the client gets the
- * group's refusal. `bounds` limits the look-ups in KV.
+ * A scope may belong to a group that the client may not use. If the scope asks for more than pull, or no other scope has a Pod, the client gets the
+ * group's refusal. Otherwise the scope is left out. `bounds` limits the look-ups in KV.
  */
 export async function planQuestions(
   request: TokenRequest,

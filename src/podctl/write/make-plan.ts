@@ -149,7 +149,7 @@ function createUnfound(directoryText: string | null): (key: string) => boolean {
   };
 }
 
-/** Returns a `changeOf` that remembers which text equals a wanted record. Most assignments of a Pod have one text, which is then parsed only once. */
+/** Returns a `changeOf` that remembers which text equals a wanted record. Most assignments of a Pod have the same text, which is then parsed once. */
 function createChangeFor(): (key: string, before: string, after: object | null) => Change | null {
   const equalTexts = new Map<object, string>();
   return (key, before, after) => {

@@ -15,8 +15,8 @@ export type Rollback = {
   /** What the rollback changes, in the order in which it is written. */
   readonly changes: readonly Change[];
   /**
-   * The assignments above those that the rollback adds or deletes (`a` is above `a/b`). Maps each KV key to its text after the rollback, or to null
-   * if KV then has no such assignment.
+   * For `holderAfter`: the keys of all shorter prefixes (`a` for `a/b`) of the assignments that the rollback adds or deletes. Each key has its text
+   * after the rollback, or null if KV then has no such assignment.
    */
   readonly above: ReadonlyMap<string, string | null>;
   /** How many assignments were not compared with KV, because they are too many. They are not among the changes. */
