@@ -94,7 +94,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
     return parseTokenRequest(new Request(`${edge}/jwt/auth`, { headers }), "registry-edge");
   },
   routingText,
-  // `cellOf` refuses a password of more than 8 KB without reading it. So it gets eight of 8 KB, which are as long in all as what the others get.
+  // `cellOf` refuses a password of more than 8 KB without reading it. So it gets eight of 8 KB, because the text of the other readers has 64 KB.
   "cellOf, of 8 KB eight times": (text) => Array.from({ length: 8 }, () => cellOf(text.slice(0, 8_192))),
 };
 

@@ -141,8 +141,8 @@ export const directoryRecord = v.strictObject({
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
   aliases: v.optional(aliases),
   /**
-   * Each list names the Pods that share one registry. For such a Pod, the edge refuses a token with an unknown key, because the registry cannot tell
-   * which of the Pods' token services issued it.
+   * Each list names the Pods that share one registry. For such a Pod, the edge refuses a token with an unknown key: another Pod of the list may have
+   * signed it, and the registry would accept it.
    */
   sharedRegistries: v.optional(v.array(v.array(podId))),
   revision,

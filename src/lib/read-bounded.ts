@@ -12,8 +12,8 @@ const spareChunks = { request: 32, answer: 1_000 };
 type Reading = { readonly signal?: AbortSignal | undefined; readonly from?: keyof typeof spareChunks };
 
 /**
- * Returns the whole body. Null if the body is longer than `maxBytes` or comes in very small pieces; its other bytes are then not read. If `signal` is
- * aborted, the reading stops too.
+ * Returns the whole body, or the part that was read before `signal` was aborted. Null if the body is longer than `maxBytes` or comes in very small
+ * pieces; its other bytes are then not read.
  */
 export async function boundedBytes(
   body: ReadableStream<Uint8Array>,

@@ -62,8 +62,8 @@ describe("Pod that converts a list for a client that does not name the list's ty
   const digestOf = (text: string) => sha256(new Uint8Array(Buffer.from(text)));
 
   /**
-   * Answers as distribution 2.8 does: for the tag, with the list if `Accept` names the list's type, and otherwise with the image. Go does not trim
-   * U+FEFF. Here, `trim` leaves it too, because Node reads U+FEFF as three other characters.
+   * Answers as distribution 2.8 does. For the tag, it gives the list only if `Accept` names the list's type, and otherwise the image. A type after
+   * U+FEFF is another type, because Go does not trim U+FEFF. `trim` does not remove it here: Node reads it as three other characters.
    */
   async function answerConverted(): Promise<void> {
     const digests = { [list]: await digestOf(list), [image]: await digestOf(image) };
