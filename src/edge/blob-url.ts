@@ -15,7 +15,7 @@ import type { Services } from "../services.ts";
 import type { Store } from "../signers/index.ts";
 import type { Authorized, Context } from "./authorize.ts";
 
-/** The two steps before the edge gives away a blob's URL: it proves that the blob is in the repository, and it signs the URL. */
+/** Before the edge gives away a blob's URL, `prove` shows that the blob is in the repository, and `signUrl` signs the URL. */
 
 export type BlobEndpoint = Extract<RegistryEndpoint, { readonly kind: "blob" }>;
 

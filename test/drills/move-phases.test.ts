@@ -162,8 +162,8 @@ describe("podctl move and its announced phases:", () => {
       }
     };
     const pushing = Array.from({ length: 6 }, (_, pusher) => pushAlong(pusher));
-    // The test stops the pushes when the freeze is announced, because the freeze might not stop them. It begins 8 s later, but the edge may remember
-    // the assignment for longer than that, and would then still accept pushes.
+    // The test itself stops the pushes when the freeze is announced. The freeze begins 8 s later, but the edge may use the assignment from before the
+    // announcement for longer, and would then still accept pushes.
     await moveUntil("freeze announced", group, "--to", "pod-b").finally(() => ending.abort());
     await Promise.all(pushing);
     const moved = await move(group, "--to", "pod-b");

@@ -33,7 +33,7 @@ async function startHostileGateway() {
     try {
       for await (const chunk of request) body = (body + String(chunk)).slice(0, 10_000);
     } catch {
-      // The client has broken off its request, as ctr does with its other uploads after the first one fails.
+      // A client may break off a request: when one upload of ctr fails, ctr breaks off the others. We record what has come.
     }
     seen.push({ method, path, authorization: headers.authorization ?? "", body });
     if (path.startsWith("/token")) {

@@ -17,7 +17,7 @@ export function wrongLength(announced: string | undefined, { bytes }: NamedBlob)
 
 type Limited = { readonly body: Readable; readonly isOver: () => boolean };
 
-/** Passes a body of unknown length on. If it has more than `bytes`, it ends with an error. */
+/** Passes on a body of unknown length. The passed body ends with an error if `source` has more than `bytes` bytes. */
 export function limitTo(bytes: number, source: Readable): Limited {
   let passedBytes = 0;
   async function* pieces() {
