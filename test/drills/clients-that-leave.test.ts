@@ -11,7 +11,7 @@ const tokenService = await startOddPod();
 const stack = useStack({
   topology: (text) => asPodB(tokenService, "TOKEN")(asPodB(pod)(text)),
   seedImages: false,
-  // `tokenService` never gives a token here, so clients need none.
+  // Clients need no tokens, because `tokenService` never gives any.
   env: { AUTH: "none" },
 });
 /** This registry answers only when 20 requests have come, and then all at once. So each of them needs its own connection. */
