@@ -15,7 +15,7 @@ export type Proof = v.InferOutput<typeof proofSchema>;
 
 const proofSchema = v.strictObject({
   kind: v.picklist(["head", "manifest", "tombstone"]),
-  /** When the edge sent its question to the Pod. For a tombstone, the time after the Pod's answer. */
+  /** `head`, `manifest`: when the edge asked the Pod. `tombstone`: when the edge recorded it, so that no HEAD sent before then proves the blob. */
   atMs: v.number(),
   terms: v.string(),
 });

@@ -79,7 +79,7 @@ export function bucketOrigin({ endpoint, bucket, addressing }: BucketConfig): st
 export const objectPath = ({ bucket, addressing }: BucketConfig, key: string): string =>
   encodePath(addressing === "path" ? `/${bucket}/${key}` : `/${key}`);
 
-/** The members of every CDN's store. The root of the CDN's host must be the root of the bucket. */
+/** The members of every CDN's store. A URL's path is the object's key, so the root of the CDN's host must be the root of the bucket. */
 export const cdnEntries = { ...located, baseUrl: originUrl };
 type CdnConfig = { readonly baseUrl: string };
 export const atBaseUrl = {

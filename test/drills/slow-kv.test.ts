@@ -97,7 +97,7 @@ describe("name that is in use", () => {
         expect(told.ms).toBeLessThan(atOnceMs);
         await sleep(patienceMs + 50);
       }
-      // A slow read moves the isolate's clock when it ends. So it must end before the next test starts an isolate with another clock.
+      // A slow read moves the clock of `isolate` when it ends. The next test assigns another isolate, so the read must end before that.
       await readsEnded();
     },
     20_000,

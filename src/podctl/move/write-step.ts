@@ -23,8 +23,8 @@ type Writing = {
   readonly from: LiveAssignment;
   readonly step: Step;
   /**
-   * Returns the step's `since`: the time at which its phase begins. `nowMs` is the time now. If KV was too slow in an earlier try, `nowMs` is later,
-   * so that this try has more time. A write of the step to KV begins at most `maxSkewMs` after `nowMs`.
+   * Returns the step's `since`: the time at which its phase begins. A write of the step to KV begins at most `maxSkewMs` after `nowMs`. `nowMs` is
+   * the present time, plus spare time if KV was too slow in an earlier try.
    */
   readonly begin: (nowMs: number) => Promise<string>;
 };
