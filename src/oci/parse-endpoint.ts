@@ -131,9 +131,9 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
       return taken.ok ? ok({ ...taken.value.values, query: taken.value.rest }) : taken;
     }
     case "upload-start": {
-      // A `from` without `mount` is dropped: registries ignore it, but the token would need a right to the repository that it names. A `mount`
-      // without `from` is dropped, too, and the client then uploads the blob. Otherwise a registry would search all of its repositories for the blob
-      // (OCI end-11), even those that are blocked at the edge.
+      // A `from` without `mount` is dropped: registries ignore it, but the token would need a right to the source repository. A `mount` without
+      // `from` is dropped, too, and the client then uploads the blob. Otherwise a registry would search all of its repositories for the blob (OCI
+      // end-11), even those that are blocked at the edge.
       const taken = takeParameters(query, ["digest", "mount", "from"]);
       if (!taken.ok) return taken;
       const { digest, mount, from } = taken.value.values;

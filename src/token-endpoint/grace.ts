@@ -48,7 +48,7 @@ export async function askWithGrace(
   return own;
 }
 
-/** Returns the edge's own grant for those pulls of the question that the edge remembers. Null if the edge may grant none of them. */
+/** Returns the edge's own grant for the asked pulls that the edge remembers as granted. Null if the edge may grant none of them. */
 export async function grantByEdge(
   question: PodQuestion,
   request: TokenRequest,

@@ -18,8 +18,8 @@ export type RememberedGrants = {
   /** Records that the token service granted these pulls when it was asked at `askedAt`. */
   remember(asker: Asker, repositories: readonly string[], askedAt: Date): Promise<void>;
   /**
-   * Records that the token service just refused these pulls. Grants that were asked for before this refusal no longer count, even if they are recorded
-   * later.
+   * Records that the token service just refused these pulls. Grants that were asked for before this refusal no longer count, even if they are
+   * recorded later.
    */
   forget(asker: Asker, repositories: readonly string[]): Promise<void>;
   /** Records that the token service just refused these credentials. No earlier grant for them is used any more, whatever the repository. */

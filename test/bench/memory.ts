@@ -28,7 +28,7 @@ export const benchMemory = (): Promise<readonly Finding[]> =>
       return { url: `${stack.edge}/v2/acme/unseen-${index}/manifests/1`, headers, status: 401 };
     };
     const before = await residentBytes(stack.workerdPid());
-    // Every second request is for a name that no client has asked for, because memory must not grow with what strangers ask.
+    // Every second request is for a new name, to see whether memory grows with what strangers ask.
     await load.send(requests, (index) => (index % 2 === 0 ? redirect : refusal(index)));
     await load.send(requests, () => ({ url: bare.url, headers, status: 307 }));
     const after = await residentBytes(stack.workerdPid());

@@ -72,7 +72,7 @@ test("a write that ends at the old Pod long after the freeze has begun gets the 
   const inTime = [put("frozen", "tag-10"), remove("frozen", "tag-10"), put("copied", latePush)];
   const layer = send(upload, { method: "PUT", body: slowBody(52) });
   await sleep(2_000);
-  // The writes to these two groups were let through before. Only now KV says that one is frozen and that the other is assigned to another Pod.
+  // The edge has already sent the writes to these two groups to their Pod. Now KV says that one is frozen, and that the other is assigned elsewhere.
   await write("unknown", { pod: "pod-b", move: freeze });
   await write("moved", { pod: "pod-a" });
   const sentence = (name: string) => `${name} is being moved to another registry; pushes work again in a few minutes`;
