@@ -43,7 +43,7 @@ const origin = v.pipe(
   v.string(),
   v.check((text) => isOrigin(text) && isHost(new URL(text).host), "an origin"),
 );
-/** In wrangler.toml, the number may be written with or without quotes. */
+/** A share from 0 to 1, which wrangler.toml may write with or without quotes. */
 const part = v.pipe(
   v.union([v.string(), v.number()]),
   v.transform(String),

@@ -10,7 +10,7 @@ import type { PodWithProbe } from "./pod-under-test.ts";
 
 /** How to ask the edge for the probe repository. */
 export type EdgeRepository = {
-  /** Without a slash at its end. */
+  /** `<edge>/v2/<name>`. */
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
 };

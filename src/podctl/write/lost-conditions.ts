@@ -23,7 +23,7 @@ export type Warning = {
  */
 type Held = { readonly key: string | null; readonly record: object };
 
-/** Returns the {@link Held} of the assignment `key`. Null if there is neither an assignment of a shorter prefix nor a default Pod. */
+/** Returns what applies without the assignment `key`. Null if there is neither an assignment of a shorter prefix nor a default Pod. */
 export type Holder = (key: string) => Held | null;
 
 /** Returns a function that finds the assignment of the next shorter prefix, or the default Pod. */
