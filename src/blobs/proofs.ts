@@ -102,8 +102,8 @@ type ProofPorts = {
 const keyOf = ({ pod, repository, digest }: Owned): string => `${pod.id}/${repository}/${digest}`;
 
 /**
- * How many of a manifest's blobs are looked up in the location's cache at once. Each look-up takes up to three calls of the cache, and a request may
- * make 50 calls in all (Workers' free plan).
+ * When a manifest passes, at most this many of its blobs are looked up in the location's cache. Each look-up takes up to three calls of the cache,
+ * and a request may make 50 calls in all (Workers' free plan).
  */
 const maxComparedAtOnce = 12;
 

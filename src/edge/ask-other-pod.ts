@@ -48,9 +48,10 @@ function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
 
 /**
  * Whether the edge asks the other Pod for an item that the serving Pod lacks.
- * - A tag: only in the phase `switch`, because a late push may have brought the tag to the old Pod. In `settle`, a missing tag was deleted.
+ * - A tag: only in the phase `switch`, because a late push may have brought the tag to the other Pod. In `settle`, a missing tag was deleted.
  * - HEAD by a client that may push: no. The client does not upload what a HEAD finds, so the serving Pod would never get the item.
- * - HEAD, and the edge cannot tell whether the client may push: for a manifest yes. For a blob no, because a pusher would then not upload the blob.
+ * - HEAD, and the edge cannot tell whether the client may push: for a manifest yes, because docker's pulls begin with such a HEAD. For a blob no,
+ *   because a pusher would then not upload the blob.
  */
 function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): boolean {
   if (moving === null || moving.phase === "copy" || !isRead(endpoint.method)) return false;

@@ -26,8 +26,8 @@ const fewKeys = 10;
 const budgetWindowMs = 10_000;
 const shown = 10;
 /**
- * If a request seems too dear, it is measured in more rounds, up to this many times the usual number. V8 may not have compiled its code yet, or other
- * processes may have slowed every round.
+ * If a request seems too dear, it is measured in more rounds, up to this many times the usual number. V8 may not yet have compiled the Worker's code
+ * for this request, or other processes may have slowed every round.
  */
 const patience = 4;
 

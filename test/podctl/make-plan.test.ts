@@ -48,7 +48,7 @@ describe("a plan", () => {
   test("adds the assignments that KV lacks, changes those that differ, deletes those that the topology lacks, and touches no others", () =>
     fc.assert(
       fc.asyncProperty(assignments, assignments, fc.integer({ min: 1, max: 8 }), async (live, more, pageKeys) => {
-        // The topology has half of the assignments in KV too, so that the plan leaves some as they are.
+        // Half of the assignments in KV are also in the topology, so that the plan leaves some as they are.
         const kept = Object.entries(live).filter((_, index) => index % 2 === 0);
         const wanted = { ...Object.fromEntries(kept), ...more };
         const { changes } = await makePlan(kvOf(live, pageKeys), topologyWith(wanted));

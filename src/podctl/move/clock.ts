@@ -5,8 +5,8 @@ import { call } from "../http-call.ts";
 const maxSkewSeconds = maxSkewMs / 1_000;
 
 /**
- * Throws a CliFailure if podctl's clock differs too much from the edge's. podctl writes into KV at what time a phase begins, and each edge begins the
- * phase at this time by its own clock.
+ * Throws a CliFailure if podctl's clock differs too much from the edge's. podctl writes into KV the time at which a phase begins, and each edge goes
+ * by its own clock.
  */
 export async function refuseWrongClock(edge: string): Promise<void> {
   const answer = await call(`${edge}/-/health`, { deadlineMs: maxSkewMs - 1_000 });
