@@ -3,7 +3,7 @@ import { createProofCache } from "./blobs/proof-cache.ts";
 import { createProofs, type Proofs } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
 import { type Config, type Env, parseConfig } from "./config.ts";
-import type { ParsedCidrs } from "./directory/clients.ts";
+import type { Client, ParsedCidrs } from "./directory/clients.ts";
 import { createDirectory, type Directory, type Pod } from "./directory/directory.ts";
 import { type BulkKv, createReadKv } from "./directory/kv.ts";
 import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";
@@ -45,6 +45,8 @@ export type Services = {
   readonly grants: RememberedGrants;
   /** What clients deleted while a group was being moved. One Pod of the move may still have it, but the edge must not serve it from there. */
   readonly movedTombstones: Tombstones;
+  /** Who sent the request, for the conditions of stores and the rules of groups. */
+  readonly client: Client;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
   /** For work that goes on after the answer, and after the client has left. */
@@ -55,6 +57,7 @@ export type Services = {
 
 export type RequestPorts = {
   readonly isolate: Isolate;
+  readonly client: Client;
   readonly trace: Trace;
   readonly waitUntil: Services["waitUntil"];
   /**
@@ -65,14 +68,15 @@ export type RequestPorts = {
 };
 
 /** Builds the services of one request. Throws if one of the deployment's variables is wrong. The error names the variable. */
-export function buildServices(env: Env, { isolate, trace, waitUntil, departure }: RequestPorts): Services {
+export function buildServices(env: Env, ports: RequestPorts): Services {
+  const { isolate, client, trace, waitUntil, departure } = ports;
   isolate.config ??= parseConfig(env);
   const { config, tokens, parsedPods, parsedRecords, parsedCidrs, signing } = isolate;
   const now = new Date();
   const { kv, caches } = listeningPorts(env, departure);
   const readKv = createReadKv({ kv, cache: isolate.kv, now: () => new Date(), trace, waitUntil });
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
-  const callService = createCallService(env, { isolate, trace, waitUntil, departure }, { config, openSecret });
+  const callService = createCallService(env, ports, { config, openSecret });
   const clock = () => new Date();
   const proofs = createProofs({ memory: isolate.proofs, cache: createProofCache(caches), clock, waitUntil });
   const cache = createLocationCache(caches, "manifests");
@@ -95,7 +99,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
           ping: null,
         },
       ),
-    callGateway: createCallGateway({ isolate, trace, waitUntil, departure }, config),
+    callGateway: createCallGateway(ports, config),
     openSecret,
     tokens,
     rejected: noneRejected(),
@@ -103,6 +107,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
     manifests,
     movedTombstones: createTombstones({ cache: createLocationCache(caches, "moves"), clock, waitUntil }),
     grants: createRememberedGrants({ cache: grantCache, edgeKeys: config.edgeKeys, clock }),
+    client,
     parsedCidrs,
     signing,
     waitUntil,

@@ -1,4 +1,5 @@
 import type { Env } from "./config.ts";
+import { readClient, unknownClient } from "./directory/clients.ts";
 import type { AttributedAnswer } from "./edge/attribute.ts";
 import { checkStores } from "./edge/check-stores.ts";
 import { answerPreflight, openTo } from "./edge/cors.ts";
@@ -21,7 +22,8 @@ export default {
   async fetch(request, env, context): Promise<Response> {
     const [startedAt, url] = [new Date(), readUrl(request)];
     const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
-    const write = createRequestLog({ request, url, trace, startedAt, sampling });
+    const client = readClient(request);
+    const write = createRequestLog({ request, client, url, trace, startedAt, sampling });
     let answer: AttributedAnswer | null = null;
     // On Cloudflare, the request's signal tells us when a client leaves before the answer's last byte. Outside Cloudflare, workerd notices that a
     // client has closed its connection only when it next writes to the client.
@@ -32,7 +34,7 @@ export default {
     // A read listens later, just before it first waits for KV, a cache or a Pod.
     if (!isRead(request.method)) departure.listen();
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
-    answer = await answerRequest(request, url, { env, ports: { isolate, trace, waitUntil, departure } });
+    answer = await answerRequest(request, url, { env, ports: { isolate, client, trace, waitUntil, departure } });
     return passOn(request, answer, { write, departure, waitUntil });
   },
 
@@ -45,7 +47,7 @@ export default {
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
     // A run of the cron trigger has no client that could leave.
     const departure = { listen: () => new AbortController().signal };
-    const ports = { isolate: createIsolate(), trace, waitUntil, departure };
+    const ports = { isolate: createIsolate(), client: unknownClient, trace, waitUntil, departure };
     const services = buildServices(env, ports);
     await checkStores(services, { kv: env.DIRECTORY, minute: Math.floor(scheduledTime / 60_000) });
   },

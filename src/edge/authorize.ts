@@ -133,9 +133,9 @@ async function authorizeName(
   const { grant, resolution: served } = granted.value;
   // During a move between two Pods of one registry, the token may be good only at the Pod that does not serve the group. That Pod then gets the
   // request, and `served` names it. The request must pass the serving Pod's gate as well, because the serving Pod may be down or read-only.
-  const serving = passGate(endpoint.method, resolution.value, context);
+  const serving = passGate(endpoint.method, resolution.value, services);
   const isServing = served === resolution.value;
-  const admitted = serving.ok && !isServing ? passGate(endpoint.method, served, context) : serving;
+  const admitted = serving.ok && !isServing ? passGate(endpoint.method, served, services) : serving;
   if (admitted.ok) {
     const wide = await refuseBeyondName(own, admitted.value, services);
     if (!wide.ok) return wide;

@@ -65,7 +65,7 @@ function settle(
   const { request, services } = context;
   return settleMount(endpoint, pod, {
     directory: services.directory,
-    visit: context,
+    visit: services,
     chosenBy: (name) => whoChose(grant, name, pod),
     mayPull: (name) => mayPull(grant, name) || !endsAtMountChallenge(request.headers.get("User-Agent")),
   });

@@ -23,7 +23,8 @@ export async function handle(
   url = new URL(request.url),
 ): Promise<AttributedAnswer> {
   const { realm, service, auth } = services.config;
-  const challenger = { realm: realm ?? `${url.origin}/jwt/auth`, service };
+  const { origin } = url;
+  const challenger = { realm: realm ?? `${origin}/jwt/auth`, service };
 
   // 1. Method and URL are parsed into an endpoint. If they do not name one, the request is refused before the directory is read.
   const parsed = parseEndpoint(request.method, url);
@@ -40,7 +41,7 @@ export async function handle(
   // 3. A request without a token gets a challenge that is made only from the URL. So the 401 that starts every pull costs no read of the directory.
   const token = auth === "none" ? ok(null) : readToken(request.headers.get("Authorization"));
   if (!token.ok) return conclude(token);
-  const context: Context = { request, origin: url.origin, challenger, services, token: token.value };
+  const context: Context = { request, origin, challenger, services, token: token.value };
 
   // 4. The edge itself merges the catalogs of all Pods, and answers `/v2/` if it can verify the token.
   if (endpoint.kind === "catalog") return conclude(await serveCatalog(endpoint, context));

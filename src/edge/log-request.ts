@@ -1,4 +1,4 @@
-import { readClient } from "../directory/clients.ts";
+import type { Client } from "../directory/clients.ts";
 import { announcedBytes, contentLength } from "../net/headers.ts";
 import type { BodyEnd } from "../net/move-body.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
@@ -11,6 +11,7 @@ import type { Answer } from "./refuse.ts";
 
 type Logged = {
   readonly request: Request;
+  readonly client: Client;
   /** Null if the request's host is malformed. */
   readonly url: URL | null;
   readonly trace: Trace;
@@ -33,7 +34,11 @@ export function createRequestLog(logged: Logged): (answer: AttributedAnswer) => 
   };
 }
 
-function recordOf(answer: AttributedAnswer, { request, url, trace, startedAt }: Logged, sample: number): RequestRecord {
+function recordOf(
+  answer: AttributedAnswer,
+  { request, client, url, trace, startedAt }: Logged,
+  sample: number,
+): RequestRecord {
   const { response, outcome, endpoint, repository, pod, cause } = answer;
   const digest = repository === undefined ? undefined : (answer.digest ?? digestIn(response));
   return {
@@ -53,7 +58,7 @@ function recordOf(answer: AttributedAnswer, { request, url, trace, startedAt }: 
     requestBytes: isRead(request.method) ? 0 : announcedBytes(request.body, request.headers),
     responseBytes: request.method === "HEAD" ? 0 : bytesOf(response, outcome),
     ...trace,
-    ...askerOf(request),
+    ...askerOf(request, client),
     ms: Date.now() - startedAt.getTime(),
   };
 }
@@ -69,9 +74,7 @@ const maxUserAgentCharacters = 256;
 const maxIdCharacters = 64;
 
 /** Reads who sent the request. We call this only if the line will be written, because a read of `cf` costs CPU time: workerd then parses JSON. */
-function askerOf(request: Request): Asker {
-  const { ip, country, asn } = readClient(request);
-  const { headers } = request;
+function askerOf({ headers }: Request, { ip, country, asn }: Client): Asker {
   return {
     client: shown(ip, maxIdCharacters),
     country: shown(country, maxIdCharacters),

@@ -105,7 +105,7 @@ type Source = { readonly blob: BlobEndpoint; readonly authorized: Authorized };
  */
 async function authorizeSource(
   { blob: asked, target }: Mount,
-  { request, services, token }: Context,
+  { services, token }: Context,
 ): Promise<Result<Source, NotMounted>> {
   const { name, digest } = asked;
   const wanted = { type: "repository", name, actions: ["pull"] };
@@ -115,7 +115,7 @@ async function authorizeSource(
   const { pod, renamed, assignment, stale } = resolution.value;
   if (pod === null || pod.id === target.pod.id) return err(null);
   if (stale !== null) return err(stale);
-  const admitted = passGate("GET", resolution.value, { request, services });
+  const admitted = passGate("GET", resolution.value, services);
   if (!admitted.ok) return err(`the source: ${textOf(admitted.error)}`);
   const blob = { ...asked, name: renamed?.to ?? name };
   const place = { pod: admitted.value, assignment, moving: null, oldName: renamed?.from ?? null };

@@ -1,6 +1,5 @@
 import type { Grant } from "../auth/grant.ts";
 import { provesBlob, redirectTarget } from "../blobs/head-proof.ts";
-import { readClient } from "../directory/clients.ts";
 import { err, ok } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
@@ -98,11 +97,8 @@ async function isProven(
  */
 export const isPlain = ({ query }: RegistryEndpoint): boolean => query === "";
 
-const storesFor = (
-  digest: Digest,
-  { services, request }: Context,
-  authorized: Authorized<Grant>,
-): Promise<readonly Store[]> => storesOf(digest, readClient(request), { ...authorized, services });
+const storesFor = (digest: Digest, { services }: Context, authorized: Authorized<Grant>): Promise<readonly Store[]> =>
+  storesOf(digest, services.client, { ...authorized, services });
 
 type Redirecting = {
   readonly context: Context;

@@ -63,7 +63,7 @@ export function parseCidr(text: string): Cidr | null {
 const fourDecimals = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?=\d)|$)){4}$/;
 
 const parseIpv4 = (text: string): bigint | null =>
-  fourDecimals.test(text) ? joined(text.split(".").map(Number), 8n) | mapped : null;
+  fourDecimals.test(text) ? BigInt(text.split(".").reduce((sum, part) => sum * 256 + Number(part), 0)) | mapped : null;
 
 /**
  * Reads an address by means of `URL`. `URL` takes exactly the forms of RFC 4291 §2.2, and writes each as hexadecimal groups with at most one `::`
@@ -75,14 +75,11 @@ function parseIpv6(text: string): bigint | null {
   const [before = "", after = ""] = new URL(url).hostname.slice(1, -1).split("::");
   const [first, last] = [groupsOf(before), groupsOf(after)];
   const zeros = Array.from({ length: 8 - first.length - last.length }, () => 0);
-  return joined([...first, ...zeros, ...last], 16n);
+  return [...first, ...zeros, ...last].reduce((bits, group) => (bits << 16n) | BigInt(group), 0n);
 }
 
 const groupsOf = (text: string): readonly number[] =>
   text === "" ? [] : text.split(":").map((group) => Number.parseInt(group, 16));
-
-const joined = (parts: readonly number[], partBits: bigint): bigint =>
-  parts.reduce((bits, part) => (bits << partBits) | BigInt(part), 0n);
 
 const partsOf = (bits: bigint, partBits: bigint): number[] =>
   Array.from({ length: Number(128n / partBits) }, (_, index) =>

@@ -1,5 +1,5 @@
 import type { Renamed } from "../directory/aliases.ts";
-import { type Client, fits, type ParsedCidrs, readClient } from "../directory/clients.ts";
+import { type Client, fits, type ParsedCidrs } from "../directory/clients.ts";
 import type { Pod } from "../directory/directory.ts";
 import type { ClientRules } from "../directory/group-settings.ts";
 import { type Moving, refusesWrites } from "../directory/moves.ts";
@@ -13,11 +13,8 @@ import type { Refusal } from "../refusal.ts";
 /** A Pod whose service may get this request. Only {@link passGate} and {@link passPod} make such a value, and every call to a Pod needs it. */
 export type AdmittedPod = Brand<Pod, "AdmittedPod">;
 
-/** What the gate needs to judge a client: the client's request, and the parsed CIDRs of the rules. */
-export type Visit = {
-  readonly request: Pick<Request, "headers" | "cf">;
-  readonly services: { readonly parsedCidrs: ParsedCidrs };
-};
+/** What the gate needs to judge a client: who it is, and the parsed CIDRs of the rules. */
+export type Visit = { readonly client: Client; readonly parsedCidrs: ParsedCidrs };
 
 /**
  * Every request for a repository passes this gate before it reaches a registry. The gate refuses a request because of a block, the settings of the
@@ -28,15 +25,12 @@ export type Visit = {
 export function passGate(
   method: string,
   { pod, renamed, assignment, moving, blocked, stale }: Resolution,
-  visit: Visit,
+  { client, parsedCidrs }: Visit,
 ): Result<AdmittedPod, Refusal> {
   if (blocked !== null) return err({ reason: "blocked", text: blocked });
   if (stale !== null && (pod === null || !isRead(method))) return err({ reason: "directory", text: stale });
   const refused =
-    assignment === null
-      ? null
-      : (refuseClient(assignment, readClient(visit.request), visit.services.parsedCidrs) ??
-        refuseWrite(method, assignment));
+    assignment === null ? null : (refuseClient(assignment, client, parsedCidrs) ?? refuseWrite(method, assignment));
   if (refused !== null) return err(refused);
   if (renamed !== null && !isRead(method)) return err(refuseRenamed(renamed, pod));
   const passed = passPod(method, pod);
@@ -76,13 +70,12 @@ type JudgeClient = (assignment: AssignmentRecord) => Refusal | null;
  * Returns a function that says whether an assignment's rules allow the client. It judges each assignment only once, because one token request of a
  * stranger may name hundreds of repositories of one group.
  */
-export function createClientGate(visit: Visit): JudgeClient {
-  const client = readClient(visit.request);
+export function createClientGate({ client, parsedCidrs }: Visit): JudgeClient {
   const judged = new Map<AssignmentRecord, Refusal | null>();
   return (assignment) => {
     const known = judged.get(assignment);
     if (known !== undefined) return known;
-    const refusal = refuseClient(assignment, client, visit.services.parsedCidrs);
+    const refusal = refuseClient(assignment, client, parsedCidrs);
     judged.set(assignment, refusal);
     return refusal;
   };

@@ -1,6 +1,6 @@
-import type { ParsedCidrs } from "../directory/clients.ts";
 import type { Directory } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import type { Visit } from "../pods/gate.ts";
 import { budgetSpent, type Refusal } from "../refusal.ts";
 import { type Asked, askPods } from "./ask-pods.ts";
 import type { PlanPorts } from "./assign-scopes.ts";
@@ -9,11 +9,11 @@ import { discard, mergeTokens } from "./merge-tokens.ts";
 import { type Plan, type PodQuestion, planLogin, planQuestions, strangerBounds, userBounds } from "./plan.ts";
 import { parseTokenRequest, type TokenRequest } from "./request.ts";
 
-type TokenPorts = Omit<GracePorts, "maxRepositories"> & {
-  readonly parsedCidrs: ParsedCidrs;
-  readonly config: { readonly service: string };
-  readonly directory: Directory;
-};
+type TokenPorts = Omit<GracePorts, "maxRepositories"> &
+  Visit & {
+    readonly config: { readonly service: string };
+    readonly directory: Directory;
+  };
 
 /**
  * The edge remembers the pulls that a Pod grants, so that it can grant them itself while the Pod's token service is down. It does this for at most
@@ -40,11 +40,7 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
       standIn: (question) => grantByEdge(question, parsed.value, own),
     });
   };
-  const planned = await askPlanned(
-    parsed.value,
-    { directory: ports.directory, visit: { request, services: ports } },
-    ask,
-  );
+  const planned = await askPlanned(parsed.value, { directory: ports.directory, visit: ports }, ask);
   if (!planned.ok) return planned;
   const { plan, asked } = planned.value;
   const login = credentialsUnseen(asked) ? await planLogin(parsed.value, ports.directory) : ok(null);

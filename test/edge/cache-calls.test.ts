@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { noneRejected } from "../../src/auth/verify.ts";
 import { createProofCache } from "../../src/blobs/proof-cache.ts";
 import { createProofs } from "../../src/blobs/proofs.ts";
+import { unknownClient } from "../../src/directory/clients.ts";
 import { createDirectory } from "../../src/directory/directory.ts";
 import { createReadKv } from "../../src/directory/kv.ts";
 import { handle } from "../../src/edge/handle.ts";
@@ -72,7 +73,7 @@ function startEdge(callRegistry: Services["callRegistry"]) {
     const services: Services = {
       ...isolate,
       rejected: noneRejected(),
-      ...{ now, waitUntil, trace, callRegistry },
+      ...{ client: unknownClient, now, waitUntil, trace, callRegistry },
       config: {
         ...{ service: "s", realm: null, auth: "none", plainHttp: "nowhere", corsOrigins: [], sealingKeys: [] },
         ...{ edgeKeys: [new Uint8Array(32)], probeToken: null, stallMs: 60_000, storeCheckMs: 5_000, logSample: 1 },

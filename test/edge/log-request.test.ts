@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { readClient } from "../../src/directory/clients.ts";
 import type { AttributedAnswer } from "../../src/edge/attribute.ts";
 import { createRequestLog } from "../../src/edge/log-request.ts";
 import type { Digest } from "../../src/oci/digest.ts";
@@ -16,7 +17,7 @@ function log(headers: Readonly<Record<string, string>>, { cf = {}, sampling = al
   // Node's `Request` lacks the property `cf`, which the platform adds.
   const request = Object.defineProperty(new Request(url, { headers }), "cf", { value: cf });
   const trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
-  return createRequestLog({ request, url, trace, startedAt: new Date(), sampling });
+  return createRequestLog({ request, client: readClient(request), url, trace, startedAt: new Date(), sampling });
 }
 
 const answer = (more: Partial<AttributedAnswer> = {}, headers: Readonly<Record<string, string>> = {}) =>
@@ -74,7 +75,9 @@ describe("log line:", () => {
       body: unread,
     });
     const trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
-    createRequestLog({ request, url, trace, startedAt: new Date(), sampling: never })(answer());
+    createRequestLog({ request, client: readClient(request), url, trace, startedAt: new Date(), sampling: never })(
+      answer(),
+    );
     expect(written).toEqual([]);
   });
 

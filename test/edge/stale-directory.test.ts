@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { noneRejected } from "../../src/auth/verify.ts";
 import { createProofs } from "../../src/blobs/proofs.ts";
+import { unknownClient } from "../../src/directory/clients.ts";
 import { createDirectory } from "../../src/directory/directory.ts";
 import { type BulkKv, createReadKv } from "../../src/directory/kv.ts";
 import { handle } from "../../src/edge/handle.ts";
@@ -64,7 +65,7 @@ function startEdge() {
     const cache = { read: async () => null, write: async () => undefined };
     const emptyCache = { match: async () => null, put: async () => undefined };
     const services: Services = {
-      ...{ ...isolate, config, now, waitUntil, trace: lostTrace, rejected: noneRejected() },
+      ...{ ...isolate, config, now, waitUntil, client: unknownClient, trace: lostTrace, rejected: noneRejected() },
       directory: createDirectory({
         readKv,
         now: clock,

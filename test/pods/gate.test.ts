@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { describe, expect, test } from "vitest";
+import { readClient } from "../../src/directory/clients.ts";
 import type { Pod } from "../../src/directory/directory.ts";
 import { assignmentRecord } from "../../src/directory/records.ts";
 import { requestFrom } from "../../src/podctl/explain/recording.ts";
@@ -9,14 +10,14 @@ const unknown = { country: null, continent: null, asn: null, colo: null, ip: nul
 type Place = Partial<Record<keyof typeof unknown, string | number>>;
 
 const pod = { id: "pod-a", state: "active" } as unknown as Pod;
-const visitFrom = (place: Place) => ({
-  request: requestFrom({ ...unknown, ...place } as Parameters<typeof requestFrom>[0], {
+const visitFrom = (place: Place) => {
+  const request = requestFrom({ ...unknown, ...place } as Parameters<typeof requestFrom>[0], {
     method: "GET",
     url: new URL("https://edge.test/v2/acme/app/manifests/1"),
     authorization: null,
-  }),
-  services: { parsedCidrs: new WeakMap() },
-});
+  });
+  return { client: readClient(request), parsedCidrs: new WeakMap() };
+};
 const ask = (method: string, settings: object, place: Place = {}) => {
   const assignment = v.parse(assignmentRecord, { v: 1, pod: "pod-a", revision: 1, state: "active", ...settings });
   return passGate(

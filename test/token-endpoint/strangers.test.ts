@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { readClient } from "../../src/directory/clients.ts";
 import type { BulkKv } from "../../src/directory/kv.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
 import { type ResolveQuestion, resolvePod } from "../../src/directory/resolve.ts";
@@ -54,7 +55,7 @@ async function ask(
   const request = await parseTokenRequest(new Request(`https://edge.test/jwt/auth?${query}`), "registry-edge");
   if (!request.ok) throw new Error(request.error.message);
   const before = readKeys;
-  const visit = { request: asker, services: { parsedCidrs: new WeakMap() } };
+  const visit = { client: readClient(asker), parsedCidrs: new WeakMap() };
   const plan = await planQuestions(request.value, { directory: isolate.directory(), visit }, bounds);
   return { plan, keys: readKeys - before };
 }

@@ -2,7 +2,7 @@
 import { UnsecuredJWT } from "jose";
 import { noneRejected } from "../../auth/verify.ts";
 import { createProofs } from "../../blobs/proofs.ts";
-import type { Client } from "../../directory/clients.ts";
+import { type Client, readClient } from "../../directory/clients.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
 import type { AttributedAnswer } from "../../edge/attribute.ts";
 import { handle } from "../../edge/handle.ts";
@@ -73,6 +73,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
   return {
     ...isolate,
     rejected: noneRejected(),
+    client: readClient(request),
     config: {
       service: new URL(request.url).searchParams.get("service") ?? "",
       realm: null,
