@@ -68,8 +68,8 @@ export const writesEndMs = 60_000;
 const deletionsEndMs = writesEndMs / 2;
 
 /**
- * After the beginning of a freeze, podctl waits `writesEndMs` or `deletionsEndMs` for earlier writes to end. A write that takes longer than this may
- * end too late. The limit is ten seconds less than podctl's wait: five because clocks may differ, and five for the answer's way to the client.
+ * Returns how long a write may take before it counts as late: ten seconds less than podctl waits for earlier writes after the beginning of a freeze.
+ * Five seconds are for clocks that differ, and five for the answer's way to the client.
  */
 export const lateAfterMs = (method: string): number =>
   (method === "DELETE" ? deletionsEndMs : writesEndMs) - 2 * maxSkewMs;

@@ -118,8 +118,8 @@ const deletedHereAtMs = (memory: ManifestMemory, key: string): number => {
 type ReadPorts = Pick<Ports, "memory" | "cache"> & Pick<Wanted, "taggedAtMs">;
 
 /**
- * Returns the location's copy. Null if there is none, or if the manifest was deleted after the Pod was asked for the copy. Null also if it was
- * deleted after `taggedAtMs`, because the client's tag was then deleted with it.
+ * Returns the location's copy. Null if there is none, or if the manifest was deleted after the Pod was asked for the copy. Null also if the manifest
+ * was deleted after the client's tag was last seen (`taggedAtMs`), because the tag was then deleted too.
  */
 async function readKept(
   key: string,
