@@ -53,8 +53,8 @@ export type ReadOptions = MaxAges & {
   /** Of the keys that are not yet in the cache's `kept`, at most this many are read. */
   readonly maxNewKeys?: number;
   /**
-   * The read takes at most this many keys from KV, besides those that every request needs. For a key above this limit, it uses the value in memory if
-   * only {@link MaxAges} makes that value too old. Otherwise the key has no value, and is in `unread`.
+   * The read takes at most this many keys from KV, besides those that every request needs. For a key above this limit, it uses a value in memory that
+   * is current for the cache but too old for {@link MaxAges}. If there is none, the key has no value, and is in `unread`.
    */
   readonly maxReadKeys?: number;
   /** The read waits for KV and fails if KV fails, even if there are older values. */

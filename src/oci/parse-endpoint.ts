@@ -9,7 +9,7 @@ import { parseRepositoryName } from "./repository-name.ts";
 
 /**
  * Parses method and URL into an Endpoint, or into the error or redirect that the client gets. `URL` has already resolved dot segments. A URL with
- * another flaw, such as a second slash before its path, never becomes an Endpoint, so nothing is looked up for it.
+ * another flaw, such as a path that begins with `//`, never becomes an Endpoint, so nothing is looked up for it.
  */
 export function parseEndpoint(method: string, url: URL): Result<Endpoint, OciError> {
   const match = matchPath(url.pathname);

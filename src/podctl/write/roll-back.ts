@@ -23,7 +23,7 @@ export type Rollback = {
   readonly uncompared: number;
 };
 
-/** Puts back what the last write replaced. `ask` shows this to the operator, and throws a CliFailure if the operator does not want it. */
+/** Puts back what the last write replaced. `ask` shows the rollback to the operator, and throws a CliFailure if the operator does not want it. */
 export async function rollBack(kv: KvStore, ask: (shown: Rollback) => Promise<void>): Promise<Rollback> {
   const shown = await readRollback(kv);
   await ask(shown);
