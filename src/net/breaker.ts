@@ -13,7 +13,7 @@ const maxServices = 1_500;
 
 type State = {
   failuresInARow: number;
-  /** When the first of the calls that `failuresInARow` counts began. */
+  /** When the first failed call of `failuresInARow` began. */
   downSinceMs: number;
   answeredAtMs: number;
   /** True if several calls failed in a row, and the ping after them failed too. */

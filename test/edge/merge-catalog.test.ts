@@ -42,7 +42,7 @@ async function pageThrough(registries: readonly Registry[], keysOf: readonly ((n
     const { repositories } = (await answer.json()) as { repositories: string[] };
     expect(repositories.length).toBeLessThanOrEqual(n);
     found.push(...repositories);
-    // If the cursor did not move, this loop would not end.
+    // Ends the loop even if the cursor does not move.
     if (found.length > 200) return found;
     const next = /^<\/v2\/_catalog\?(.*)>; rel="next"$/.exec(answer.headers.get("Link") ?? "")?.[1];
     if (next === undefined) return found;

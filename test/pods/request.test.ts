@@ -60,7 +60,7 @@ test.each([
   },
 );
 
-/** Returns how many milliseconds the edge waits after it has sent a body of `sentBytes`. Null means that only the deadline of all writes applies. */
+/** Returns the deadline, in ms, of the answer to a body of `sentBytes`. Null if only the deadline of all writes applies. */
 const shorterMs = (method: string, path: string, sentBytes: number): number | null => {
   const url = `https://edge.test${path}`;
   const parsed = parseEndpoint(method, new URL(url));

@@ -103,7 +103,7 @@ const moduleOf = ({ config }: WorkerSettings, contents: string) => ({
   },
 });
 
-/** Removes Miniflare's signal handlers. On a signal they would exit with their own code before the rest of the stack has ended. */
+/** Removes Miniflare's signal handlers. On a signal, they would end the process with their exit code before the rest of the stack has ended. */
 function withoutSignalHandlers<T>(create: () => T): T {
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   const before = signals.map((signal) => new Set(process.listeners(signal)));

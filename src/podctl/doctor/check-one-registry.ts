@@ -4,9 +4,8 @@ import { disagreementsOf, keyMaterial } from "../../topology/one-registry.ts";
 import type { Checks } from "./findings.ts";
 
 /**
- * Compares a Pod with the other Pods of its registry. `podctl validate` compares them in the topology file, but an operator may have written a Pod's
- * record to KV by hand. A directory record that does not list the Pod is incomplete, and may not say which Pods have one registry. We then compare
- * nothing.
+ * Compares a Pod in KV with the other Pods of its registry. `podctl validate` compares the Pods of a topology file, but an operator may have put a
+ * record into KV by hand. If the directory record does not list the Pod, its `sharedRegistries` may lack the Pod, too. We then compare nothing.
  */
 export async function checkOneRegistry(pod: Pod, checks: Checks, directory: Directory): Promise<void> {
   const [listed, all] = [await directory.record(), await allPods(directory)];

@@ -19,8 +19,8 @@ const maxRounds = 30;
  */
 const compareTries = 3;
 /**
- * Returns how long after the beginning of the freeze we compare. Pushes from before the freeze may take `writesEndMs` to end. With a short `--wait`,
- * as in tests, we compare sooner.
+ * Returns how long after the beginning of the freeze we compare the Pods. Pushes from before the freeze may take `writesEndMs` to end. With a short
+ * `--wait`, as in tests, we compare sooner.
  */
 const inFlightMs = (waitMs: number): number => Math.min(writesEndMs, (waitMs * 2) / 3);
 
