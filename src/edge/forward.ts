@@ -128,8 +128,8 @@ const mayPull = (grant: Grant, name: RepositoryName): boolean =>
 const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].includes(status);
 
 /**
- * Sends a request to the Pod. The answer may show that the repository has something, which the edge then records, or that something is gone, which
- * the edge then forgets. The edge records nothing if it cannot verify the token, or if the request has a query.
+ * Sends a request to the Pod. If the answer shows that the repository has a blob, manifest or tag, the edge records this. If the answer shows that
+ * one is gone, the edge forgets it. The edge records nothing if it cannot verify the token, or if the request has a query.
  */
 function callRegistry(
   endpoint: RegistryEndpoint,

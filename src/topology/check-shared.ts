@@ -1,4 +1,4 @@
-/** Checks that Pods of a topology share nothing of which each Pod needs its own, such as a key or a cell. Pure. */
+/** Checks that no two Pods of a topology share a value that only one Pod may have, such as a key or a cell. Pure. */
 import type { PodId } from "../directory/pod-id.ts";
 import { storePlace } from "../signers/index.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
