@@ -11,9 +11,9 @@ export type CacheApi = {
 };
 
 /**
- * Entries stay in the cache much longer than proofs are valid. While the cache has an expired proof of a blob, the edge sends the Pod a HEAD, and
- * accepts no manifest as a proof of this blob. A registry looks for a manifest's blobs only at the manifest's push, and the blob may have been
- * deleted since then.
+ * Entries stay in the cache much longer than proofs are valid. While the cache has an expired proof of a blob, no manifest proves the blob (see
+ * `recordManifest`), so the edge sends the Pod a HEAD. A manifest would be a weak proof: a registry looks for its blobs only when it is pushed, and
+ * the blob may have been deleted since then.
  */
 const keepSeconds = 24 * 3600;
 
