@@ -16,7 +16,7 @@ export type Config = {
   readonly sealingKeys: readonly JsonWebKey[];
   /**
    * From these keys, the edge derives a key for each of three purposes: to seal upload pins, to seal the grants that it gives while a token service
-   * fails, and to hash the credentials to which a token service has granted pulls.
+   * fails, and to hash the credentials under which it remembers what token services granted.
    */
   readonly edgeKeys: EdgeKeys;
   /** Null if this deployment has no `/-/probe`. */

@@ -12,8 +12,8 @@ export type CacheApi = {
 
 /**
  * Entries stay in the cache much longer than proofs are valid. While the cache has an expired proof of a blob, no manifest proves the blob (see
- * `recordManifest`), so the edge sends the Pod a HEAD. A manifest would be a weak proof: a registry looks for its blobs only when it is pushed, and
- * the blob may have been deleted since then.
+ * `recordManifest`), so the edge sends the Pod a HEAD. A manifest would be a weak proof: the registry looked for the blob when the manifest was
+ * pushed, and the blob may have been deleted since then.
  */
 const keepSeconds = 24 * 3600;
 
