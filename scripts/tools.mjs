@@ -8,9 +8,7 @@ import { fileURLToPath } from "node:url";
 
 const local = fileURLToPath(new URL("../.local", import.meta.url));
 const bin = `${local}/bin`;
-/**
- * The folder whose package.json names the vendors' SDKs. Its lockfile pins their dependencies too, because these often contain the code that signs.
- */
+/** The folder whose package.json names the vendors' SDKs. The lockfile pins the SDKs' dependencies too, which often contain the code that signs. */
 const oracles = fileURLToPath(new URL("../test/e2e/oracles", import.meta.url));
 const installMs = 900_000;
 const keptLines = 4;

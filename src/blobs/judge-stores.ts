@@ -69,7 +69,7 @@ function verdictFor({ pod, place }: Judged, answer: CheckAnswer, now: Date): Sto
 
 /**
  * Returns the items that are checked in this minute. An item is a Pod, and its `size` is the number of its stores. A minute's run may send only so
- * many requests, so the items are divided into turns of at most `most` stores. Each minute has the next turn, and after the last turn the first.
+ * many requests, so the items are divided into turns of at most `most` stores. Each minute takes the next turn. The first turn follows the last.
  */
 export function turnOf<T extends { readonly size: number }>(
   items: readonly T[],

@@ -78,8 +78,8 @@ export async function followRedirect(
 const isStreamed = ({ assignment }: Authorized<Grant>): boolean => assignment?.delivery === "stream";
 
 /**
- * Whether the blob is proven to be in the repository. The Pod's redirect of a HEAD to the blob proves it. But if the HEAD had a query, the redirect
- * may lead to something else. So the edge then needs a proof that it remembers, or sends a HEAD without the query.
+ * Whether the blob is proven to be in the repository. If the client's HEAD has no query, the Pod's redirect is a proof. With a query, the redirect
+ * may lead to something else, so the edge uses a remembered proof or sends a HEAD without the query.
  */
 async function isProven(
   endpoint: BlobEndpoint,

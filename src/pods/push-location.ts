@@ -8,8 +8,8 @@ import { pinParameter, sealPin } from "./upload-pin.ts";
 import { sizeParameter } from "./upload-size.ts";
 
 /**
- * A Pod must not get these parameters, because they are only for the edge or a gateway. The edge may even get a grant, which is for a gateway: some
- * clients take a location apart and build a URL of the edge from the parts.
+ * A Pod must not get these parameters, because they are only for the edge or a gateway. Some clients send even a gateway's grant to the edge: they
+ * take a location apart and build a URL of the edge from the parts.
  */
 export const ownParameters = [pinParameter, sizeParameter, grantParameter];
 

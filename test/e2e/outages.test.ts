@@ -140,7 +140,7 @@ describe.each(kinds)("outage drill on %s Pods", (kind, tools) => {
     it("registry: pushes begin again after an outage", async () => {
       const rest = await pushBegins("pod-a");
       const fault = { mode: "refuse" } as const;
-      // Only after failed reads does the edge count a registry as down. So we let reads fail before the pushes, which are then refused at once.
+      // The edge counts a registry as down only after failed reads. So we let reads fail first, and the pushes are then refused at once.
       const prepare = async () => {
         const ask = await unseen();
         await Promise.all([ask(), ask(), ask()]);

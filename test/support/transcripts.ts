@@ -10,7 +10,7 @@ import { writeStackFile } from "../../src/local/stack-files.ts";
 import { podctlProgram } from "./podctl-program.ts";
 import { useStack } from "./toy-stack.ts";
 
-/** With `UPDATE_TRANSCRIPTS=1` the test writes what the commands print now into the page. */
+/** With `UPDATE_TRANSCRIPTS=1`, the test puts the present output of the commands into the page. */
 const update = process.env["UPDATE_TRANSCRIPTS"] === "1";
 
 type Command = { readonly command: string; readonly output: string };

@@ -11,7 +11,7 @@ import { writeDirectory } from "../write/write-directory.ts";
 
 /** A step takes seconds, so a step that is not complete after this time was interrupted. */
 const abandonedAfterMs = 20_000;
-/** If moves write at the same moment, one write may have the steps of several, but only of a few. So a write with more keys than this is an apply. */
+/** Moves that write at the same moment may share one write, but they are few. So a write with more keys than this is an apply. */
 const maxJoined = 100;
 
 /**

@@ -17,7 +17,7 @@ const warningsOf = (changes: readonly Change[], holder: Holder): readonly Warnin
 
 const maxShownOfKind = 20;
 
-/** Returns the warnings that a plan shows below its changes. `holder` finds what applies to an assignment's names if it is not in KV. */
+/** Returns the warnings that a plan shows below its changes. */
 export function warningLines(changes: readonly Change[], holder: Holder): readonly string[] {
   const byDoing = Map.groupBy(warningsOf(changes, holder), ({ doing }) => doing);
   return [...byDoing].flatMap(([doing, some]) => {
