@@ -25,7 +25,7 @@ export function credentialsOf({ withCredentials }: PodQuestion, request: TokenRe
   }
   const [username, password, refreshToken] = secretFields.map((name) => form.get(name));
   if (refreshToken !== undefined) return form.size === 1 ? ["refresh-token", refreshToken] : null;
-  // A Basic header cannot have a user name with a colon (RFC 7617 §2), so such a login has no `pair`.
+  // A user name with a colon fits no Basic header (RFC 7617 §2), so such a login gives null.
   const isPair = username !== undefined && password !== undefined && !username.includes(":");
   return isPair ? ["password", base64(utf8(`${username}:${password}`))] : null;
 }

@@ -32,7 +32,7 @@ test("a digest and a prefix get 403 DENIED within 60 seconds of podctl block, in
   const statuses = async () => [
     (await client.get(blob, token)).status,
     (await client.get(manifest, token)).status,
-    // Another digest of the same repository, which is not blocked.
+    // This manifest is never blocked, although a layer of its repository is.
     (await client.get("/v2/acme/private/manifests/1", token)).status,
   ];
   expect(await statuses()).toEqual([307, 200, 200]);

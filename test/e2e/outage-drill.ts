@@ -82,9 +82,9 @@ export function expectSameP99(msBefore: readonly number[], msDuring: readonly nu
 type Sent = readonly [others: readonly Timed[], held: readonly Timed[], rest: readonly Timed[]];
 
 /**
- * Sends all kinds of requests for `drillSeconds`. The drill calls this before and during the outage, and compares the times. Each kind begins its
- * rounds at another moment: if all kinds began together, this process would be busy and see the answers late. `clients` pull after all of these
- * requests: dockerd needs both CPUs for a second when it unpacks an image, and p99 would measure that.
+ * Sends all kinds of requests for `drillSeconds`. The drill calls this before and during the outage, and compares the times. The kinds begin their
+ * rounds at different moments, because a busy process sees answers late. `clients` pull last, because dockerd needs both CPUs for a second when it
+ * unpacks an image, and this would raise p99.
  */
 async function sendAll({ stack, others, held, rest, clients }: Drill): Promise<Sent> {
   // The taps and the log remember 50,000 requests. With so many, this process stops for 100 ms at a time to collect garbage.

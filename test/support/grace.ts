@@ -7,7 +7,7 @@ import { pushImage } from "./image.ts";
 import { keepManifest, pullerOf, type Seen, seenOf } from "./pull.ts";
 
 type User = "demo" | "reader" | null;
-/** `name:password`. A name without a colon is its own password: `demo` means `demo:demo`. With null, the request has no credentials. */
+/** `name:password`. A name without a colon is its own password: `demo` means `demo:demo`. `User` has null for a request without credentials. */
 export type Login = User | `${string}:${string}`;
 type Image = Awaited<ReturnType<typeof pushImage>>;
 const warning = '110 - "response is stale"';
