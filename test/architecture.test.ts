@@ -23,8 +23,8 @@ const ladder: readonly (readonly string[])[] = [
 /** The Worker imports none of these rooms (folders of `src`), because they run in Node. */
 const nodeRooms = ["topology", "gateway", "local", "podctl"];
 /**
- * These folders of `src` may import only what is listed here, although `ladder` would allow more. `local` has protocol code of its own. With the
- * Worker's protocol code, its toy Pods would make the same mistakes as the Worker, and no test would find them.
+ * These folders of `src` may import only what is listed here, although `ladder` would allow more. `local` may not import `signers` and `auth`: with
+ * this code, toy Pods would make the same mistakes as the Worker, and no test would find them.
  */
 const narrower: Readonly<Record<string, readonly string[]>> = {
   topology: ["lib", "oci", "signers", "directory"],

@@ -33,8 +33,8 @@ function* blocksOf(family: Ip["family"], first: bigint, end: bigint): Generator<
   let bits = first;
   while (bits < end) {
     let hostBits = 0n;
-    // A block must begin at a multiple of its size. So we double it only if it begins at a multiple of the doubled size, and even then ends within
-    // the range.
+    // A block must begin at a multiple of its size. So we double it only if it begins at a multiple of the doubled size, and if the doubled block
+    // ends within the range.
     while (bits % (2n << hostBits) === 0n && bits + (2n << hostBits) <= end) hostBits += 1n;
     yield `${formatIp({ family, bits })}/${(family === 4 ? 32n : 128n) - hostBits}`;
     bits += 1n << hostBits;

@@ -10,7 +10,7 @@ export type PresignRequest = {
   readonly path: string;
   /** The value of `host`, the only header that is signed. */
   readonly host: string;
-  /** `X-Amz` or `X-Goog`. */
+  /** The beginning of the query's parameter names: `X-Amz` or `X-Goog`. */
   readonly vendor: string;
   readonly algorithm: string;
   readonly accessKeyId: string;

@@ -36,7 +36,7 @@ const withDigest = (location: string, digest: string): URL => {
   return url;
 };
 
-/** The bytes of request bodies that the Worker saw. */
+/** Returns how many bytes of body each request to the Worker had. */
 const edgeBytes = async () => {
   await stack.current.edgeSettled();
   return stack.current.edgeSeen().map(({ requestBytes }) => requestBytes);

@@ -80,7 +80,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     const before =
       known ?? (await takeTargetSnapshot(target, name, { jobs, known: now, budget, untagged: former.untagged }));
     held.delete(name);
-    // Whether the target's registry lists referrers. `now` says this of the source's registry, so we take it from `before`.
+    // Whether the target's registry lists referrers. `before` is the snapshot of the target, and `now` that of the source.
     const { listsReferrers } = before;
     // If this run is killed during the copy, the next run asks the target what it holds. No list of a registry names a manifest without a tag. So
     // before the copy, we save which manifests the target may then have without a tag.

@@ -38,8 +38,9 @@ export function keysAbove(key: string): readonly string[] {
 }
 
 /**
- * Refuses to add or remove an assignment below a group that is being moved. A new assignment takes repositories out of the group: the move would
- * remove what is then pushed to them at its target. A removed assignment adds repositories to the group: the move would not copy them.
+ * Refuses to add or remove an assignment below a group that is being moved. If a new assignment gave repositories of the group to the target, the
+ * move would remove what is pushed to them there, because it makes the target equal to the source. If an assignment were removed, the group would get
+ * more repositories, and the move would not copy them.
  */
 export function refuseBelowMoving(key: string, texts: ReadonlyMap<string, string | null>): void {
   for (const above of keysAbove(key)) {
