@@ -58,7 +58,7 @@ export type Issuers = { readonly issuers: readonly [PodId, ...PodId[]] };
 export type Owner = { readonly owner: PodId };
 type Budgeted = "stranger" | "user" | "cell" | "claim";
 
-/** Limits for the age of values that are stricter than those of the cache (30 s, or 15 s for a missing value). */
+/** Limits for the age of values. They are stricter than the cache's own (30 s, or 15 s for a missing value). */
 export type MaxAges = {
   /** If an assignment was read longer ago than this, it is read again, unless KV fails or is slow. */
   readonly assignmentMaxAgeMs?: number;

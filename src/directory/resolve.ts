@@ -24,7 +24,7 @@ export type Resolution = {
   readonly pod: Pod | null;
   /** The assignment of the longest prefix, with the group's settings. Null if the name has no assignment. */
   readonly assignment: AssignmentRecord | null;
-  /** Null if the name's group is not being moved. While the group is being moved, `pod` is the Pod that serves it in this phase. */
+  /** The move of the name's group. Null if the group is not being moved. During a move, `pod` is the Pod that serves the group in this phase. */
   readonly moving: Moving | null;
   /** The operator's text, if this name or digest is blocked. */
   readonly blocked: string | null;
@@ -135,7 +135,7 @@ const depthOf = (record: Known): number => record?.depth ?? MAX_PREFIX_COMPONENT
 
 /**
  * Reads directory, blocks and assignments at once. The directory record decides which assignments are needed: `depth` is the length of the longest
- * prefix, and `aliases` has the new names of renamed repositories. So that we need not wait for it, we use the record that this isolate saw last. If
+ * prefix, and `aliases` has the new names of renamed repositories. Instead of waiting for the record, we use the one that this isolate saw last. If
  * the depth has grown since then, or one of the names was renamed, we read the assignments again. A new isolate has seen no record, so it reads all
  * prefixes of a name.
  */

@@ -19,7 +19,7 @@ export type MoveOptions = {
   readonly jobs: number;
   /** How many seconds before its beginning a phase is announced. */
   readonly wait: number;
-  /** How many seconds the copy and the comparison of a freeze may take. */
+  /** How many seconds the copy and the comparison of a freeze may take together. */
   readonly maxFreeze: number;
   readonly state: string;
   readonly takeOver?: boolean;
