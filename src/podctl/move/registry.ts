@@ -91,8 +91,8 @@ function startLimit(ms: number, closing: AbortSignal): { readonly signal: AbortS
 }
 
 /**
- * Sends a request once, with its token. `sendWhole` also reads the whole answer, and throws a CliFailure if that takes longer than `answerMs` or
- * `close` was called.
+ * Sends a request once, with its token. `sendWhole` also reads the whole answer, and throws a CliFailure if that takes longer than `answerMs`, or
+ * if `close` was called.
  */
 function createSender(pod: Pod, { auth, limits, tokens, connections, closing }: SenderOptions) {
   const { answerMs } = limits;
