@@ -52,7 +52,7 @@ export const noneRejected = (): RejectedTokens => ({ keys: new Set(), forged: 0 
  */
 const mostForged = 2;
 
-/** One request may check the same token several times. A token that was wrong once is not checked again. */
+/** Whether a token counts as wrong without a check: it was wrong before in this request, or `mostForged` tokens were forged. */
 export const isRejected = ({ keys, forged }: RejectedTokens, key: string): boolean =>
   keys.has(key) || forged >= mostForged;
 

@@ -82,8 +82,8 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     held.delete(name);
     // Whether the target's registry lists referrers. `before` is the snapshot of the target, and `now` that of the source.
     const { listsReferrers } = before;
-    // If this run is killed during the copy, the next run asks the target what it holds. No list of a registry names a manifest without a tag. So
-    // before the copy, we save which manifests the target may then have without a tag.
+    // If this run is killed during the copy, the next run lists what the target holds. No list of a registry names a manifest without a tag. So
+    // before the copy, we save which manifests without a tag the target may end up with.
     await save(name, { fingerprint: null, untagged: onlyInOne(before.manifests, now.manifests), listsReferrers });
     const { changes, isWhole, untagged } = await copyRepository(name, [now, before], ports);
     if (!isWhole) return changes;
@@ -114,7 +114,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
       // The source is read again, because a push that was under way may have ended there since the last round.
       const each = async (name: RepositoryName) => {
         const differences = await compareBoth(ways, name, { jobs, known: seen.get(name), budget });
-        // If the Pods differ, `held` may be wrong about the target. Without the entry of `held`, the next round reads the target again.
+        // If the Pods differ, `held` may be wrong about the target. So we delete the entry, and the next round reads the target again.
         if (differences.length > 0 && held.delete(name)) await save(name, { ...savedOf(name), fingerprint: null });
         return differences;
       };
