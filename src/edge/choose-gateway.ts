@@ -11,9 +11,9 @@ import type { Authorized, Context } from "./authorize.ts";
 
 /**
  * Returns the Pod's gateway if a new upload goes on there. Null if the upload stays on the edge: if the Pod has no gateway, if the group keeps its
- * uploads on the edge, or if the client must not be sent to another host. Some clients refuse to go to another host. Other clients give that host
- * their credentials. So we send these clients only to a gateway that the edge's operator runs. A Pod's operator could make a gateway answer 401 and
- * name another Pod's repository. The client would then bring a token for that repository (containers/image), or its password (Jib).
+ * uploads on the edge, or if the client must not be sent to another host. A client that refuses other hosts is never sent there. A client that gives
+ * other hosts its credentials is sent only to a gateway that the edge's operator runs. A Pod's operator could make a gateway answer 401 and name
+ * another Pod's repository. The client would then bring a token for that repository (containers/image), or its password (Jib).
  */
 export async function chooseGateway(
   endpoint: RegistryEndpoint,

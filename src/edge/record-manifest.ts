@@ -90,7 +90,7 @@ async function pullManifest(passing: Passing): Promise<Result<Response, Refusal>
 
 const copyTerms = ({ services, pod }: Passing): CopyTerms => ({ budget: services.manifests.copies, pod: pod.id });
 
-/** Returns the digests that the manifest must hash to: the digest that the Pod names, and the digest that was asked for. */
+/** Returns the digests that the manifest must hash to: the Pod's and the client's, if they name one. None if the Pod's is malformed. */
 function digestsOf(headers: Headers, reference: Reference): readonly Digest[] {
   const text = headers.get("Docker-Content-Digest");
   const named = text === null ? null : parseDigest(text);

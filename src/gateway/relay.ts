@@ -17,7 +17,7 @@ export type RegistryAnswer = {
 export type RelayLimits = {
   /** The connection is cut if no byte of the request's body moves for this long. A body that moves is never cut. */
   readonly stallMs: number;
-  /** The time from the end of the request's body to the answer's headers. In this time, a registry may copy the whole blob and compute its digest. */
+  /** The longest time from the end of the request's body to the answer's headers. A registry may need it to copy a blob and compute its digest. */
   readonly answerMs: number;
 };
 

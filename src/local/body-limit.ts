@@ -6,7 +6,7 @@ import { type Connection, connectionTo, passThrough } from "./taps/pass-through.
 /** After a 413 we read the request's body for this long. If the connection ended at once, a client that is still sending could miss the answer. */
 const lingerMs = 500;
 
-/** The page that Cloudflare sends with this status. */
+/** Cloudflare's page for a 413. */
 const page = Buffer.from(
   [
     "<html>",

@@ -44,7 +44,7 @@ export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number)
 
 /**
  * A read without an answer counts as a failure after this time. After the third failure in a row, the edge pings the service and waits a second for
- * the answer to the ping. So the edge knows whether the service is down before the deadline of the read ends.
+ * the answer to the ping. So before the read's deadline ends, the edge knows whether the service is down.
  */
 const silentAfterMs = deadlinesMs.read - 1_000;
 

@@ -57,7 +57,7 @@ async function decrypt(
   }
 }
 
-/** No two pairs give the same text, because neither a repository name nor an upload id contains a space. */
+/** No two uploads give the same `additionalData`, because neither a repository name nor an upload id contains a space. */
 const parameters = (iv: Uint8Array<ArrayBuffer>, { repository, upload }: Pinned) => ({
   name: "AES-GCM",
   iv,

@@ -78,7 +78,7 @@ async function importPem(text: string): Promise<PrivateKey | null> {
 
 /**
  * Reads a private key in PEM: with the label `PRIVATE KEY` (RFC 7468 §10), or with OpenSSL's older labels `RSA PRIVATE KEY` and `EC PRIVATE KEY`.
- * OpenSSL may write a block `EC PARAMETERS` before the key, which we skip.
+ * OpenSSL may write a block `EC PARAMETERS` before the key. We skip this block.
  */
 function parsePem(text: string): { readonly kind: "rsa" | "p256" | "unknown"; readonly der: Bytes } | null {
   const found = /-----BEGIN (RSA |EC |)PRIVATE KEY-----([A-Za-z0-9+/=\s]+)-----END \1PRIVATE KEY-----/.exec(text);

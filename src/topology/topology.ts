@@ -122,7 +122,7 @@ export function wantedRecords(topology: Topology): WantedRecords {
 
 type Entry = readonly [key: string, record: object];
 
-/** Returns the record of a prefix, or undefined if the prefix has no assignment. Assignments without settings share one record for each Pod. */
+/** Returns the record of a prefix, or undefined if the prefix has no assignment. A Pod's assignments without settings share one record. */
 function createRouteOf({ pods, assignments, settings }: Topology): (prefix: Prefix) => object | undefined {
   const plain = new Map([...pods.keys()].map((id) => [id, { pod: id, state: "active" }]));
   const own = new Map([...settings].map(([prefix, group]) => [prefix, { pod: assignments.get(prefix), ...group }]));

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 /** How long we wait for a Worker to collect its garbage. A Worker collects only while it runs, so an idle one never answers. */
 const mostMsOfCollection = 10_000;
-/** Miniflare calls the edge's Worker by the name in wrangler.toml. */
+/** The inspector's id of the edge's Worker. Miniflare makes the id from the name in wrangler.toml. */
 const edgeTarget = "core:user:registry-edge";
 
 type Answer = { readonly id: number; readonly result?: { readonly usedSize?: number } };

@@ -32,7 +32,7 @@ async function startGroup(group: string): Promise<string> {
   return group;
 }
 
-/** The requests for the group's repositories that the registry got. */
+/** The requests that the registry got for the group's repositories. */
 const askedFor = (group: string) =>
   stack.current.seen("pod-a", "registry").filter(({ path }) => path.startsWith(`/v2/${group}/`));
 

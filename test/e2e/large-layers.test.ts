@@ -28,7 +28,7 @@ describe.each(kinds)("layer over the CDN's limit, to %s with gateways", (_, kind
     beforeAll(async () => {
       // With `scheme: pod`, the edge signs no URLs. So no gateway can copy the layer from the other Pod, and every client has to push it.
       const topology = withStores("[{ scheme: pod }]", "[{ scheme: pod }]");
-      // skopeo and podman use a gateway only if the fleet's operator runs it.
+      // The edge sends skopeo and podman only to a gateway that the edge's operator runs.
       stage = await openStage(kind, { gateways: "fleet", bodyLimitBytes: limitBytes, topology });
     });
     afterAll(async () => {

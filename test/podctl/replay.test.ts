@@ -56,7 +56,7 @@ describe("replay, a line of a log:", () => {
       record("GET", "/jwt/auth?scope=repository:a/b:pull,push+repository:c/d:pull&scope=registry:catalog:*"),
       ["a/b", "c/d"],
     ],
-    // The edge cuts a long query and marks the cut. A name that may be cut is left out.
+    // The edge cuts a long query and marks the cut. Replay ignores the last name if its end may be missing.
     [record("GET", "/jwt/auth?scope=repository:a/b:pull&scope=repository:c/d…"), ["a/b"]],
     [record("GET", "/jwt/auth?scope=repository%3Aa%2Fb%3Apull+repository%3Ac%2Fd%3Apu…"), ["a/b", "c/d"]],
   ])("%s is about the names in it", (line, names) => {

@@ -110,7 +110,7 @@ export async function hasBlob(registry: Registry, name: RepositoryName, digest: 
   return status >= 200 && status < 400;
 }
 
-/** How many pages a list may have. Some registries give only 100 entries on a page, so their lists may have a million entries. */
+/** How many pages a list may have. If a registry gives only 100 entries on a page, its list may still have a million entries. */
 const mostPages = 10_000;
 /** How many bytes a list may have. There is a limit because a move keeps its lists in memory. A list of a million tags has some 50 MB. */
 const mostListBytes = 256 * 1024 * 1024;

@@ -107,8 +107,8 @@ async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void
 }
 
 /**
- * Copies what has changed, compares both Pods, and returns what differs. Deletions from before the freeze end by `endedMs / 2`
- * after its beginning, and pushes by `endedMs`.
+ * Copies what has changed, compares both Pods, and returns what differs. Deletions and pushes may have begun before the freeze. The deletions have
+ * ended `endedMs / 2` after the freeze begins, and the pushes have ended after `endedMs`.
  * - We copy only after the deletions. A manifest that is deleted after the copy would stay at the target, and the comparison would miss it if it has
  *   no tag.
  * - We copy while pushes may still end, so that the freeze is shorter. If a late push makes the Pods differ, we copy again.
