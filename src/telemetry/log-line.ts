@@ -97,8 +97,8 @@ export type Asker = {
 };
 
 /**
- * Makes text of a client or Pod fit for the log: cuts it, and replaces each character that a terminal or an editor would obey instead of show. These
- * are control and format characters, line ends and halves of a character.
+ * Makes text of a client or Pod fit for the log: cuts it, and replaces control and format characters and line ends, which a terminal or an editor
+ * would obey instead of show. The cut may leave half of a character, which is replaced too.
  */
 export const plainText = (text: string, maxCharacters: number): string =>
   text.slice(0, maxCharacters).replaceAll(/[\p{C}\u2028\u2029]/gu, "\ufffd");

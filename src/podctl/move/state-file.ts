@@ -55,7 +55,7 @@ const line = v.union([
 ]);
 
 export type StateFile = {
-  /** The header that was written last. Null if there is no move. */
+  /** The last `move` line of the file. Null if there is none. */
   readonly header: MoveHeader | null;
   /** The `since` of each phase that this move has written. A phase with any other `since` was written by someone else. */
   readonly sinces: ReadonlySet<string>;
