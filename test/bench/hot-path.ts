@@ -11,24 +11,37 @@ import { type LongToken, startBenchStack, startBenchWorker, withTeardown } from 
 const repository = "acme/private";
 const manifest = `/v2/${repository}/manifests/1`;
 
+/**
+ * Measures twice. With eight requests at a time, workerd always has a next request. With one at a time, workerd sleeps between two requests, as it does
+ * if there is little traffic, and each request also pays for waking it up.
+ */
 export const benchHotPath = (rounds: Rounds): Promise<readonly Finding[]> =>
   withTeardown(async (teardown, dir) => {
     const stack = await startBenchStack(teardown, dir);
     const token = await stack.longToken("pod-a", repository);
-    const targets = await warmTargets(stack, token);
-    const subjects = await subjectsOf(stack, { targets, token }, { teardown, dir });
-    const us = await measureRounds(subjects, rounds);
-    return [
-      portable("warm blob redirect ÷ bare 307", medianRatio(us.redirect, us.bareRedirect), 1.3),
-      portable("warm manifest forward ÷ bare proxy", medianRatio(us.forward, us.bareProxy), 1.15),
-      portable("401 challenge ÷ bare 307", medianRatio(us.challenge, us.bareRedirect), 1.2),
-      amount("warm blob redirect, µs of CPU", median(us.redirect)),
-      amount("warm manifest forward, µs of CPU", median(us.forward)),
-      amount("401 challenge, µs of CPU", median(us.challenge)),
-      amount("bare 307, µs of CPU", median(us.bareRedirect)),
-      amount("bare proxy, µs of CPU", median(us.bareProxy)),
-    ];
+    const servers = await startServers(stack, { targets: await warmTargets(stack, token), token }, { teardown, dir });
+    const findings: Finding[] = [];
+    for (const [how, connections] of [
+      ["", 8],
+      [", one at a time", 1],
+    ] as const) {
+      const load = new Load(connections);
+      teardown.add({ stop: async () => load.close() });
+      findings.push(...findingsOf(await measureRounds(subjectsOf(servers, load), rounds), how));
+    }
+    return findings;
   });
+
+const findingsOf = (us: Readonly<Record<keyof Servers, readonly number[]>>, how: string): readonly Finding[] => [
+  portable(`warm blob redirect ÷ bare 307${how}`, medianRatio(us.redirect, us.bareRedirect), 1.3),
+  portable(`warm manifest forward ÷ bare proxy${how}`, medianRatio(us.forward, us.bareProxy), 1.15),
+  portable(`401 challenge ÷ bare 307${how}`, medianRatio(us.challenge, us.bareRedirect), 1.2),
+  amount(`warm blob redirect${how}, µs of CPU`, median(us.redirect)),
+  amount(`warm manifest forward${how}, µs of CPU`, median(us.forward)),
+  amount(`401 challenge${how}, µs of CPU`, median(us.challenge)),
+  amount(`bare 307${how}, µs of CPU`, median(us.bareRedirect)),
+  amount(`bare proxy${how}, µs of CPU`, median(us.bareProxy)),
+];
 
 type Targets = Readonly<Record<"redirect" | "forward" | "challenge", Target>>;
 
@@ -46,11 +59,15 @@ async function warmTargets(stack: Stack, { bundle }: LongToken): Promise<Targets
   };
 }
 
-async function subjectsOf(
+/** What is measured: the request that is sent, and the process that answers it. */
+type Server = { readonly pid: number; readonly target: Target };
+type Servers = Readonly<Record<"redirect" | "challenge" | "bareRedirect" | "forward" | "bareProxy", Server>>;
+
+async function startServers(
   stack: Stack,
   { targets, token }: { readonly targets: Targets; readonly token: LongToken },
   { teardown, dir }: { readonly teardown: Teardown; readonly dir: string },
-) {
+): Promise<Servers> {
   const { redirect, forward, challenge } = targets;
   const bareWorker = async (target: Target, POD: string | null) => {
     const { line, headers } = await answerOf(stack, target);
@@ -62,20 +79,27 @@ async function subjectsOf(
   // The bare proxy gets the Pod's own token, because it cannot take a token out of a bundle.
   const podHeaders = { ...forward.headers, Authorization: `Bearer ${token.jwt}` };
   const at = (target: Target, url: string): Target => ({ ...target, url: url + new URL(target.url).pathname });
-  const load = new Load();
-  teardown.add({ stop: async () => load.close() });
-  const subject = (target: Target, pid = stack.workerdPid()): Subject => ({
-    pid,
-    run: (count) => load.send(count, () => target),
-  });
+  const pid = stack.workerdPid();
+  return {
+    redirect: { pid, target: redirect },
+    challenge: { pid, target: challenge },
+    bareRedirect: { pid: bareRedirect.pid, target: at(redirect, bareRedirect.url) },
+    forward: { pid, target: forward },
+    bareProxy: { pid: bareProxy.pid, target: { ...at(forward, bareProxy.url), headers: podHeaders } },
+  };
+}
+
+const subjectsOf = (servers: Servers, load: Load): Readonly<Record<keyof Servers, Subject>> => {
+  const subject = ({ pid, target }: Server): Subject => ({ pid, run: (count) => load.send(count, () => target) });
+  const { redirect, challenge, bareRedirect, forward, bareProxy } = servers;
   return {
     redirect: subject(redirect),
     challenge: subject(challenge),
-    bareRedirect: subject(at(redirect, bareRedirect.url), bareRedirect.pid),
+    bareRedirect: subject(bareRedirect),
     forward: subject(forward),
-    bareProxy: subject({ ...at(forward, bareProxy.url), headers: podHeaders }, bareProxy.pid),
+    bareProxy: subject(bareProxy),
   };
-}
+};
 
 /** Returns the headers and the log line of the edge's answer, so that the bare Worker can give the same ones. */
 async function answerOf(stack: Stack, { url, headers }: Target) {

@@ -8,19 +8,24 @@ export type Target = {
   readonly status: number;
 };
 
-const connections = 8;
-
 export class Load {
-  readonly #agent = new http.Agent({ keepAlive: true, maxSockets: connections });
+  readonly #connections: number;
+  readonly #agent: http.Agent;
 
-  /** Sends `count` requests, eight at a time. `targetOf` returns the request with a given number. */
+  /** `connections`: how many requests are sent at a time, each over a connection of its own. */
+  constructor(connections = 8) {
+    this.#connections = connections;
+    this.#agent = new http.Agent({ keepAlive: true, maxSockets: connections });
+  }
+
+  /** Sends `count` requests. `targetOf` returns the request with a given number. */
   async send(count: number, targetOf: (index: number) => Target): Promise<void> {
     let next = 0;
     const sendSome = async () => {
       for (let index = next++; index < count; index = next++) await this.#sendOne(targetOf(index));
     };
     try {
-      await Promise.all(Array.from({ length: connections }, sendSome));
+      await Promise.all(Array.from({ length: this.#connections }, sendSome));
     } finally {
       // After a failure, the other connections send no more requests.
       next = count;
