@@ -32,7 +32,7 @@ export type Isolate = {
 };
 
 /**
- * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB. A weak map has no bound of its own: each
+ * All caches with their bounds. At the usual size of an entry they add up to 64 MB of an isolate's 128 MB. A weak map has no bound of its own: each
  * of its entries lives as long as the record that is its key. So when a record changes, every cache must drop the old one.
  * - KV texts: 4 MB in `kept` (350 bytes each, and 250 bytes for a missing value), and 6 MB in `passing` (400 bytes each, because strangers' names are
  *   long).

@@ -169,8 +169,7 @@ const createCallGateway =
         fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs, ping: null }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
-      // A gateway that is up answers every order, even one that it cannot carry out. So an order without such an answer counts as a failure of the
-      // gateway. A failed write to another service usually says nothing about that service, because the written content may be the cause.
+      // A gateway that is up answers every order, even one that it cannot carry out. So if an order gets no answer, the gateway has failed. A failed write to another service usually says nothing about that service, because the written content may be the cause.
       doWritesCount: true,
       waitUntil,
       clock: () => Date.now(),

@@ -21,7 +21,7 @@ import { isRejected, keyId, reject, type VerifyPorts, verifyToken } from "./veri
  */
 export type Grant = PodGrant | { readonly kind: "edge"; readonly access: readonly Access[] };
 
-/** Any grant except `edge`. The edge may call the Pod with it. */
+/** A grant with which the edge may call the Pod: any kind except `edge`. */
 export type PodGrant =
   | { readonly kind: "granted"; readonly jwt: string; readonly access: readonly Access[] }
   | { readonly kind: "undecided"; readonly jwt: string }

@@ -86,19 +86,15 @@ export function fits(
   parsedCidrs: ParsedCidrs,
 ): boolean {
   return (
-    isListed(countries, () => client.country) &&
-    isListed(continents, () => client.continent) &&
-    isListed(asns, () => client.asn) &&
-    isListed(colos, () => client.colo) &&
+    (countries === undefined || isIn(countries, client.country)) &&
+    (continents === undefined || isIn(continents, client.continent)) &&
+    (asns === undefined || isIn(asns, client.asn)) &&
+    (colos === undefined || isIn(colos, client.colo)) &&
     (cidrs === undefined || contains(parse(cidrs, parsedCidrs), client))
   );
 }
 
-function isListed<T>(entries: readonly T[] | undefined, read: () => T | null): boolean {
-  if (entries === undefined) return true;
-  const known = read();
-  return known !== null && entries.includes(known);
-}
+const isIn = <T>(entries: readonly T[], known: T | null): boolean => known !== null && entries.includes(known);
 
 function contains(ranges: AddressRanges, client: Client): boolean {
   const address = client.address === undefined ? parsedIp(client) : client.address;

@@ -61,7 +61,7 @@ type DirectoryPorts = {
 
 /**
  * The records of at most this many Pods are searched for a token key. In a larger fleet, the `kid` is looked up as `key/<kid>` in KV. With this
- * limit, a stranger's request reads at most about 100 keys: 20 for each of two long names, and 50 for the records of Pods.
+ * limit, a stranger's request reads at most about 100 keys of KV: 50 for the records of Pods, and 20 for each long name, of which a mount has two.
  */
 const maxScannedPods = 50;
 

@@ -53,7 +53,7 @@ export type StackOptions = {
   readonly lenientManifests?: boolean;
   /** Who runs the Pods' gateways. If this option is missing, the Pods have no gateways. */
   readonly gateways?: GatewayOperator;
-  /** A request with a longer body gets the CDN's 413 and no answer of the Worker. */
+  /** Plays the CDN's body limit: a request with a longer body than this gets 413 before the Worker sees it. */
   readonly bodyLimitBytes?: number;
   /**
    * Whether pod-b uses the registry and the storage of pod-a, and has only its own token service. The option `topology` must then give both Pods the

@@ -61,8 +61,8 @@ export async function parseTokenRequest(request: Request, service: string): Prom
     });
   }
   const passedNames = isForm ? passedByPost : passedByGet;
-  // Some token services fail at a control character, so values with one are left out. From such a failure, a stranger would learn that a service was
-  // asked, and so that the repository has a Pod.
+  // Some token services fail at a control character, so a value with one is left out, unless it is a password. From such a failure, a stranger would
+  // learn that a service was asked, and so that the repository has a Pod.
   const given = passedNames.flatMap((name) => parameters.getAll(name).map((value) => [name, value] as const));
   const passed = given.filter(([name, value]) => isPassed(name, value));
   const authorization = basicOnly(request.headers.get("Authorization"));

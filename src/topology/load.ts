@@ -48,7 +48,10 @@ export async function loadTopology(
   return read.ok ? ok({ ...topology, assignments: read.value }) : read;
 }
 
-/** Parses a topology without the files that it names. So the assignments of its `assignmentsFile` are missing, and no condition may name a cloud. */
+/**
+ * Parses a topology without the files that it names. So the assignments in its `assignmentsFile` are missing. A condition that names a cloud is a
+ * mistake, because the cloud's addresses are in a file.
+ */
 export function parseTopology(
   file: string,
   text: string,

@@ -53,8 +53,8 @@ const constantTwists: readonly Twist[] = [
   async ({ grant }, gateway) => ({
     grant: await sealForGateway({ ...grant, exp: "never" }, Number.NaN, { kind: "upload-grant", ...sealing(gateway) }),
   }),
-  // These two grants are good for the repository `acme/elsewhere` and for the upload `another`. A second twist may choose any line of `paths`. No
-  // line has either name, because the gateway would be right to accept such a line with its grant.
+  // These two grants are good for the repository `acme/elsewhere` and for the upload `another`. No path in `paths` may have one of these two names,
+  // because the gateway would be right to accept it.
   async ({ grant }, gateway) => ({
     grant: await sealGrant({ ...grant, repository: repositoryName("acme/elsewhere") }, sealing(gateway)),
   }),

@@ -17,7 +17,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "write the assignments that have no settings to this file, one in each line; in their place, the topology names the file",
+      "write all assignments without settings to this file, one in each line; the printed topology then names the file instead of listing them",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

@@ -80,7 +80,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     const before =
       known ?? (await takeTargetSnapshot(target, name, { jobs, known: now, budget, untagged: former.untagged }));
     held.delete(name);
-    // Whether the target's registry lists referrers. `before` is the snapshot of the target, and `now` that of the source.
+    // Whether the target's registry lists referrers.
     const { listsReferrers } = before;
     // If this run is killed during the copy, the next run lists what the target holds. No list of a registry names a manifest without a tag. So
     // before the copy, we save which manifests without a tag the target may end up with.

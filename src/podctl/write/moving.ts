@@ -53,8 +53,9 @@ export const belowMoving = (key: string, above: string): string =>
   `"${nameIn(key)}" is below "${nameIn(above)}", which is being moved`;
 
 /**
- * Refuses to roll back a step of a move, because the data at both Pods may no longer fit the phase before that step. Also, a step says when all
- * edges begin its phase together. After a rollback, each edge would go back when it next reads KV. `former` has what the last write replaced.
+ * Refuses to roll back a step of a move, because the data at both Pods may no longer fit the phase before that step. Also, all
+ * locations of the edge begin a phase at the same time, which its step names. After a rollback, each location would go back at another time: when it
+ * next reads KV. `former` has what the last write replaced.
  */
 export async function refuseToUndoMove(kv: KvStore, former: ReadonlyMap<string, string | null>): Promise<void> {
   const keys = [...former.keys()].filter((key) => kindOf(key) === "route");
