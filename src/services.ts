@@ -169,7 +169,8 @@ const createCallGateway =
         fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs, ping: null }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
-      // A gateway that is up answers every order, even one that it cannot carry out. So if an order gets no answer, the gateway has failed. A failed write to another service usually says nothing about that service, because the written content may be the cause.
+      // A gateway that is up answers every order, even one that it cannot carry out. So if an order gets no answer, the gateway has failed. A failed
+      // write to another service usually says nothing about that service, because the written content may be the cause.
       doWritesCount: true,
       waitUntil,
       clock: () => Date.now(),
@@ -177,8 +178,8 @@ const createCallGateway =
   };
 
 /**
- * Returns KV and the location's caches. Each call makes sure that the request notices when its client leaves, because a request must listen for this
- * before it waits (`Departure`).
+ * Returns KV and the location's caches. A call of either first makes the request listen for its client's departure, because a request must listen
+ * before it waits (see `Departure`).
  */
 const listeningPorts = (
   env: Env,

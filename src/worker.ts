@@ -148,7 +148,7 @@ type Deployment = { readonly env: Env; readonly ports: RequestPorts };
 async function answerRequest(request: Request, url: URL | null, { env, ports }: Deployment): Promise<AttributedAnswer> {
   if (url === null) return refuseOutside(wrongHost);
   const { pathname, protocol, hostname } = url;
-  // Registries redirect a path that begins with several slashes, and `handle` does so too.
+  // A path that begins with several slashes goes to `handle` too, which redirects such a path, as registries do.
   const isRegistry = pathname === "/jwt/auth" || /^\/+(v2|gitlab\/v1)\//.test(pathname);
   try {
     if (isRegistry || pathname === "/-/probe") {

@@ -83,7 +83,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
   "rewriteLink, of 8 KB": (text) => rewriteLink(text.slice(0, 8_192), asked),
   "rewriteLink, of 8 KB of parameters": (text) => rewriteLink(`</v2/a/tags/list>;${text}`.slice(0, 8_192), asked),
   readLocation: (text) => readLocation(text, 201, asked),
-  // `parsePlaces` gets only queries with at most 100 parameters, so this text has no `&`.
+  // A text with many `&` would be a query of many parameters. `parsePlaces` gets at most 100 of them, so we replace each `&`.
   parsePlaces: (text) => parsePlaces(`_after=pod-a:${text.replaceAll("&", "a")}`),
   parseProof,
   redactPath: (text) => redactPath(new URL(`${edge}/v2/?${text}`)),
@@ -94,7 +94,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
     return parseTokenRequest(new Request(`${edge}/jwt/auth`, { headers }), "registry-edge");
   },
   routingText,
-  // `cellOf` refuses a password of more than 8 KB without reading it. So it gets eight of 8 KB, because the text of the other readers has 64 KB.
+  // `cellOf` refuses a password of more than 8 KB without reading it. The other readers get 64 KB, so `cellOf` gets 8 KB eight times.
   "cellOf, of 8 KB eight times": (text) => Array.from({ length: 8 }, () => cellOf(text.slice(0, 8_192))),
 };
 

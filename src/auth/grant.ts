@@ -66,8 +66,8 @@ export async function partsOf(
 }
 
 /**
- * Returns the grant for `wanted` at `pod`. `pod` is null if the name has no Pod. If the token covers such a name, the answer is `name-unknown`.
- * If not, the answer is the same as for a Pod that has no part in the token, because a stranger must not learn which prefixes exist.
+ * Returns the grant for `wanted` at `pod`. If the name has no Pod, `pod` is null, and a token that allows `wanted` gets `name-unknown`. Any other
+ * token gets the same error as for a name whose Pod has no part in the token, because a stranger must not learn which prefixes exist.
  */
 export async function grantFor(
   token: Token,
@@ -91,8 +91,8 @@ export async function grantFor(
   // `insufficient_scope` says that the token is valid but does not allow the request. A bundle (the edge's token, with a part for each Pod) is valid
   // for all names. A Pod's bare JWT is valid only for the names of this Pod. For other names, its error is `invalid_token`.
   const lacksRight = token.kind === "bundle" || own !== undefined;
-  // A part that does not verify makes the whole token invalid. A stranger can send a made-up part for a Pod, and gets `invalid_token` for the names
-  // of this Pod (above). If other names got another error, the stranger could find out which names the Pod has.
+  // If one part does not verify, the error is `invalid_token` for all names. A made-up part for a Pod gets `invalid_token` for that Pod's names. If
+  // the error differed for other names, a stranger could find out which names the Pod has.
   const isGood = lacksRight && verified.value.length === parts.value.length;
   const error = isGood ? "insufficient_scope" : "invalid_token";
   return err({ reason: "unauthorized", error, ...(allowedElsewhere ? { allowedElsewhere } : {}) });

@@ -11,9 +11,9 @@ export type CacheApi = {
 };
 
 /**
- * Entries stay in the cache much longer than proofs are valid. While the cache has an expired proof of a blob, no manifest proves the blob (see
- * `recordManifest`), so the edge sends the Pod a HEAD. A manifest would be a weak proof: the registry looked for the blob when the manifest was
- * pushed, and the blob may have been deleted since then.
+ * Entries stay in the cache much longer than proofs are valid. While a blob has an entry, a manifest does not prove the blob (see `recordManifest`).
+ * So after the proof has expired, the edge sends the Pod a HEAD. Without the entry, a manifest would prove the blob, although the blob may have been
+ * deleted since the manifest was pushed.
  */
 const keepSeconds = 24 * 3600;
 

@@ -72,11 +72,11 @@ export type Proofs = {
   recordManifest(manifest: Owned, blobs: readonly Digest[], askedAt: Date): Promise<void>;
   /** Whether this manifest's blobs were recorded within the last `proofTtlSeconds`. */
   hasManifest(manifest: Owned): boolean;
-  /** Records that the blob was deleted. No earlier proof is valid any more, and a manifest does not prove the blob. */
+  /** Records that the blob was deleted. After this, neither an earlier proof nor a manifest proves the blob, but only a later HEAD. */
   forget(blob: Owned): void;
   /**
-   * Forgets a blob that a Pod has just said it does not have, but only if memory or cache has a proof of it that may still count. A cache that cannot
-   * be read may have such a proof.
+   * Called when the Pod says that it does not have the blob. Forgets the blob if memory or cache has a proof of it that counts, now or while the Pod
+   * fails. A cache that cannot be read may have such a proof, so then the blob is forgotten too.
    */
   forgetMissing(blob: Owned): Promise<void>;
 };

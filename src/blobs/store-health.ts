@@ -42,10 +42,7 @@ export const placesOf = ({ blobs }: Pod): ReadonlyMap<string, readonly SigningSt
     (store) => storePlace(store) ?? "",
   );
 
-/**
- * Whether one of the Pod's stores is the Pod's own redirect (scheme `pod`). The edge does not check this redirect, so it never gets the verdict
- * `out`.
- */
+/** Whether one of the Pod's stores is the Pod's own redirect (scheme `pod`). Such a store is not checked, so it never gets the verdict `out`. */
 export const redirectsItself = ({ blobs }: Pod): boolean => blobs.stores.some(({ scheme }) => scheme === "pod");
 
 /** Says why the edge does not check this Pod's stores. Null if it does. */

@@ -28,8 +28,8 @@ export class KeptEntries {
   }
 
   /**
-   * `owner` is the Pod to which the looked-up name belongs, if this Pod also issued the request's token. Otherwise it is null. A key without a value
-   * stays among the keys of its first owner, even if it is stored again with another owner.
+   * Stores an entry. A key without a value counts for `owner`, and still counts for this owner when it is stored again with another one. `owner` is
+   * the Pod to which the looked-up name belongs, if that Pod also issued the request's token. Otherwise `owner` is null.
    */
   set(key: string, entry: Entry, owner: PodId | null): void {
     if (entry.text !== null || isShared(key)) {

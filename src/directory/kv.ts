@@ -53,8 +53,8 @@ export type ReadOptions = MaxAges & {
   /** Of the keys that are not yet in the cache's `kept`, at most this many are read. */
   readonly maxNewKeys?: number;
   /**
-   * The read takes at most this many keys from KV, besides those that every request needs. For a key above this limit, it uses a value in memory that
-   * is current for the cache but too old for {@link MaxAges}. If there is none, the key has no value, and is in `unread`.
+   * The read takes at most this many keys from KV, besides those that every request needs. For a key above this limit, it uses the cache's value,
+   * even if that value is older than {@link MaxAges} allows. If the cache has none, the key has no value, and is in `unread`.
    */
   readonly maxReadKeys?: number;
   /** The read waits for KV and fails if KV fails, even if there are older values. */
@@ -128,7 +128,7 @@ type SortedKeys = {
   readonly due: readonly string[];
   /** The keys that are left out, because `maxNewKeys` or `maxReadKeys` allows no more. */
   readonly unread: ReadonlySet<string>;
-  /** The number of looked-up keys that are not in the cache's `kept`. A budget of look-ups pays for them, and {@link ChosenBy} says which budget. */
+  /** How many look-ups the read takes from the budget that {@link ChosenBy} names: one for each key to read that is not shared and not in `kept`. */
   readonly charged: number;
 };
 
@@ -144,7 +144,8 @@ function sortKeys(
     ...maxAges
   }: ChosenOptions & { readonly nowMs: number },
 ): SortedKeys {
-  // While KV answers, a write may use current values from memory. While this isolate knows that KV fails, a write needs KV's answer of this moment.
+  // While KV answers, a write may use current values from memory. If KV's last answer was a failure, a write must read KV again. If this read fails
+  // too, the write is refused.
   const isDoubted = mustBeCurrent && cache.health.failure !== null;
   const found = new Map<string, Entry>();
   const missing = new Set<string>();

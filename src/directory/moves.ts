@@ -11,8 +11,8 @@ export type Moving = {
   /** The phase that the group is in now. `switch`: the record already names `settle`, which begins later. */
   readonly phase: MovePhase | "switch";
   /**
-   * When the record's phase begins. If the group moves back after `settle`, this stays the time at which `settle` began. It is part of the key under
-   * which the edge remembers what clients deleted, so in a move back the edge still finds the deletions of `settle`.
+   * When the record's phase begins. If the group moves back after `settle`, this is still the time at which `settle` began. The edge remembers
+   * deletions under keys that contain this time, so during the move back it still finds the deletions of `settle`.
    */
   readonly since: string;
   /** Of the move's two Pods, the one that does not serve the group in this phase. */
@@ -62,8 +62,9 @@ export const maxSkewMs = 5_000;
 /** A write that began before `freeze` may still succeed until this long after the beginning of `freeze`. Then podctl compares both Pods. */
 export const writesEndMs = 60_000;
 /**
- * A deletion that began before `freeze` may still succeed until this long after the beginning of `freeze`. After this time, podctl copies once more.
- * If a manifest without a tag were deleted after that copy, it would stay at the new Pod, because the comparison does not see such manifests.
+ * A deletion that began before `freeze` may still succeed until this long after the beginning of `freeze`. After this time, podctl copies once more,
+ * and removes from the new Pod what the old Pod has deleted. A manifest without a tag that the old Pod deleted later would stay at the new Pod,
+ * because the comparison does not see such manifests.
  */
 const deletionsEndMs = writesEndMs / 2;
 

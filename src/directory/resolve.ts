@@ -28,7 +28,7 @@ export type Resolution = {
   readonly moving: Moving | null;
   /** The operator's text, if this name or digest is blocked. */
   readonly blocked: string | null;
-  /** The reason why KV does not answer or is slow, so that older values may have been used. Otherwise null. */
+  /** If KV fails or is slow, values here may be out of date, and this text says what is wrong with KV. Null if KV works. */
   readonly stale: string | null;
 };
 
@@ -44,8 +44,8 @@ export type LookupOptions = Pick<
 >;
 
 /**
- * For a token request, and before it refuses a request, an isolate reads the assignment again if its last read is longer ago than this. Without this
- * read, the edge could ask the old Pod for tokens, and refuse tokens of the new Pod, for up to 30 s after a move.
+ * A token request or a refusal needs an assignment that was read at most this long ago. If the last read is older, the isolate reads the assignment
+ * again. For up to 30 s after a move, the edge could otherwise ask the old Pod for tokens, and refuse the new Pod's tokens.
  */
 export const recentMs = 2_000;
 

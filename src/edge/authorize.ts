@@ -37,7 +37,7 @@ export type Authorized<G extends Grant = PodGrant> = {
   readonly grant: G;
   /** Null if the request is about no repository, or if its repository is at the default Pod because no assignment covers it. */
   readonly assignment: AssignmentRecord | null;
-  /** The running move of the repository's group. Null if there is none, and for an upload at the Pod where it began: no move stops it. */
+  /** The running move of the repository's group, or null. Always null for an upload at the Pod where it began, because no move stops the upload. */
   readonly moving: Moving | null;
   /** The name in the client's request if it is an old name of the repository, otherwise null. The Pod is asked for the new name. */
   readonly oldName: RepositoryName | null;
@@ -131,8 +131,8 @@ async function authorizeName(
   const granted = token === null ? open : await grantWhileMoving(token, asked, services);
   if (!granted.ok) return granted;
   const { grant, resolution: served } = granted.value;
-  // During a move between two Pods of one registry, the token may be good only at the Pod that does not serve the group. That Pod then gets the
-  // request, and `served` names it. The request must pass the serving Pod's gate as well, because the serving Pod may be down or read-only.
+  // During a move between two Pods of one registry, the token may be good only at the other Pod, which does not serve the group. Then `served` names
+  // the other Pod, and the request goes there. The request must also pass the serving Pod's gate, because the serving Pod may be down or read-only.
   const serving = passGate(endpoint.method, resolution.value, services);
   const isServing = served === resolution.value;
   const admitted = serving.ok && !isServing ? passGate(endpoint.method, served, services) : serving;

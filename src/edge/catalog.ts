@@ -109,8 +109,8 @@ const MAX_OBJECTION_BYTES = 16 * 1024;
 const openGrant = ok<PodGrant>({ kind: "open" });
 const entriesOf = ({ n }: CatalogEndpoint): number => (n !== null && /^\d{1,6}$/.test(n) ? Number(n) : DEFAULT_ENTRIES);
 /**
- * Returns the page size `n` for a Pod. If a page of the client's `n` names may be too large to read, the edge asks for `MAX_PAGE_NAMES` names, which
- * is all that it uses of a page. Any other `n` goes to the Pod as it is, so that the Pod refuses a malformed one in its own words.
+ * Returns the page size `n` for a Pod. If a page of the client's `n` names may be too large to read, the edge asks for `MAX_PAGE_NAMES` names. The
+ * edge uses no more names of one page. Any other `n` goes to the Pod as it is, so that the Pod refuses a malformed `n` in its own words.
  */
 const pageSize = ({ n }: CatalogEndpoint): string =>
   n !== null && /^\d+$/.test(n) && Number(n) > MAX_READABLE_NAMES

@@ -56,7 +56,7 @@ export async function mountAcross(
 
 type AskedMount = Omit<Mount, "target">;
 
-/** Returns the mount that a request asks for. Null if the request names no source, or if no store can have an object for its digest. */
+/** Returns the mount that a request asks for. Null if the request names no source, or if the edge cannot tell the key of the blob's object. */
 function readMount(endpoint: RegistryEndpoint): AskedMount | null {
   if (endpoint.kind !== "upload-start" || endpoint.mount === null || endpoint.digest !== null) return null;
   const { digest: text, from } = endpoint.mount;

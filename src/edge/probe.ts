@@ -35,7 +35,8 @@ const probedStore = v.union([
 const probedGateway = v.union([v.strictObject({ location: signedUrl }), v.strictObject({ error: v.string() })]);
 
 /**
- * The answer of `/-/probe`. `revision` says which version of the record the edge has read, because the edge's caches may be half a minute behind KV.
+ * The answer of `/-/probe`. The edge's caches may be half a minute behind KV. So `revision` tells podctl which revision of the Pod's record the edge
+ * has read.
  */
 export const probed = v.strictObject({
   pod: v.string(),

@@ -37,8 +37,8 @@ export type SeenTags = {
   /** Records that the tag was deleted, or moved to an unknown digest. */
   forget(tagged: Tagged): void;
   /**
-   * Called when the Pod says that it does not have the tag. Records that the tag was deleted, unless it is certain that this location remembers no
-   * digest of the tag. A cache that cannot be read may hold one.
+   * Called when the Pod says that it does not have the tag. If this location remembers a digest of the tag, records that the tag was deleted. A cache
+   * that cannot be read may hold a digest, so then the deletion is recorded too.
    */
   forgetMissing(tagged: Tagged): Promise<void>;
 };

@@ -48,8 +48,8 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
     if (!isCounted && breaker.failed(service, { startedAtMs, nowMs: clock(), why })) judged = judge(ports);
     isCounted = true;
   };
-  // If the client leaves before the deadline, the call ends without a result, and a service that hangs would never count as failed. So a timer counts
-  // the failure after `silenceMs`, while the call still runs.
+  // If a client leaves before the deadline, its call ends without a result. While a service hangs, all clients may leave so early, and the service
+  // would never count as failed. So a timer counts the failure after `silenceMs`, and does not wait for the call to end.
   const timer = silenceMs === null ? null : setTimeout(fail, silenceMs, `no answer within ${silenceMs} ms`);
   const answer = await send(request);
   if (timer !== null) clearTimeout(timer);

@@ -36,8 +36,8 @@ export function readLocation(text: string, status: number, asked: Asked): Target
 }
 
 /**
- * Replaces `mount` and `from` in a Pod's redirect by those that the client sent. The client follows the redirect with its whole token. So if the Pod
- * could choose `from`, the edge would copy to it a blob of any repository that the client may pull.
+ * Replaces `mount` and `from` in a Pod's redirect by those that the client sent. The client follows the redirect with its whole token. If the Pod
+ * could choose `from`, the edge would copy a blob to the Pod from any repository that the client may pull.
  */
 function withOwnMount(target: Target | null, { endpoint }: Asked): Target | null {
   if (target === null || endpoint.kind !== "upload-start") return target;

@@ -29,7 +29,7 @@ export const cloudflare = defineSigner({
     const { baseUrl, parameter, ttlSeconds, encoding } = config;
     const mac = await crypto.subtle.sign("HMAC", secret.key, utf8(text));
     const encoded = encoding === "base64url" ? base64url(mac) : encodeComponent(base64(mac));
-    // The token is the last parameter, because Cloudflare's rule does not check what follows the token.
+    // The token is the last parameter. Cloudflare's rule does not check what follows the token, so anyone could change a parameter there.
     const token = `${epochSeconds(window.expiresAt) - ttlSeconds}-${encoded}`;
     return withParameter(cdnUrl(baseUrl, key, attribution), parameter, token);
   },

@@ -81,8 +81,9 @@ export async function parseSecret(scheme: Scheme, text: string): Promise<Result<
 }
 
 /**
- * Says what is wrong with a secret, which is a JSON object. If the scheme has several forms of secrets, valibot reports the problems of each form. We
- * take the first problem that is about a member of the given object, because the operator probably meant the form that has this member.
+ * Says what is wrong with a secret, which is a JSON object. If the scheme has several forms of secrets, valibot reports the problems of each form.
+ * Some problems are members that the secret lacks. We take the first problem with a member that the secret has, because the operator probably meant
+ * the form with this member.
  */
 function whatIsWrong(issue: v.BaseIssue<unknown>): string {
   const given = issue.issues?.find(({ input }) => input !== undefined) ?? issue;

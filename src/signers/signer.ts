@@ -43,7 +43,7 @@ export type Signer<Config, Secret> = {
 
 type Definition<Config, Secret, Text extends string | null> = Omit<Signer<Config, Secret>, "textToSign" | "sign"> & {
   textToSign(request: SignRequest<Config, Secret>): Text;
-  /** `text` is the result of `textToSign` for this request, so podctl shows exactly the text that is signed. */
+  /** `text` is what `textToSign` returns for this request. podctl shows the result of `textToSign`, and thus exactly what is signed. */
   sign(request: SignRequest<Config, Secret>, text: Text): Promise<string>;
 };
 

@@ -70,7 +70,7 @@ export type DayKeys = WeakMap<object, { readonly scope: string; readonly key: Cr
 type KeyChain = {
   /** The vendor's prefix and the secret key, as in `AWS4<secret key>`. */
   readonly start: string;
-  /** The parsed secret that `start` is made from. `dayKeys` has the signing key under this object. */
+  /** The parsed secret that `start` is made from. `dayKeys` maps this object to the signing key. */
   readonly secret: object;
   readonly dayKeys: DayKeys;
 };

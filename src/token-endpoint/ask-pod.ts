@@ -13,8 +13,8 @@ import type { TokenRequest } from "./request.ts";
 export type CallTokenService = (pod: AdmittedPod, request: FetchRequest) => Promise<Result<Response, Refusal>>;
 
 /**
- * What a Pod answers to the question for its scopes. `refused` is final. After `unavailable`, a later try may succeed. Both have the answer that a
- * client would get: the Pod's own response, or the edge's refusal.
+ * What comes of asking a Pod's token service for a token. `refused` is final. After `unavailable`, a later try may succeed. For both, `answer` is
+ * what a client would get: the Pod's own response, or the edge's refusal.
  */
 export type PodAnswer =
   | { readonly kind: "granted"; readonly part: IssuedPart }

@@ -14,9 +14,9 @@ export type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer
 const dropAfterMs = 3_000;
 
 /**
- * Asks all Pods at once. After three seconds, we wait only for the answers to questions with `decides`: a login, or a request for more than pulls. If
- * no question has `decides`, we wait only until one Pod has granted its part. Then we end the calls that are still open, and `standIn` may answer
- * instead of their Pods.
+ * Asks all Pods at once, and waits up to three seconds for all answers. After that, we wait only for the answers to questions with `decides`: a
+ * login, or a request for more than pulls. If no question has `decides`, we then wait only until one Pod has granted its part. When we stop waiting,
+ * we end the calls that are still open, and `standIn` may answer instead of their Pods.
  */
 export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();
@@ -44,8 +44,8 @@ export async function askPods(questions: readonly PodQuestion[], { ask, standIn 
 }
 
 /**
- * Whether the Pod itself granted its part. After three seconds, one granted part may be enough to give up all open parts. A grant by the edge comes
- * at once. If it counted, we would give up the other Pods' parts although no Pod has answered.
+ * Whether the Pod itself granted its part. The edge's own grants come at once. If they counted, the wait could end after three seconds although no
+ * Pod has answered.
  */
 const isGrantedByPod = (answer: PodAnswer): boolean => answer.kind === "granted" && answer.part.kind === "pod";
 

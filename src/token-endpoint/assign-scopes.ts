@@ -15,7 +15,7 @@ export type PlanBounds = NameBounds & { readonly chosenBy: "stranger" | "user" }
 export type Scopes = {
   /** The scopes of names that this Pod serves. */
   readonly own: Access[];
-  /** The scopes of groups that are being moved to or from this Pod, and that the other Pod of the move serves now. */
+  /** The scopes of names whose group is being moved to or from this Pod, while the other Pod of the move serves the group. */
   readonly moving: Access[];
 };
 

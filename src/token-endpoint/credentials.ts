@@ -10,9 +10,9 @@ export type Credentials =
   | readonly [kind: "refresh-token", token: string];
 
 /**
- * Returns the credentials of a request. If a form is refused, containerd repeats the login in a header. So a header and a form with one user name and
- * password give the same credentials. Null if a request has both a header and a form's credentials, or a field twice, because only the Pod knows
- * which of the two counts.
+ * Returns the credentials of a request. The same user name and password give the same credentials in a form and in a header, because containerd
+ * repeats a login in a header if its form is refused. If a request has credentials in both, or a field twice, only the Pod knows which counts. The
+ * result is then null.
  */
 export function credentialsOf({ withCredentials }: PodQuestion, request: TokenRequest): Credentials | null {
   if (!withCredentials || request.anonymous) return ["anonymous"];

@@ -19,8 +19,8 @@ const incompleteLifeSeconds = 60;
 const leastLifeSeconds = 30;
 
 /**
- * The message for a wrong password if all Pods have the same users. A Pod's own words would tell a stranger with a made-up password to which Pod the
- * repository belongs. docker prints the message.
+ * If all Pods have the same users, this message replaces a Pod's own answer to a wrong password. The Pod's words would tell a stranger with a
+ * made-up password which Pod has the repository. docker prints the message.
  */
 const wrongCredentials: OciError = {
   code: "UNAUTHORIZED",

@@ -19,8 +19,9 @@ const randomBytes = 16;
 const lengthBytes = 1;
 
 /**
- * Returns the lines `key:value` inside a GitLab routable token, version 01. The token is `<prefix><payload>.01.<payload's length><CRC-32 of all
- * before>`, with numbers in base36. The payload is 16 random bytes, the text, and a byte with the text's length. Null if any of this does not fit.
+ * Returns the text inside a GitLab routable token, version 01: lines of the form `key:value`. The token is
+ * `<prefix><payload>.01.<payload's length><CRC-32 of all before>`, with numbers in base36. The payload is 16 random bytes, this text, and a byte with
+ * the text's length. Null if any of this does not fit.
  */
 export function routingText(token: string): string | null {
   if (token.length > MAX_ROUTABLE_CHARACTERS) return null;

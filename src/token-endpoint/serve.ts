@@ -84,15 +84,15 @@ const askAll = async (plan: Result<Plan, Refusal>, ask: Ask): Promise<Result<Pla
 const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directory" && refusal.text === budgetSpent;
 
 /**
- * Whether no Pod granted anything or got the credentials, which belong to a Pod that was not asked. For a name without a Pod, the client gets that
- * Pod's answer to a login. Here we give the same answer. Otherwise a made-up password would show which names are assigned.
+ * Whether no Pod in `asked` got the credentials, and none granted anything. Then the client gets the answer to a login, as it does for a name without
+ * a Pod. Otherwise a made-up password would show which names are assigned.
  */
 const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");
 
 /**
- * Returns the answer to the login, which we asked for after we had the answers in `asked`. But if the login is granted, and a Pod in `asked` was
- * unavailable, returns `asked`. The client then tries again, and that Pod may grant its scopes.
+ * Returns `login`, except in one case: the login is granted, but a Pod in `asked` was unavailable. Then returns `asked`, so that the client
+ * tries again. That Pod may grant its scopes by then.
  */
 async function preferLogin(login: readonly Asked[], asked: readonly Asked[]): Promise<readonly Asked[]> {
   const isGranted = login.every(({ answer }) => answer.kind === "granted");

@@ -61,7 +61,8 @@ export type DirectorySteps = {
 };
 
 /**
- * Each text keeps the revision and the time of `from`, the record before the write, because a new revision would say that the write is complete.
+ * Returns the texts that the directory record has during a write. Each text keeps the revision and the time of `from`, the record before the write. A
+ * new revision would say that the write is complete.
  */
 export function directorySteps(from: DirectoryRecord | null, to: DirectoryContent): DirectorySteps {
   const stamp = { v: 1, revision: from?.revision ?? 0, appliedAt: from?.appliedAt, appliedBy: from?.appliedBy };

@@ -121,8 +121,7 @@ describe("Pods of one registry", () => {
     const jwt = await signedByNext();
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["invalid_token", "refused"]);
     expect(await verdicts(`pods.v1.pod-b/${jwt}`, "pod-b")).toEqual(["invalid_token", "refused"]);
-    // A token without a `kid` may contain its key in a certificate (`x5c`), but the edge reads no certificate. It refuses the token, as it does one
-    // with an unknown key.
+    // A token without a `kid` may contain its key in a certificate (`x5c`). The edge reads no certificate, so this key counts as unknown, too.
     const [, ...rest] = jwt.split(".");
     const withoutKid = [Buffer.from('{"alg":"RS256"}').toString("base64url"), ...rest].join(".");
     expect(await verdicts(`pods.v1.pod-a/${withoutKid}`)).toEqual(["invalid_token", "refused"]);
@@ -208,8 +207,8 @@ describe("bundle with a bad part", () => {
       return grant.ok ? grant.value.kind : grant.error;
     });
     const refused = { reason: "unauthorized", error: "invalid_token" };
-    // The edge refuses `a.b.c`, which is no JWT. It cannot check a JWT with an unknown key, so it leaves that to pod-a, whose answer is
-    // `invalid_token` as well.
+    // The edge answers `invalid_token` to `a.b.c`, which is no JWT. It cannot check a JWT with an unknown key. So it asks pod-a, which answers
+    // `invalid_token` too.
     const atItsPod = made === "a.b.c" ? refused : "undecided";
     expect(await Promise.all(heard)).toEqual([refused, atItsPod, refused]);
   });

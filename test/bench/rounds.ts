@@ -37,8 +37,8 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * Within a round, the machine was equally busy for both values. In another round, it may have been busier. So we take the ratio in each round, and
- * then the median of the ratios.
+ * Each round gives one value and one base, between which the machine is about equally busy. In another round, it may be busier. So we take the ratio
+ * in each round, and then the median of the ratios.
  */
 export const medianRatio = (values: readonly number[], bases: readonly number[]): number =>
   median(values.map((value, round) => value / (bases[round] ?? Number.NaN)));

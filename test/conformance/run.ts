@@ -20,7 +20,7 @@ async function main(args: readonly string[]): Promise<number> {
     console.error(chosen);
     return 2;
   }
-  // If a tool is still missing after this, the run of the registry that needs the tool fails and names it.
+  // If a tool is still missing after this, each registry that needs it counts as a failure. The failure's text names the tool.
   spawnSync(process.execPath, [`${root}scripts/tools.mjs`], { stdio: "inherit", timeout: getToolsMs });
   const outcomes: Outcome[] = [];
   const failures: string[] = [];

@@ -74,8 +74,8 @@ const blocks: Record<string, string> = {};
 const counts = { fresh: 0, stale: 0, refused: 0 };
 
 /**
- * The token service answers as the Pod's own does, but its users can lose their rights. A repository's trial says whether "alice" and strangers may
- * pull it. "bob" may pull nothing, and the owner "demo" may do everything.
+ * The token service answers as the Pod's own does, but its users can lose their rights. In the `Trial` of a repository, `mayPull` says whether
+ * "alice" and strangers may pull the repository. "bob" may pull nothing, and the owner "demo" may do everything.
  */
 function answerTokens(): void {
   tokenService.answer(async (response, { path, headers }) => {
@@ -271,7 +271,8 @@ async function runBatch(
     trials.filter(({ isDuringOutage }) => !isDuringOutage),
     ({ isByEdge }) => isByEdge,
   );
-  // This pull shows the change to the edge, so a trial without `isSeen` is left out. A trial with `isDuringOutage` stays: its change comes later.
+  // The edge learns of a change by this pull, so a changed trial is pulled only if it has `isSeen`. A trial with `isDuringOutage` is pulled too,
+  // because its change comes only later.
   const seen = trials.filter(({ isSeen, isDuringOutage }) => isSeen || isDuringOutage);
   await Promise.all(
     seen.map(async (trial) => {

@@ -46,8 +46,8 @@ const envOf = (pod: ToyPod, key: string) => ({
 });
 
 /**
- * Begins an upload at the registry. `target` is the upload's path and query, with its grant. Each gateway with this key accepts the grant, so a test
- * sends `target` to the gateway that runs as a program.
+ * Begins an upload at the registry. `target` is the upload's path and query, with its grant. The grant is sealed with `key`. So a gateway program
+ * with the same key accepts `target`.
  */
 async function begin(pod: ToyPod, name: string, key: string) {
   const gateway = await startTestGateway({ pod, env: { GATEWAY_KEY: key } });

@@ -10,7 +10,10 @@ const stack = useStack({ topology: asPodB(pod), seedImages: false });
 
 const tokenFor = (client: ReturnType<typeof createClient>) => client.token(["repository:globex/app:pull,push"]);
 const chunk = "0123456789";
-/** The pauses together are longer than the shortest deadline for a Pod's answer, which is 10 s. Each pause is shorter. */
+/**
+ * The shortest deadline for a Pod's answer is 10 s. A body in these chunks takes longer, but each pause is shorter. So a deadline would cut the body
+ * only if it also ran while the body moves.
+ */
 const chunks = 6;
 const pauseMs = 2_200;
 

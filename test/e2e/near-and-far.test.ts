@@ -30,7 +30,7 @@ describeWith([...needs.skopeo, ...needs.nginx], "Pod with a near and a far store
 
   beforeAll(async () => {
     cdn = await startNginx(locations, [], {});
-    // The host name differs from the edge's, so that no client sends its token along.
+    // If a redirect leads to the edge's own host name, on any port, many clients send their token there. So the CDN gets another host name.
     baseUrl = cdn.origin.replace("127.0.0.1", "localhost");
     const sealingKeys = await generateSealingKeys();
     const place = { pod: "pod-a", field: "blobs.stores.1.credentials", scheme: "nginx", target: baseUrl };

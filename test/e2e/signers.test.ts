@@ -155,7 +155,10 @@ describeWith(needs.azurite, "Azurite", () => {
   }
 });
 
-/** Checks URLs in njs as Cloudflare's `is_timed_hmac_valid_v0` does, and as secure_link would do with an HMAC. It shares no code with the signers. */
+/**
+ * A script for nginx. It checks URLs as Cloudflare's `is_timed_hmac_valid_v0` does, or as secure_link would do with an HMAC. The script shares no
+ * code with the signers.
+ */
 const njs = `
 const crypto = require('crypto');
 const mac = (text, encoding) => crypto.createHmac('sha256', 'a shared secret').update(text).digest(encoding);

@@ -89,7 +89,7 @@ describe.each(kinds)("private image on %s Pods", (kind, tools) => {
   });
 });
 
-/** If the `Accept` of a client lacks the type of a docker list, docker-registry 2.8 answers it with one image of the list. */
+/** If a client's `Accept` lacks the type of a docker list, docker-registry 2.8 answers with one image of the list. */
 describeWith(needs.skopeo, "docker list on a docker-registry Pod", () => {
   let stage: Stage;
   beforeAll(async () => {

@@ -92,7 +92,7 @@ export function answerFormsToo(pod: OddPod, tokenService: string): void {
       headers: basic === undefined ? {} : { Authorization: basic },
     });
     const text = await answer.text();
-    // By distribution's token specification, the answer to a form calls the token `access_token`.
+    // By distribution's token specification, the answer to a form sent by POST has the member `access_token` instead of `token`.
     response.writeHead(answer.status).end(method === "POST" ? text.replace('{"token":', '{"access_token":') : text);
   });
 }

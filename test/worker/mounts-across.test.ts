@@ -18,7 +18,7 @@ async function mount(
 ) {
   const client = createClient(stack.current.edge);
   const repository = `acme/${name}`;
-  // The gateway needs the right to delete, because without it the registry does not let the gateway remove an upload.
+  // The gateway shows this token to the registry. Without the right to delete, the registry would not let the gateway remove an upload.
   const token = await client.token([`repository:${repository}:pull,push,delete`, ...scopes]);
   stack.current.clearSeen();
   const query = `mount=${digest}&from=${from}`;

@@ -18,8 +18,8 @@ describe("mount of a repository's own blob", () => {
   let repository = "";
 
   /**
-   * Pushes a blob to pod-b, puts the group into this phase of a move, and asks for a mount of the blob from its repository into the same repository.
-   * In every phase, pod-b is the Pod that serves the group.
+   * Pushes a blob to pod-b, and puts its repository's group into this phase of a move. Then asks for a mount of the blob with this repository as both
+   * source and target. In every phase, pod-b is the Pod that serves the group.
    */
   async function mountOwn(phase: Moving["phase"] | null): Promise<number> {
     groups += 1;

@@ -14,7 +14,7 @@ async function ask(path: string, init: ClientInit = {}, headers: Record<string, 
   return { answer, jwt: token.split("/").slice(1).join("/") };
 }
 
-/** Headers in which a client could send credentials other than `Authorization`, an identity that only a proxy may assert, or a client address. */
+/** The edge drops these headers: other credentials than `Authorization`, identities that only a proxy may assert, and client addresses. */
 const identities = {
   "PRIVATE-TOKEN": "glpat-1",
   "JOB-TOKEN": "glcbt-1",

@@ -15,7 +15,7 @@ export type Connection = {
   readonly agent: http.Agent;
   readonly port: number;
   openExchanges: number;
-  /** The newest socket to the service. When the service closes a socket and no exchange is open, the client's socket is closed too. */
+  /** The newest socket to the service. When this socket closes and no exchange is open, we close the client's socket too. */
   tied: Socket | null;
 };
 

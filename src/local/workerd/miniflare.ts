@@ -51,7 +51,10 @@ export function startMiniflare(settings: WorkerSettings): RunningMiniflare {
   };
 }
 
-/** The name of the Worker that runs `kvScript`. It has the KV namespaces. Instead of each namespace, `script` has a binding to this Worker. */
+/**
+ * The name of the Worker that runs `kvScript`. This Worker has the KV namespaces. Each KV binding of `script` leads to this Worker, which can play
+ * faults of KV.
+ */
 const kvWorkerName = "kv";
 
 function miniflareOptions(settings: WorkerSettings): MiniflareOptions {

@@ -55,7 +55,7 @@ export async function checkManifestProofs({ checks, probe }: PodWithProbe, repos
   checks.ok(check, "the storage has the blobs of the probe's image");
 }
 
-/** Returns all blobs of an image that has the wanted blob. Null if no image of the first tags has it. */
+/** Looks under the repository's first tags for an image that has the wanted blob. Returns all blobs of that image, or null if there is none. */
 async function findImage(repository: EdgeRepository, wanted: Digest): Promise<readonly Digest[] | null> {
   const list = await call(`${repository.url}/tags/list?n=${maxTags}`, { headers: repository.headers });
   const { tags } = parsedAs(tagList, list.ok ? list.value.text : "") ?? { tags: [] };

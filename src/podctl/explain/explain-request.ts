@@ -58,7 +58,8 @@ function run(question: Question, directory: Directory): Promise<Recorded> {
   const url = new URL(question.url);
   url.search = withoutParameters(url.search.slice(1), ownParameters);
   const isToken = url.pathname === "/jwt/auth";
-  // `Og==` is `:`, an empty name with an empty password. A request without credentials would not show which Pods get the credentials of a client.
+  // A token request gets credentials here. Without them, its calls would not show which Pods get a client's credentials. `Og==` is `:`, an empty name
+  // with an empty password.
   const authorization = isToken ? "Basic Og==" : token === null ? null : `Bearer ${token}`;
   const method = isToken && question.method === "POST" ? "GET" : question.method;
   return runHandle(requestFrom(question.client, { method, url, authorization }), { ...question, directory });

@@ -59,7 +59,8 @@ type Rotated = {
   /** The new secrets, in the form of {@link generateSecrets}. */
   readonly secrets: Secrets;
   /**
-   * The names of the secrets that had two keys before. The older of these keys is dropped, so what is still sealed for it can no longer be opened.
+   * The names of the secrets that had two keys before. Each of these secrets loses its older key, and what is still sealed for that key can no longer
+   * be opened.
    */
   readonly dropped: readonly string[];
 };

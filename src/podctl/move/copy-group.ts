@@ -87,7 +87,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     await save(name, { fingerprint: null, untagged: onlyInOne(before.manifests, now.manifests), listsReferrers });
     const { changes, isWhole, untagged } = await copyRepository(name, [now, before], ports);
     if (!isWhole) return changes;
-    // We remember the manifests without a tag. If the source deletes some of them, the next round deletes them at the target.
+    // No list of the target names manifests without a tag, so we remember these. If the source deletes one, the next round deletes it at the target.
     held.set(name, { ...withManifests(now, untagged), listsReferrers });
     await save(name, { fingerprint, untagged, listsReferrers });
     return changes;

@@ -16,8 +16,8 @@ export type GatewayCopy = (name: RepositoryName, digest: Digest) => Promise<bool
 /** podctl itself copies the blobs that are smaller than this, because a copy by the gateway needs more requests. */
 export const minGatewayBytes = 256 * 1024;
 /**
- * After the gateway has failed to copy a blob, podctl copies blobs itself for this long, and then tries the gateway again. For example, an edge
- * orders no copy while it does not know of the move yet.
+ * The gateway may fail to copy a blob, for example because the edge does not know of the move yet and orders no copy. podctl then copies blobs itself
+ * for this long, before it tries the gateway again.
  */
 const pauseMs = 30_000;
 /** How long we wait for the edge's answer: the gateway's time for the copy, its time for the clean-up, and ten seconds for the network. */

@@ -109,8 +109,8 @@ export async function withGroup(
     const times = { waitMs: options.wait * 1_000, maxFreezeMs: options.maxFreeze * 1_000 };
     const ports = { kv, inTurn, prefix, without: group.without, state, ...times, say, checkClock };
     const isOwn = live.record?.move === undefined || state.sinces.has(live.record.move.since);
-    // The state in this folder says what the target holds. If another operator has written the current phase, that run may have changed the target.
-    // So we use the state only if the phase was written from this folder.
+    // The state in this folder says what the target holds. If the current phase was not written from this folder, a run with another folder wrote
+    // it, and may have changed the target. Then we do not use the state.
     const saved = isOwn && state.header?.way === way.way && state.header.to === way.to ? state.copied : new Map();
     const gateway = openGatewayCopy({ ...opened.access, auth: opened.target.auth }, both.target);
     const copy = createGroupCopy({

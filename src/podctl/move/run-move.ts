@@ -27,7 +27,7 @@ const inFlightMs = (waitMs: number): number => Math.min(writesEndMs, (waitMs * 2
 /** `live` is the assignment that this run has read or written last. `copy` copies the group and compares both Pods. */
 type Moved = { readonly live: LiveAssignment; readonly copy: GroupCopy };
 
-/** Runs a move until the phase `settle` has begun. A move back then ends: the former Pod has the group again, and the assignment names no move. */
+/** Runs a move until `settle` has begun, so that pushes go to `way.to`. A move back then ends: its assignment is written without a move. */
 export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
   const { prefix, say, waitMs } = ports;
   const { copy } = moved;
@@ -40,7 +40,7 @@ export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise
         say(`${prefix}: copy`);
         break;
       case "copy":
-        // The way back begins when the group has settled. If `settle` is only announced, we wait until it begins.
+        // When a move back is asked for, `settle` may be announced but not begun. We wait until it begins, because only then `way.from` takes pushes.
         if (way.way === "back") await waitAfterSince(ports, live, { afterMs: 0, forWhat: `${way.from} takes pushes` });
         await copyRounds(ports, { live, copy });
         live = await announce(ports, way, { live, step: announced(way, "freeze", live) });
@@ -65,8 +65,8 @@ export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise
 const secondsOf = (ms: number): number => Math.ceil(ms / 1_000);
 
 /**
- * Returns the phase whose work comes next. On the way back, the assignment is in `settle` until we announce `freeze`, and the work until then is that
- * of `copy`.
+ * Returns the phase whose work comes next. When a move back begins, the assignment is still in the `settle` of the first move. We copy until we
+ * announce `freeze`, so this phase is then `copy`.
  */
 function phaseOf(
   { record, pod }: LiveAssignment,

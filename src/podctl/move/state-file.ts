@@ -64,8 +64,8 @@ export type StateFile = {
   readonly write: (header: MoveHeader) => Promise<void>;
   readonly save: (name: RepositoryName, saved: Saved) => Promise<void>;
   /**
-   * Forgets which repositories were copied whole, so that the next run reads the target again. Keeps `untagged`, because those manifests are in no
-   * list of the target.
+   * Forgets which repositories were copied whole, so that the next run reads the target again. Keeps `untagged`, because that reading would not find
+   * those manifests: no list of the target names them.
    */
   readonly distrust: () => Promise<void>;
   /** Forgets everything that was copied, because a new move begins. */

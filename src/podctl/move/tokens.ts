@@ -9,8 +9,8 @@ import { passwordVariable, type User, userVariable } from "../target/operator.ts
 
 export type Tokens = {
   /**
-   * Returns a token for these scopes: the remembered token if it is valid for long enough, otherwise a new one. With `fresh`, always a new one,
-   * because a registry has refused the remembered token.
+   * Returns a token for these scopes: the remembered token if it is valid for long enough, otherwise a new one. If a registry has refused the
+   * remembered token, the caller sets `fresh`, and the token is always a new one.
    */
   readonly get: (scopes: readonly Access[], options?: { readonly fresh?: boolean }) => Promise<string>;
 };

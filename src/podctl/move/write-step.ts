@@ -23,8 +23,8 @@ type Writing = {
   readonly from: LiveAssignment;
   readonly step: Step;
   /**
-   * Returns the step's `since`: the time at which its phase begins. A write of the step to KV begins at most `maxSkewMs` after `nowMs`. `nowMs` is
-   * the present time, plus spare time if KV was too slow in an earlier try.
+   * Returns the step's `since`: the time at which its phase begins. `nowMs` is the present time, plus spare time if KV was too slow in an earlier
+   * try. Every write of the step to KV begins at most `maxSkewMs` after `nowMs`.
    */
   readonly begin: (nowMs: number) => Promise<string>;
 };
@@ -78,8 +78,8 @@ const changed = (prefix: Prefix): CliFailure =>
 type Assignment = Pick<AssignmentRecord, "pod" | "move"> | null;
 
 /**
- * Whether both are the same assignment in the same step. Two steps differ in `since`, the time at which their phase begins, with one exception: if
- * podctl gives up a move back, it writes the former phase `settle` again, with the same `since`.
+ * Whether both are the same assignment in the same step. Each step has a `since` of its own, the time at which its phase begins. There is one
+ * exception. If podctl gives up a move back, it writes the former phase `settle` again with the old `since`, and both count as one step.
  */
 const isSame = (live: Assignment, from: Assignment): boolean =>
   live?.pod === from?.pod && isDeepStrictEqual(live?.move, from?.move);

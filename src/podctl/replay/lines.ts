@@ -35,7 +35,7 @@ export async function* readLog(log: string): AsyncGenerator<string | null> {
   progress.end();
 }
 
-/** The message if no line of a log could be read. Without it, the log would look like one in which nothing was found. */
+/** The message if no line of a log could be read. Without this message, the report would look as if the log had no requests. */
 export const unreadable = (log: string): string =>
   `no line of "${log}" is a line of an access log; if it is compressed, pass \`-\` and pipe the text of zcat into podctl`;
 

@@ -33,7 +33,7 @@ export type KvApi = {
   deleteMany(keys: readonly string[]): Promise<readonly string[]>;
 };
 
-/** What podctl reads of each kind of answer. `result` may be null if there is nothing in it. */
+/** What podctl reads of each kind of answer. If the API has nothing to report for a bulk call, `result` may be null. */
 const pageAnswer = v.object({
   success: v.literal(true),
   result: v.array(v.object({ name: v.string(), metadata: v.optional(v.unknown()) })),

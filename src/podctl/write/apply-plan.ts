@@ -20,8 +20,8 @@ export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
 const lagPausesMs = [0, 2_000, 8_000];
 
 /**
- * Makes the plan again, which is empty if KV is what the topology says. If KV differs only by texts from before the apply, its listing lags behind,
- * and we look again. Any other text was written by someone else, so the command fails.
+ * Makes the plan again, which is empty if KV is what the topology says. If each record that differs still has its text from before the apply, KV's
+ * listing lags behind, and we look again. Any other text was written by someone else, so the command fails.
  */
 export async function checkApplied(
   kv: KvStore,

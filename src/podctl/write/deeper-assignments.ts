@@ -11,8 +11,8 @@ import { assignmentOf, lostFrom } from "./lost-conditions.ts";
 const maxShown = 5;
 
 /**
- * If the change restricts the group, returns a line that names the assignments below it without this restriction. If there are none, or if the change
- * restricts nothing, returns no line.
+ * If the change restricts a group `a`, returns a line that names the assignments such as `a/b` that lack this restriction. If there are none, or if
+ * the change restricts nothing, returns no line.
  */
 export async function deeperLines(kv: KvStore, { key, before, after }: Change): Promise<readonly string[]> {
   if (kindOf(key) !== "route" || before === null || after === null || !isStricter(before, after)) return [];

@@ -81,8 +81,8 @@ function lossesOf(name: string, { was, is, why }: Loss): readonly Warning[] {
 
 const opening = "open a group to every client";
 /**
- * If an assignment is changed, but not deleted, we warn only if its group is now open to every client. Other changes need no warning, because the
- * operator has asked for them.
+ * If an assignment is changed, but not deleted, the operator has asked for its new settings. We still warn if they open the group to every
+ * client.
  */
 const isOpening = ({ doing }: Warning): boolean => doing === opening;
 
@@ -94,8 +94,8 @@ type Lost = {
 };
 
 /**
- * Returns which restrictions `was` has and `is` lacks. Both are assignments. If one of them is not a valid record, no restriction counts as lost,
- * because an invalid `is` lets no client in, and no restriction of an invalid `was` was in force.
+ * Returns which restrictions the assignment `was` has and the assignment `is` lacks. If one of them is not a valid record, no restriction counts as
+ * lost: an invalid `is` lets no client in, and the restrictions of an invalid `was` never applied.
  */
 export function lostFrom(was: object, is: object): Lost {
   const [from, to] = [assignmentOf(was), assignmentOf(is)];

@@ -25,7 +25,10 @@ export type Plan = {
   readonly changes: readonly Change[];
   /** The blocked prefixes and digests that the topology does not have. They stay, because only `podctl unblock` lifts a block. */
   readonly keptBlocks: readonly string[];
-  /** Why the blocks in KV cannot be read. Null if they can. Otherwise the plan does not change them, because it would lift those that only KV has. */
+  /**
+   * Why the blocks in KV cannot be read. Null if they can be read. If they cannot, the plan changes no blocks: writing only the topology's blocks
+   * would lift those that only KV has.
+   */
   readonly unreadBlocks: string | null;
   /**
    * Keys of assignments in KV that the edge does not find now, because their prefixes are deeper than the directory's depth. The changes of the plan

@@ -43,9 +43,9 @@ function lockouts({ key, after }: Change): readonly Warning[] {
 }
 
 /**
- * Warns of Pods that no longer share a registry after these changes. While they share it, the edge refuses tokens with an unknown key. If only one
- * Pod is left, the edge passes such tokens on, and the registry checks them. The key of a Pod whose record was deleted is unknown. If the registry
- * still trusts this key, that Pod's token service could give rights to all names of the registry.
+ * Warns of Pods that no longer share a registry after these changes. While Pods share a registry, the edge refuses tokens with an unknown key. If
+ * only one of them is left, the edge passes such tokens on, and the registry checks them. If the record of another one was deleted, its key is
+ * unknown. If the registry still trusts this key, the deleted Pod's token service could give rights to all names of the registry.
  */
 function partings(changes: readonly Change[]): readonly Warning[] {
   const change = changes.find(({ key }) => key === directoryKey);

@@ -123,8 +123,8 @@ async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> 
  */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readHistoryIndex(kv, stamp.revision);
-  // Our chunks of the history overwrite those of the interrupted write, one by one. That write's texts come first, in their old order, so each new
-  // chunk has all texts of the old one. No text is lost, even if this run is interrupted between two chunks.
+  // If a write was interrupted, we overwrite the chunks of its history, one by one. Its texts come first, in their old order, so each chunk still has
+  // all the texts that it had before. No text is lost, even if this run is interrupted between two chunks.
   const former = new Map(unfinished === null ? [] : await formerOf(kv, unfinished));
   const now: Former = new Map([
     [directoryKey, directory.text],
