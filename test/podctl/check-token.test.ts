@@ -25,14 +25,15 @@ test.each([
   [[5, "registry"], "5, registry"],
   [{ name: "registry" }, '{"name":"registry"}'],
   [undefined, "none"],
+  [null, "none"],
 ])("doctor reports a token whose audience is %j, and goes on", async (aud, said) => {
   const { privateKey, publicJwk } = await generateSigningKey();
   const claims = { iss: "issuer", ...(aud === undefined ? {} : { aud }) } as JWTPayload;
   const header = { alg: "RS256", kid: publicJwk.kid ?? "" };
   const jwt = await new SignJWT(claims).setProtectedHeader(header).sign(privateKey);
   const checks = new Checks("pod-a");
-  const pod = { id: "pod-a", keys: [publicJwk], issuer: "issuer", audience: "pod-a-registry" };
+  const pod = { id: "pod-a", keys: [publicJwk], issuer: "issuer", audience: "none" };
   await checkToken({ pod, checks } as unknown as PodUnderTest, jwt, false);
-  const text = `tokens say "${said}", the record "pod-a-registry"`;
+  const text = `tokens say "${said}", the record "none"`;
   expect(checks.list.at(-1)).toMatchObject({ check: "audience", finding: "audience-wrong", text });
 });

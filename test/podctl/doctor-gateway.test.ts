@@ -104,6 +104,14 @@ describe("doctor of a Pod's gateway", () => {
     }
   });
 
+  test("an edge with an older record of a Pod without stores is found", async () => {
+    const text = (await readStackKv(stack.current, [recordKey])).get(recordKey) ?? "";
+    const record = JSON.parse(text) as { readonly revision: number; readonly blobs: object };
+    const newer = { ...record, revision: record.revision + 1, blobs: { ...record.blobs, stores: [] } };
+    const checks = await check(new Map([[recordKey, JSON.stringify(newer)]]));
+    expect(checks.find(({ check: name }) => name === "gateway")).toMatchObject({ finding: "edge-behind" });
+  });
+
   test("another key is found", async () => {
     const { url } = await startGateway({ GATEWAY_KEY: gatewayKey() });
     expect(await checkWith({ url, key: gatewayKey() })).toEqual(["pod-b: gateway-key"]);

@@ -34,10 +34,10 @@ export async function checkGateway(
 async function checkGrant({ pod, checks, probe, deployment }: PodUnderTest): Promise<void> {
   if (probe === null) return checks.skip("gateway", "the key was not tried, because the record has no probe");
   if (deployment.probing === "off") return checks.skip("gateway", "the key was not tried: /-/probe does not answer");
-  const probed = await askProbe(deployment, pod.id);
+  const probed = await askProbe(deployment, pod);
   if (!probed.ok) {
     const { finding, text } = probed.error;
-    // If the Pod has stores, `checkStores` reports that /-/probe fails, and one fault must make only one finding.
+    // If the Pod has stores, this is already a finding of `checkStores`, and one fault must make only one finding.
     if (pod.blobs.stores.length > 0) return checks.skip("gateway", `the key was not tried: ${text}`);
     return checks.found("gateway", finding, text);
   }

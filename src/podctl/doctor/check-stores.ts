@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import * as v from "valibot";
+import type { Pod } from "../../directory/directory.ts";
 import { type Probed, type ProbedStore, probed } from "../../edge/probe.ts";
 import { parseJson } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
@@ -16,18 +17,18 @@ const behind = { finding: "edge-behind", text: "the edge has another record of t
 
 type ProbeFailure = { readonly finding: "edge-behind" | "edge-unreachable"; readonly text: string };
 
-/** Asks the edge's `/-/probe` for signed URLs of the Pod's probe blob in each store. */
-export async function askProbe(deployment: Deployment, pod: string): Promise<Result<Probed, ProbeFailure>> {
-  const answer = await call(`${deployment.edge}/-/probe?pod=${encodeURIComponent(pod)}`, {
+/** Asks the edge's `/-/probe` for signed URLs of the Pod's probe blob in each store. Fails if the edge has another record of the Pod than KV. */
+export async function askProbe(deployment: Deployment, pod: Pod): Promise<Result<Probed, ProbeFailure>> {
+  const answer = await call(`${deployment.edge}/-/probe?pod=${encodeURIComponent(pod.id)}`, {
     headers: bearer(deployment.probeToken),
   });
   if (!answer.ok) return err({ finding: "edge-unreachable", text: answer.error });
   const { status, text } = answer.value;
   const parsed = v.safeParse(probed, parseJson(text));
-  if (parsed.success) return ok(parsed.output);
+  if (parsed.success) return parsed.output.revision === pod.revision ? ok(parsed.output) : err(behind);
   // With these statuses, the edge says that it knows no such Pod, or cannot read the Pod's record.
-  if ([404, 500, 503].includes(status)) return err(behind);
-  return err({ finding: "edge-unreachable", text: `/-/probe answers ${status}` });
+  const finding = [404, 500, 503].includes(status) ? "edge-behind" : "edge-unreachable";
+  return err({ finding, text: `/-/probe answers ${status}` });
 }
 
 /** Sends HEAD and GET to each store, with URLs that the edge signed. The GET fetches only one byte of the blob. */
@@ -35,10 +36,10 @@ export async function checkStores(tested: PodWithProbe, seeClock: (called: Calle
   const { pod, checks, deployment, probe } = tested;
   if (pod.blobs.stores.length === 0) return checks.skip("stores", "the Pod has no store: the edge streams its blobs");
   if (deployment.probing === "off") return checks.skip("stores", "/-/probe does not answer");
-  const answer = await askProbe(deployment, pod.id);
+  const answer = await askProbe(deployment, pod);
   if (!answer.ok) return checks.found("stores", answer.error.finding, answer.error.text);
-  const { revision, digest, stores } = answer.value;
-  if (revision !== pod.revision || digest !== probe.digest) return checks.found("stores", behind.finding, behind.text);
+  const { digest, stores } = answer.value;
+  if (digest !== probe.digest) return checks.found("stores", behind.finding, behind.text);
   for (const store of stores) {
     if (signsByManifests(pod)) await waitForBlob(store);
     await checkStore(checks, store, seeClock);

@@ -102,10 +102,10 @@ export async function checkToken(
   else checks.ok("issuer", pod.issuer);
   if (isAudienceReported) return;
   // A token service may write anything into `aud`, although it should be a text or a list of texts (RFC 7519 §4.1.3).
-  const audiences: readonly unknown[] = [aud ?? "none"].flat();
+  const audiences: readonly unknown[] = [aud ?? []].flat();
   if (audiences.includes(pod.audience)) return checks.ok("audience", pod.audience);
   const said = audiences.map((each) => (typeof each === "string" ? each : JSON.stringify(each))).join(", ");
-  checks.found("audience", "audience-wrong", `tokens say "${said}", the record "${pod.audience}"`);
+  checks.found("audience", "audience-wrong", `tokens say "${said || "none"}", the record "${pod.audience}"`);
 }
 
 async function isSignedBy(jwt: string, key: PodUnderTest["pod"]["keys"][number]): Promise<boolean> {
