@@ -32,10 +32,10 @@ export type Isolate = {
 };
 
 /**
- * All caches with their bounds. At the usual size of an entry they add up to 64 MB of an isolate's 128 MB. A weak map has no bound of its own: each
+ * All caches with their bounds. At the usual size of an entry they add up to 63.8 MB of an isolate's 128 MB. A weak map has no bound of its own: each
  * of its entries lives as long as the record that is its key. So when a record changes, every cache must drop the old one.
- * - KV texts: 4 MB in `kept` (350 bytes each, and 250 bytes for a missing value), and 6 MB in `passing` (400 bytes each, because strangers' names are
- *   long).
+ * - KV texts: 4 MB in `kept` (350 bytes each, and 250 bytes for a missing value), and 5.6 MB in `passing` (400 bytes each, because strangers' names
+ *   are long).
  * - Pod records: 5 MB (10 KB each, one for each Pod). Their CIDRs: 4 MB (130 bytes each, at most 30,000, which is podctl's limit).
  * - Blocks: 4 MB (400 bytes each with the KV text, at most 10,000). Old names of repositories: 0.3 MB (300 bytes each, at most 1,000).
  * - Assignments: 1 MB (200 bytes each).
@@ -52,7 +52,7 @@ export const createIsolate = (): Isolate => ({
   config: null,
   kv: {
     kept: new KeptEntries({ maxFound: 6_000, maxMissing: 7_000 }),
-    passing: new BoundedMap(15_000),
+    passing: new BoundedMap(14_000),
     budgets: {
       // A token claims a Pod and a key. Honest tokens bring new claims only after a key was rotated or a Pod was added, but strangers can make up any
       // number of claims. So this budget is small.

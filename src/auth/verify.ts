@@ -46,9 +46,9 @@ export type RejectedTokens = { readonly keys: Set<string>; forged: number };
 export const noneRejected = (): RejectedTokens => ({ keys: new Set(), forged: 0 });
 
 /**
- * After this many forged tokens, a request's other tokens count as wrong, unless this isolate has verified them before. Otherwise a stranger could
- * send a bundle of eight forged tokens, and each signature by a large elliptic curve can take two milliseconds to check. One hostile Pod cannot make
- * a user's good tokens count as wrong, because it can add only one forged token to the user's bundle.
+ * After this many forged tokens, a request's other tokens with known keys count as wrong, unless this isolate has verified them before. Otherwise a
+ * stranger could send a bundle of eight forged tokens, and each signature by a large elliptic curve can take two milliseconds to check. One hostile
+ * Pod cannot make a user's good tokens count as wrong, because it can add only one forged token to the user's bundle.
  */
 const mostForged = 2;
 

@@ -54,7 +54,7 @@ export type ProofMemory = {
    * which may know that the blob was deleted.
    */
   readonly fromManifests: BoundedMap<string, Proof>;
-  /** When the blobs of each manifest were recorded last. The manifest is read again only after the proofs from that time have expired. */
+  /** When the blobs of each manifest were recorded last. Until the proofs from that time expire, the manifest need not be read for new proofs. */
   readonly manifestsReadAtMs: BoundedMap<string, number>;
 };
 

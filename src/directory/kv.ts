@@ -48,13 +48,16 @@ export type KvValues = {
 };
 
 export type ReadOptions = MaxAges & {
-  /** Who chose the keys. If this is a function, it is called only if the keys are not in memory, because it may have to check a token. */
+  /**
+   * Who chose the keys. If this is a function, it is called only if one of the keys has no current value in the cache's `kept`, or if KV fails. The
+   * function may have to check a token.
+   */
   readonly chosenBy?: ChosenBy | (() => Promise<ChosenBy>);
   /** Of the keys that are not yet in the cache's `kept`, at most this many are read. */
   readonly maxNewKeys?: number;
   /**
-   * The read takes at most this many keys from KV, besides those that every request needs. For a key above this limit, it uses the cache's value,
-   * even if that value is older than {@link MaxAges} allows. If the cache has none, the key has no value, and is in `unread`.
+   * The read takes at most this many keys from KV, besides those that every request needs. For a key above this limit, it uses a current value of
+   * the cache's `kept`, even if the value is older than {@link MaxAges} allows. Without such a value, the key is in `unread`.
    */
   readonly maxReadKeys?: number;
   /** The read waits for KV and fails if KV fails, even if there are older values. */

@@ -54,7 +54,7 @@ export const isSwitched = ({ phase }: Moving): boolean => phase === "switch" || 
 export const refusesWrites = ({ phase }: Moving): boolean => phase === "freeze" || phase === "switch";
 
 /**
- * podctl begins no phase of a move if its clock differs from the edge's by more than this. The limit is not smaller, because podctl cannot measure
+ * podctl takes a move no step further if its clock differs from the edge's by more than this. The limit is not smaller, because podctl cannot measure
  * more exactly: an HTTP date has whole seconds, and the answer takes a moment to arrive.
  */
 export const maxSkewMs = 5_000;

@@ -44,8 +44,9 @@ export type LookupOptions = Pick<
 >;
 
 /**
- * A token request or a refusal needs an assignment that was read at most this long ago. If the last read is older, the isolate reads the assignment
- * again. For up to 30 s after a move, the edge could otherwise ask the old Pod for tokens, and refuse the new Pod's tokens.
+ * A token request needs an assignment that was read at most this long ago. So does a refusal of a name that may have moved to another Pod. If the
+ * last read is older, the isolate reads again. For up to 30 s after a move, the edge could otherwise ask the old Pod for tokens, and refuse the new
+ * Pod's.
  */
 export const recentMs = 2_000;
 

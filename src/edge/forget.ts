@@ -69,8 +69,8 @@ function forgottenBy({ services }: Context, writing: Writing): (() => void) | nu
 }
 
 /**
- * After a push, the edge forgets at most this many tags. A push may name more. A tag counts once for each Pod that the push concerns: each time costs
- * one call of the location's cache, and a request may make 50 calls in all (Workers' free plan).
+ * After a push or a deletion, the edge forgets at most this many tags. A push may name more. A tag counts once for each Pod that is concerned: each
+ * costs one call of the location's cache, and a request may make 50 calls in all (Workers' free plan).
  */
 const mostForgotten = 30;
 

@@ -129,7 +129,8 @@ const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].
 
 /**
  * Sends a request to the Pod. If the answer shows that the repository has a blob, manifest or tag, the edge records this. If the answer shows that
- * one is gone, the edge forgets it. The edge records nothing if it cannot verify the token, or if the request has a query.
+ * one is gone, or if a deletion may have succeeded, the edge forgets it. If the edge cannot verify the token, or if the request has a query, an
+ * answer to a read changes nothing.
  */
 function callRegistry(
   endpoint: RegistryEndpoint,

@@ -56,7 +56,7 @@ export async function handle(
   // 6. While a Pod's token service fails, the edge itself may grant pulls. It answers such a pull only from its caches, and never calls the Pod.
   if (grant.kind === "edge") return conclude(await serveHeld(own, context, { ...authorized.value, grant }), pod.id);
 
-  // 7. A blob GET gets a 307, if a proof shows that the repository has the blob. A GET of a manifest by its digest is answered from the edge's cache.
+  // 7. A blob GET gets a 307, if a proof shows that the repository has the blob. A manifest by its digest is answered from the edge's cache.
   const granted = { ...authorized.value, grant };
   const held = (await redirectBlob(own, context, granted)) ?? (await serveManifest(own, context, granted));
   if (held?.ok) return conclude(held, pod.id);

@@ -28,8 +28,8 @@ export async function redirectBlob(
 }
 
 /**
- * Redirects a blob GET or HEAD while the Pod fails. A proof is enough until `staleSeconds` after its expiry. Null if there is no such proof, or if
- * the edge signs no URL for the store that this client is sent to first.
+ * Redirects a blob GET or HEAD while the Pod fails. A proof is enough until `staleSeconds` after its expiry. Null if there is no such proof, if
+ * the group's blobs are streamed, or if the edge signs no URL for the store that this client is sent to first.
  */
 export async function redirectHeld(
   endpoint: BlobEndpoint,

@@ -14,7 +14,7 @@ const maxServices = 1_000;
 export class RetryBudget {
   readonly #left = new BoundedMap<string, number>(maxServices);
 
-  /** Adds a tenth of a retry, up to `reserve`. It is called for each client's request that goes to this service. */
+  /** Adds a tenth of a retry, up to `reserve`. It is called for each request to this service. */
   earn(service: string): void {
     this.#left.set(service, Math.min(reserve, (this.#left.get(service) ?? reserve) + earnedPerRequest));
   }

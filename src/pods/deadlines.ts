@@ -31,7 +31,8 @@ const uploadBytesPerMs = 20_000;
 
 /**
  * Returns an upload's deadline as a function of the length of the request's body. If `registryDeadlineMs` is shorter, that deadline applies. For the
- * PUT that completes a blob, the bytes of earlier requests count too. Null if their number is not known, and for all requests that upload no blob.
+ * PUT that completes a blob, the bytes of earlier requests count too. Null if their number is not known, and for requests other than POST, PATCH and
+ * PUT of an upload.
  */
 export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number) => number) | null {
   const { kind, method } = endpoint;

@@ -1,6 +1,9 @@
 export type UrlWindow = { readonly issuedAt: Date; readonly expiresAt: Date };
 
-/** If a client asks for a blob several times within one window, for parallel ranges or in a retry, it gets the same URL each time. */
+/**
+ * Within one window, a client that asks for a blob again, for parallel ranges or in a retry, gets the same URL. A scheme with ECDSA signs with random
+ * values, so its URL is the same only as long as an isolate remembers it.
+ */
 const windowMs = 600_000;
 /**
  * A URL is valid for at least this long after it is handed out, like the URLs that distribution signs. Clients need this time: a client on a slow

@@ -50,8 +50,8 @@ export type Trace = {
   /** The stores that fit the client but were passed over, each with its reason. */
   passedOver?: string;
   /**
-   * The `sub` of the verified token: the user's name, as the Pod that issued the token knows it. Pods do not trust each other, so two Pods may mean two
-   * users by one name. A token without a `sub` is an anonymous one.
+   * The `sub` of the verified token: the user's name, as the Pod that issued the token knows it. Pods do not trust each other, so two Pods may mean
+   * two users by one name. A token without a `sub` is an anonymous one.
    */
   subject?: string;
 };
@@ -97,8 +97,8 @@ export type Asker = {
 };
 
 /**
- * Makes text of a client or Pod fit for the log: cuts it, and replaces control and format characters and line ends, which a terminal or an editor
- * would obey instead of show. The cut may leave half of a character, which is replaced too.
+ * Makes text of a client or Pod fit for the log: cuts it, and replaces characters that a terminal or an editor would not show as they are: control
+ * and format characters, line ends, and those without a meaning in Unicode. The cut may leave half of a character, which is replaced too.
  */
 export const plainText = (text: string, maxCharacters: number): string =>
   text.slice(0, maxCharacters).replaceAll(/[\p{C}\u2028\u2029]/gu, "\ufffd");

@@ -55,7 +55,7 @@ const line = v.union([
 ]);
 
 export type StateFile = {
-  /** The last `move` line of the file. Null if there is none. */
+  /** The last `move` line that the file had when it was opened. Null if it had none. */
   readonly header: MoveHeader | null;
   /** The `since` of each phase that this move has written. A phase with any other `since` was written by someone else. */
   readonly sinces: ReadonlySet<string>;

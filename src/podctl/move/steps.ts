@@ -84,9 +84,9 @@ const announceTries = 3;
  * Announces a phase: writes it with a time at which every edge will know it, so that all edges begin it at the same moment. If KV was slow, an edge
  * may learn of the phase after that time, so we announce the phase again for a later time. An edge that knows only the first announcement then begins
  * the phase too early, but no push is lost:
- * - `freeze`: it refuses pushes. The other edges still send pushes to the old Pod, from which all edges read.
- * - `settle`: it sends pushes to the new Pod. Every edge that knows either announcement reads from the new Pod, so pulls find these pushes. We never
- *   take back a `settle`: if the group were frozen again, all edges would read from the old Pod, which does not have these pushes.
+ * - `freeze`: it refuses pushes. The other edges still send pushes to the Pod that the group leaves, from which all edges read.
+ * - `settle`: it sends pushes to the Pod that the group moves to. Every edge that knows either announcement reads from that Pod, so pulls find these
+ *   pushes. We never take back a `settle`: if the group were frozen again, all edges would read from the other Pod, which does not have the pushes.
  */
 export async function announce(ports: MovePorts, way: Way, { live, step }: Entering): Promise<LiveAssignment> {
   const { prefix, waitMs } = ports;

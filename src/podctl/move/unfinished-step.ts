@@ -15,8 +15,8 @@ const abandonedAfterMs = 20_000;
 const maxJoined = 100;
 
 /**
- * What we may do with an interrupted write. `ours`: it includes a step of this group's move, but we may not complete it, because another podctl may
- * still be writing. `another's`: it includes no step of this group's move, and we may not complete it.
+ * What we may do with an interrupted write. `ours`: it changes this group's assignment, but we may not complete it, because another podctl may still
+ * be writing. `another's`: it does not change this group's assignment, and we may not complete it.
  */
 type Unfinished = "may be completed" | "ours" | "another's";
 

@@ -1,6 +1,6 @@
 /**
- * Warns if a change lets more clients use a group, or lets clients push to it. Only the settings of the longest prefix apply to a name. So an
- * assignment that is added or deleted can take away the conditions that its names had before.
+ * Warns of changes that let more clients use a group or push to it, although the operator may not intend this. Only the settings of the longest
+ * prefix apply to a name. So an assignment that is added or deleted can take away the conditions that its names had before.
  */
 import * as v from "valibot";
 import type { ClientRules } from "../../directory/group-settings.ts";

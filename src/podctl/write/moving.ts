@@ -59,8 +59,8 @@ export const belowMoving = (key: string, above: string): string =>
  */
 export async function refuseToUndoMove(kv: KvStore, former: ReadonlyMap<string, string | null>): Promise<void> {
   const keys = [...former.keys()].filter((key) => kindOf(key) === "route");
-  // The last write may be an apply of a million assignments. We read only two, because a step of a move writes one assignment, or two if it also
-  // completes another group's interrupted step.
+  // The last write may be an apply of a million assignments. We read only two. A step of a move writes one assignment. If it also completes
+  // interrupted steps of other groups, it writes more, and all of them are steps.
   const live = await kv.read(keys.slice(0, 2));
   for (const key of keys) {
     const moving = movingIn(key, live.get(key) ?? null) ?? movingIn(key, former.get(key) ?? null);

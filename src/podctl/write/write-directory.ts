@@ -133,8 +133,8 @@ async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Requi
   for (const [key, text] of now) if (!former.has(key)) former.set(key, text);
   const { revision, appliedAt, appliedBy } = stamp;
   const chunks = await writeHistoryChunks(kv, revision, former);
-  // Writing the chunks of a large apply takes minutes. If another operator has written the directory meanwhile, we refuse. This does no harm: chunks
-  // are ignored until their index is written.
+  // Writing the chunks of a large apply takes minutes. If another operator has written the directory meanwhile, we refuse. This does no harm: without
+  // their index, new chunks are ignored, and chunks that replaced those of an interrupted write have the same texts and more.
   await refuseOtherDirectory(kv, directory);
   await writeHistoryIndex(kv, { revision, at: appliedAt.toISOString(), by: appliedBy, chunks });
 }
