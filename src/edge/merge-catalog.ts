@@ -51,8 +51,8 @@ const placeOf = ({ after, repositories, end, taken }: Queue): string | null =>
 function nextPage(queues: readonly Queue[], last: string | null, entries: number): string {
   const query = withParameters("", { last, n: String(entries) });
   return queues.reduce((link, queue) => {
-    // An empty text means that this Pod's list goes on from its start. Without any text, the Pod would be asked for the names after `last`,
-    // which may be from another Pod's list.
+    // A Pod whose list goes on from its start gets a parameter with an empty place. If the parameter were missing, the Pod would be asked for the
+    // names after `last`, which may be from another Pod's list.
     const place = placeOf(queue) ?? "";
     return `${link}&${placeParameter}=${encodeURIComponent(`${queue.pod}:${place}`)}`;
   }, `/v2/_catalog?${query}`);

@@ -19,8 +19,8 @@ export type Visit = { readonly client: Client; readonly parsedCidrs: ParsedCidrs
 /**
  * Every request for a repository passes this gate before it reaches a registry. The gate refuses a request because of a block, the settings of the
  * repository's group, a move, an old name or the Pod's state. If our copy of the directory is outdated (`stale`), the gate also refuses writes,
- * because the repository may belong to another Pod by now, and the push would be lost. It then also refuses names without a Pod, because they may
- * have one by now.
+ * because the repository may belong to another Pod by now, and the push would be lost. It then answers 503 instead of 404 for a name without a Pod,
+ * because the name may have a Pod by now.
  */
 export function passGate(
   method: string,

@@ -12,7 +12,7 @@ const scopeOf = (repository: string, actions: string) => `repository:${repositor
 const tokenFor = (repository: string, actions = "pull") => client().token([scopeOf(repository, actions)]);
 /** This client's uploads go to the edge, not to a gateway. */
 const onEdge = { "User-Agent": "oras/1.3.4" };
-/** The requests that the registry of both Pods has received. */
+/** The requests that the one registry has received, which both Pods share. */
 const seen = () => stack.current.seen("pod-a", "registry");
 
 /**

@@ -17,7 +17,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "write all assignments without settings to this file, one in each line; the printed topology then names the file instead of listing them",
+      "write each assignment that has no settings to this file, as a line; the printed topology then names the file instead of listing these assignments",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

@@ -34,8 +34,9 @@ Compare topology.yaml with KV, or with another file:
   podctl replay access.log topology.yaml --from before.yaml
 
 If the Worker's variable LOG_SAMPLE is 0.05, for example, the edge logs only 5 % of the ordinary requests. Each line contains this number,
-and podctl estimates from it how many requests there were. The log may have any size. \`podctl apply\` never lifts a block. So in a
-comparison with KV, a request that a block in KV refuses is also refused under the new topology.`,
+and podctl estimates from it how many requests there were. The log may have any size.
+
+Blocks that are in KV stay there, because \`podctl apply\` never lifts a block. So if you compare with KV, these blocks count for both topologies.`,
     )
     .action(async (log: string, file: string | undefined, { json, from, ...options }: Options) => {
       const target = await openTarget(options);

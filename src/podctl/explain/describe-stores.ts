@@ -13,8 +13,8 @@ export type DescribedStore = {
   /** The store's host and path; null if only the Pod's own redirect names them. */
   readonly place: string | null;
   /**
-   * `in`: the edge may use the store. `out`: the store failed the edge's checks, so the edge uses another one. `new`: the store has not
-   * yet answered three checks in a row. `unchecked`: the edge does not check the store, and `why` gives the reason.
+   * `in`: the edge may use the store. `out`: the store failed the edge's checks, so the edge uses another one. `new`: the store has
+   * never passed three checks in a row. `unchecked`: the edge does not check the store, and `why` gives the reason.
    */
   readonly state: "in" | "out" | "new" | "unchecked";
   readonly since?: string;

@@ -90,7 +90,7 @@ function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignm
 
 /**
  * Copies round after round, until a round changes little or takes no longer than `waitMs`. The freeze is then announced, and begins `waitMs` later. A
- * further round would gain nothing, because as much as it copied may change again in these `waitMs`.
+ * further round would gain nothing, because just as much may change again during these `waitMs`.
  */
 async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void> {
   const { prefix, say, waitMs } = ports;
