@@ -24,7 +24,7 @@ type Copy = Pick<MountOrder, "repository" | "digest">;
 export class CopyBounds {
   /** The digests that are being copied, by repository. */
   readonly #running = new Map<string, Set<string>>();
-  /** When copies into a repository failed, in milliseconds, the oldest first. */
+  /** The times at which copies into a repository failed, in milliseconds, the oldest first. */
   readonly #failures = new BoundedMap<string, readonly number[]>(mostRemembered);
 
   /** Counts a copy as running. The error is for the log, and says which bound forbids the copy. */

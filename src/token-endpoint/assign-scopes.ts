@@ -83,7 +83,7 @@ function podsOf(scope: Access, assigned: PodId | null, record: DirectoryRecord):
   return assigned === null ? [] : [assigned];
 }
 
-/** Joins all scopes for the catalog into one, because every Pod is asked for each of them. Only the first `MAX_ACTIONS` actions are kept. */
+/** Joins all scopes for the catalog into one, because every Pod is asked for each such scope. Only the first `MAX_ACTIONS` actions are kept. */
 function withOneCatalog(scopes: readonly Access[]): readonly Access[] {
   const [first, ...others] = scopes.filter(isCatalog);
   if (first === undefined || others.length === 0) return scopes;

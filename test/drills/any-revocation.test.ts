@@ -54,7 +54,7 @@ type Kind = typeof kindOf extends fc.Arbitrary<infer T> ? T : never;
 const failures = ["registry", "token", "both"] as const;
 type Failure = (typeof failures)[number];
 
-/** One repository, and all that was ever true of it, so that an answer can be compared with what was true at its time. */
+/** One repository, and its state at every time, so that an answer can be compared with the state at the time of the answer. */
 type Trial = Kind & {
   readonly repository: string;
   readonly user: "alice:alice" | null;

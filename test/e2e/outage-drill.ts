@@ -30,7 +30,7 @@ export type Drill = {
   readonly held: readonly PulledImage[];
   /** Images of the Pod that does not fail. */
   readonly others: readonly PulledImage[];
-  /** Sends a request that only the failed service can answer, and returns the status. */
+  /** Sends a request that needs the service that fails in the outage, and returns the status. */
   readonly rest: () => Promise<number>;
   /** The status that the request of `rest` gets before and after the outage. */
   readonly normalStatus: number;

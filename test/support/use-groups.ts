@@ -13,7 +13,7 @@ export function useGroups(stack: { readonly current: Stack }) {
   const write = (group: string, members: object) =>
     stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
   const known = new Set<string>();
-  /** Writes the group's assignment with these members. If the edge may know an earlier assignment of the group, restarts the edge. */
+  /** Writes the group's assignment record with these fields. If the edge may know an earlier assignment of the group, restarts the edge. */
   const assign = async (group: string, members: object): Promise<void> => {
     await write(group, members);
     if (known.has(group)) await stack.current.restartEdge();

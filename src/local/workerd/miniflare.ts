@@ -52,8 +52,8 @@ export function startMiniflare(settings: WorkerSettings): RunningMiniflare {
 }
 
 /**
- * The name of the Worker that runs `kvScript`. This Worker has the KV namespaces. Each KV binding of `script` leads to this Worker, which can play
- * faults of KV.
+ * The name of the Worker that runs `kvScript`. This Worker has the KV namespaces. Each KV binding of `script` leads to this Worker, which can behave
+ * like a KV that fails.
  */
 const kvWorkerName = "kv";
 

@@ -17,7 +17,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "write each assignment that has no settings to this file, as a line; the printed topology then names the file instead of listing these assignments",
+      "a file for the assignments that have no settings: each becomes one of its lines, and the printed topology names the file instead of listing them",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

@@ -26,7 +26,7 @@ A move has three phases:
 The command ends when settle has begun. The group stays in settle until you run the command with --done, --cleanup or --back. If the command is
 interrupted, run it again, and it continues where it stopped. docs/moves.md describes moves in full.
 
-Two Pods can have one registry and two token services: the topology then names the same registry URL in both. In a move between them,
+Two Pods can share one registry, each with its own token service. Both then have the same registry URL in the topology. In a move between them,
 nothing is copied, no push is refused, and the move ends by itself.
 
 PODCTL_USER and PODCTL_PASSWORD are the login of a user who has all rights on the groups and may list the catalog, at both Pods. If the Pods
