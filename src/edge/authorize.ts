@@ -31,7 +31,7 @@ export type Context = {
   readonly token: Token | null;
 };
 
-/** The Pod of a request, and what the request may do there. By default, the grant is one with which the edge may call the Pod. */
+/** The Pod of a request, and what the request may do there. Without a type argument, the edge may call the Pod with the grant. */
 export type Authorized<G extends Grant = PodGrant> = {
   readonly pod: AdmittedPod;
   readonly grant: G;

@@ -26,7 +26,7 @@ export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, a
 }
 
 /**
- * Returns why a write that was allowed when it began would be refused now, or null if it would still be allowed. An upload of a layer is never
+ * Says why a write would be refused now, although it was allowed when it began. Null if it would still be allowed. An upload of a layer is never
  * refused here. If the Pod to which the group is moved lacks the layer, it will refuse each manifest that names the layer, so no image is broken.
  */
 async function refusalOf(endpoint: RegistryEndpoint, { context, authorized: { pod } }: Asked): Promise<Refusal | null> {

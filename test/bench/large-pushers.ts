@@ -11,7 +11,7 @@ import { skopeoIn } from "../e2e/skopeo.ts";
 import type { Stage } from "../e2e/stage.ts";
 
 type Size = "small" | "large";
-/** OCI layout folders, whose image has the tag `image`. */
+/** Two OCI layout folders. Each holds one image, with the tag `image`. */
 export type Layouts = Readonly<Record<Size, string>>;
 
 export type LargePusher = {

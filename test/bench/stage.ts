@@ -41,7 +41,7 @@ export async function startBenchStack(
   dir: string,
   options: StackOptions = {},
 ): Promise<BenchStack> {
-  // `true` makes the private keys extractable, as are those that the stack makes itself.
+  // With `true`, the private keys are extractable. The keys that the stack makes by itself are extractable, too.
   const signingKeys = { "pod-a": await generateSigningKey(true), "pod-b": await generateSigningKey(true) };
   const stack = await startStack({ edgePort: 0, stateDir: `${dir}/stack`, signingKeys, ...options });
   teardown.add(stack);

@@ -100,7 +100,8 @@ async function sendAll({ stack, others, held, rest, clients }: Drill): Promise<S
 
 function expectRest({ fault, normalStatus }: Drill, rest: readonly Timed[]): void {
   expect(rest.length).toBeGreaterThan(0);
-  // With `delay`, the service answers as usual. With `reset`, it sends headers before it breaks off, so the edge still calls it, and statuses vary.
+  // With `delay`, the service answers as usual. With `reset`, it sends headers before it breaks off. The edge takes headers for an answer, so it goes
+  // on calling the service, and the statuses vary.
   if (fault.mode === "delay") expect(new Set(rest.map(({ status }) => status))).toEqual(new Set([normalStatus]));
   else if (fault.mode !== "reset") expect(new Set(rest.map(({ status }) => status))).toEqual(new Set([503]));
   if (fault.mode !== "delay") expect(Math.max(...rest.map(({ ms }) => ms))).toBeLessThan(mostMsOfRefusal);

@@ -23,7 +23,7 @@ export type EdgeRecord = {
   readonly podRequests: number;
   /** Where the edge found the proof for a redirect to a blob. Other answers do not have this member. */
   readonly proof?: "memory" | "cache" | "manifest" | "head";
-  /** Set if the Pod broke off a manifest and the edge completed it. */
+  /** Set if the Pod's answer ended in the middle of a manifest, and the edge sent the rest. */
   readonly completed?: true;
   readonly subject?: string;
   readonly client?: string;

@@ -17,7 +17,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "a file for the assignments that have no settings: each becomes one of its lines, and the printed topology names the file instead of listing them",
+      "podctl writes a file with one line for each assignment that has no settings, and the printed topology names this file instead of those assignments",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

@@ -26,8 +26,8 @@ A move has three phases:
 The command ends when settle has begun. The group stays in settle until you run the command with --done, --cleanup or --back. If the command is
 interrupted, run it again, and it continues where it stopped. docs/moves.md describes moves in full.
 
-Two Pods can share one registry, each with its own token service. Both then have the same registry URL in the topology. In a move between them,
-nothing is copied, no push is refused, and the move ends by itself.
+Some fleets have Pods that share a registry and differ only in their token services. In the topology, such Pods have the same registry URL. In a
+move between them, nothing is copied, no push is refused, and the move ends by itself.
 
 PODCTL_USER and PODCTL_PASSWORD are the login of a user who has all rights on the groups and may list the catalog, at both Pods. If the Pods
 have different users, set a login for each Pod: for pod-b, PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B. On the local stack you need none of

@@ -19,7 +19,7 @@ export function sealCommand(): Command {
     )
     .argument(
       "<topology-file>",
-      "the topology file; it must already have the Pod, and in it the store, registry or gateway to which the secret belongs",
+      "the topology file; the Pod must already be in it, with the store, registry or gateway to which the secret belongs",
     )
     .argument("<pod>", "the Pod's id in that file")
     .argument(

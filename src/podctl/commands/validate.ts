@@ -13,7 +13,7 @@ export function validateCommand(): Command {
     .addHelpText(
       "after",
       `
-What a topology may have depends on the deployment: on its hostnames, and on its variables AUTH and PLAIN_HTTP. podctl reads them from
+Some rules for topologies depend on the deployment: on its hostnames, and on its variables AUTH and PLAIN_HTTP. podctl reads them from
 wrangler.toml, so --env needs no API token here.`,
     )
     .action(async (file: string | undefined, { json, ...options }: Options) => {

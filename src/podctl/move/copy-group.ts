@@ -123,7 +123,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
   };
 }
 
-/** Reads what the target holds. No list of a registry names the `untagged` manifests, so we ask for each of them by its digest. */
+/** Reads what the target holds. The `untagged` manifests are in no list of the registry, so we ask for each of them by its digest. */
 async function takeTargetSnapshot(
   target: Registry,
   name: RepositoryName,

@@ -34,7 +34,7 @@ export function openGatewayCopy(edge: EdgeLogin, target: Registry): GatewayCopy 
   let pausedUntilMs = 0;
   return async (name, digest) => {
     if (Date.now() < pausedUntilMs) return false;
-    // An edge that does not know of the move yet forwards the mount to the source, which has the blob and answers 201. So a 201 proves nothing about
+    // If an edge has not read of the move yet, it forwards the mount to the source, which has the blob and answers 201. So a 201 proves nothing about
     // the target, and we ask the target whether it has the blob.
     const isCopied = (await mountFromItself(edge, name, digest)) && (await hasBlob(target, name, digest));
     if (!isCopied) pausedUntilMs = Date.now() + pauseMs;

@@ -11,7 +11,7 @@ import { writeDirectory } from "../write/write-directory.ts";
 
 /** A step takes seconds, so a step that is not complete after this time was interrupted. */
 const abandonedAfterMs = 20_000;
-/** Moves that write at the same moment may share one write, but they are few. So a write with more keys than this is an apply. */
+/** One write may have the steps of several moves, if they write at the same moment. A write with more keys than this is an apply. */
 const maxJoined = 100;
 
 /**
