@@ -32,7 +32,10 @@ const droppedPrefixes = [
  */
 const droppedForms = new RegExp(`^(?:${droppedPrefixes.join("|")})|_`);
 
-/** Makes the request to the Pod from the endpoint, and not from the client's URL. `jwt` is the part of the client's token that is for this Pod. */
+/**
+ * Makes the request that the Pod gets. Its URL is formatted from the endpoint, so that edge and Pod read the same name. `jwt` is the part of the
+ * client's token that is for this Pod.
+ */
 export function podRequest(
   pod: Pod,
   endpoint: RegistryEndpoint,

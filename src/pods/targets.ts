@@ -14,7 +14,7 @@ export type Asked = {
   readonly oldName?: RepositoryName | null;
 };
 
-/** Where a URL in a Pod's answer leads: its path and query on the edge, and its endpoint. */
+/** A URL in a Pod's answer, as a URL on the edge: path and query, and the endpoint that they name. */
 export type Target = { readonly path: string; readonly query: string; readonly endpoint: Endpoint };
 
 /** No registry needs a longer URL. Clients could not use one of more than 16 KB anyway, because Cloudflare refuses it. */

@@ -19,7 +19,8 @@ type Store = Readonly<Record<string, unknown>>;
 
 /**
  * What is wrong with a Pod. Most members replace members of its record. `store` replaces members of the record's first store, and `moreStores` come
- * after that store. `sealedFor` says which secret is sealed for that store, and for which Pod and target.
+ * after that store. `sealedFor` says which secret is put into the first store's record, and for which Pod and target it is
+ * sealed.
  */
 export type Sickness = Partial<Omit<PodRecord, "blobs">> & {
   readonly blobs?: Partial<PodRecord["blobs"]>;

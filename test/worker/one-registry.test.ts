@@ -16,8 +16,8 @@ const onEdge = { "User-Agent": "oras/1.3.4" };
 const seen = () => stack.current.seen("pod-a", "registry");
 
 /**
- * Gets a token from this Pod's token service without the edge, because the edge asks the service only for names of the Pod. Here a token may also be
- * for the other Pod's names.
+ * Gets a token from this Pod's token service without the edge. So the token may also be for names of the other Pod, for which the edge would not ask
+ * this token service.
  */
 async function jwtFrom(pod: LocalPodId, repository: string, actions = "pull,push,delete"): Promise<string> {
   const query = new URLSearchParams({ service: "pod-a-registry", scope: scopeOf(repository, actions) });

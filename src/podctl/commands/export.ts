@@ -17,7 +17,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "podctl writes a file with one line for each assignment that has no settings, and the printed topology names this file instead of those assignments",
+      "moves assignments without settings out of the printed topology: podctl writes them to this file, one in each line, and the topology contains the path of the file",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

@@ -35,9 +35,10 @@ export function sealCommand(): Command {
       `
   podctl seal topology.yaml pod-a blobs.stores.0.credentials < pod-a-credentials.json
 
-The secret of a store is JSON, and docs/stores.md lists its members for each kind of store. The secret by which a Pod
-recognizes the edge (\`trust\`) is plain text, and so is the key of a gateway. The Worker accepts the sealed value only in this field of this
-Pod, and only while the bucket, registry or gateway stays the same.`,
+podctl reads the secret from standard input. The secret of a store is a JSON object, and docs/stores.md lists its members for each kind of
+store. The secret by which a Pod recognizes the edge (\`trust\`) and the key of a gateway are not JSON, but the text itself.
+
+The Worker accepts the sealed value only in this field of this Pod, and only while the bucket, registry or gateway stays the same.`,
     )
     .action(async (file: string, pod: string, field: string, { key }: { readonly key?: string }) => {
       const place = sealedPlace(await readFile(file, "utf8"), { pod, field });

@@ -17,7 +17,7 @@ import { completeStep } from "./unfinished-step.ts";
 
 export type MoveOptions = {
   readonly jobs: number;
-  /** How many seconds before its beginning a phase is announced. */
+  /** A phase is announced this many seconds before it begins. */
   readonly wait: number;
   /** How many seconds the copy and the comparison of a freeze may take together. */
   readonly maxFreeze: number;

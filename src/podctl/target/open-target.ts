@@ -12,9 +12,7 @@ export const withTarget = (command: Command): Command =>
   );
 
 export const edgeOption = (): Option =>
-  new Option("--edge <url>", "the edge's URL; needed only if you use --env and wrangler.toml names no route").argParser(
-    parseOrigin,
-  );
+  new Option("--edge <url>", "the edge's URL; --env needs it if wrangler.toml names no route").argParser(parseOrigin);
 
 function parseOrigin(text: string): URL {
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text);

@@ -18,8 +18,8 @@ export type Warning = {
 };
 
 /**
- * What applies to the names of an assignment if that assignment is not in KV: the assignment of a shorter prefix, or the default Pod. The key is null
- * for the default Pod.
+ * If KV does not have an assignment, its names belong to the assignment of a shorter prefix, or to the default Pod. This is that record, with its
+ * key. The key is null for the default Pod.
  */
 type Held = { readonly key: string | null; readonly record: object };
 
