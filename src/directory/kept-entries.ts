@@ -28,8 +28,8 @@ export class KeptEntries {
   }
 
   /**
-   * Stores an entry. A key without a value counts for `owner`, and still counts for this owner when it is stored again with another one. `owner` is
-   * the Pod to which the looked-up name belongs, if that Pod also issued the request's token. Otherwise `owner` is null.
+   * Stores an entry. A key without a value is one of the owner's keys, and stays so if it is stored again for another owner. `owner` is the Pod to
+   * which the looked-up name belongs, if that Pod also issued the request's token. Otherwise `owner` is null.
    */
   set(key: string, entry: Entry, owner: PodId | null): void {
     if (entry.text !== null || isShared(key)) {

@@ -17,7 +17,10 @@ export type FetchRequest = {
   readonly body: ReadableStream | string | null;
   /** The length of a streamed body, if the client announced it. */
   readonly bodyBytes: number | null;
-  /** How long the answer's headers may take after the end of the request's body. The body may take any time while its bytes move (`stallMs`). */
+  /**
+   * How long the answer's headers may take after the end of the request's body. The request's body itself has no deadline while its bytes move
+   * (`stallMs`).
+   */
   readonly deadlineMs: number;
   /** Returns a second deadline, which depends on the length of the body. The shorter of the two deadlines applies. */
   readonly shorterMs?: (sentBytes: number) => number;

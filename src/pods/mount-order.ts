@@ -7,7 +7,7 @@ import { openAtGateway, sealForGateway } from "./gateway-seal.ts";
 /** The bounds of a mount across Pods. If a blob exceeds them, the client uploads it. */
 export const mountLimits = {
   maxBytes: 2 * 1024 ** 3,
-  /** The longest time from the order to the registry's last answer. */
+  /** A copy is given up if the registry's last answer has not come this long after the edge's order. */
   copyMs: 60_000,
   /** How long the gateway may take after `copyMs` to remove an upload that it has begun. */
   cleanUpMs: 5_000,

@@ -1,5 +1,6 @@
 /**
- * The Worker's log. It keeps every line as text, and a line about a request also as a record. It prints any other line that is a warning or an error.
+ * The Worker's log. It keeps every line as text, and a line about a request also as a record. If a line that is not about a request is a warning or
+ * an error, it is also printed.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseJsonObject } from "../../lib/json.ts";

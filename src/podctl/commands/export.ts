@@ -17,7 +17,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "moves assignments without settings out of the printed topology: podctl writes them to this file, one in each line, and the topology contains the path of the file",
+      "a file to write, with one line for each assignment that has no settings; the printed topology has the path of this file instead of those assignments",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

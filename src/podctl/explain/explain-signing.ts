@@ -12,7 +12,7 @@ type Signing = {
   readonly window: UrlWindow;
   /** The names of the parameters in the signed URL's query. */
   readonly parameters: readonly string[];
-  /** The text that the signer signs. Null if the scheme signs no text with a key. */
+  /** The text that the signer signs. Null for `public`, and for nginx with MD5, which only hashes. */
   readonly canonical: string | null;
 };
 

@@ -178,8 +178,8 @@ async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise
 }
 
 /**
- * Copies and compares. Throws a CliFailure after `maxFreezeMs`, because a slow Pod must not keep pushes refused. A copy that still runs ends when
- * `withGroup` closes both registries.
+ * Copies and compares. Throws a CliFailure after `maxFreezeMs`, because a slow Pod must not keep pushes refused. A copy that is not complete then
+ * ends when `withGroup` closes its connections to both Pods.
  */
 async function inTime(ports: MovePorts, way: Way, moved: Moved): Promise<readonly string[]> {
   const { prefix, maxFreezeMs } = ports;
