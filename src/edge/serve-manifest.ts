@@ -78,8 +78,8 @@ export function restOf(
     });
     if (kept === null || kept.body === null) return null;
     const isSame = (headers.get("Content-Length") ?? String(kept.bytes)) === String(kept.bytes);
-    // The copy is streamed and not read into memory. A hostile Pod could break off many manifests at once, and if their clients read nothing, all the
-    // copies would stay in memory.
+    // The copy is streamed. If it were read into memory, a hostile Pod could fill the memory: it breaks off many manifests at once, for clients that
+    // read nothing.
     const body = isSame && sentBytes <= kept.bytes ? await withoutFirst(kept.body, sentBytes) : null;
     if (body === null) {
       await kept.body.cancel().catch(() => {});

@@ -174,7 +174,7 @@ describe("Pod that breaks most connections", () => {
     let answered = 0;
     for (let count = 0; count < 200; count += 1) {
       statuses.push((await client.get(path)).status);
-      // After three failures in a row, the edge would stop calling the Pod. So after every second failure, we send a read that succeeds.
+      // After three failures in a row, the edge would stop calling the Pod. So after every second failure, we send a read that the Pod answers.
       if (count % 2 === 1) answered += (await client.get("/v2/globex/app/tags/list")).status === 404 ? 1 : 0;
     }
     expect(new Set(statuses)).toEqual(new Set([503]));

@@ -32,7 +32,7 @@ export type Drill = {
   readonly others: readonly PulledImage[];
   /** Sends a request that needs the service that fails in the outage, and returns the status. */
   readonly rest: () => Promise<number>;
-  /** The status that the request of `rest` gets before and after the outage. */
+  /** The status that `rest` returns before and after the outage. */
   readonly normalStatus: number;
   /** Clients that pull once during the outage. */
   readonly clients?: () => Promise<void>;

@@ -17,7 +17,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "a file to write, with one line for each assignment that has no settings; the printed topology has the path of this file instead of those assignments",
+      "write assignments to this file, and not into the topology; only those with settings stay in the topology",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

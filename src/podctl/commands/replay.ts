@@ -36,7 +36,7 @@ Compare topology.yaml with KV, or with another file:
 If the Worker's variable LOG_SAMPLE is 0.05, for example, the edge logs only 5 % of the ordinary requests. Each line contains this number,
 and podctl estimates from it how many requests there were. The log may have any size.
 
-If you compare with KV, the blocks in KV refuse requests under the new topology, too, because \`podctl apply\` would not lift them.`,
+In a comparison with KV, podctl adds the blocks in KV to the new topology, because \`podctl apply\` would keep them.`,
     )
     .action(async (log: string, file: string | undefined, { json, from, ...options }: Options) => {
       const target = await openTarget(options);

@@ -23,7 +23,7 @@ export function setCommand(): Command {
     .addHelpText(
       "after",
       `
-Refuse pushes and deletions with this text, and allow them again:
+Refuse pushes and deletions with a text for the client, and allow them again:
   podctl set acme state=read-only reason="Maintenance. Pushes work again on Monday."
   podctl set acme state=
 

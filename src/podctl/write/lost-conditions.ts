@@ -94,8 +94,8 @@ type Lost = {
 };
 
 /**
- * Returns which restrictions the assignment `was` has and the assignment `is` lacks. If one of them is not a valid record, no restriction counts as
- * lost: an invalid `is` lets no client in, and the restrictions of an invalid `was` never applied.
+ * Returns the restrictions of the former assignment (`was`) that the new one (`is`) lacks. If one of the two assignments is not a valid record, no
+ * restriction counts as lost. An invalid new one lets no client in, and the restrictions of an invalid former one never applied.
  */
 export function lostFrom(was: object, is: object): Lost {
   const [from, to] = [assignmentOf(was), assignmentOf(is)];
