@@ -7,7 +7,10 @@ import { measureRounds, medianDifference, medianRatio, type Rounds } from "./rou
 import { startBenchStack, withTeardown } from "./stage.ts";
 
 const blocks = 10_000;
-/** A documentation address (RFC 5737). Only `clientBlock` contains this address: all other IPv4 blocks of `manyBlocks` begin with a number from 1 to 200. */
+/**
+ * A documentation address (RFC 5737). Only `clientBlock` contains this address: all other IPv4 blocks of `manyBlocks` begin with a number from 1 to
+ * 200.
+ */
 const client = "203.0.113.9";
 const clientBlock = "203.0.113.0/24";
 
