@@ -18,7 +18,7 @@ import {
   tokenKeyRecord,
 } from "./records.ts";
 
-/** A Pod's id and record. An isolate uses the same object until the record changes, so weak maps can keep what is computed from the object's parts. */
+/** A Pod's id and record. An isolate uses the same object until the record changes, so weak maps can keep what is computed from its parts. */
 export type Pod = PodRecord & { readonly id: PodId };
 
 /** `stale` is null for a current record. If an older record had to be used, `stale` says why KV did not answer. */

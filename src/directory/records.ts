@@ -58,8 +58,8 @@ const sealed = v.pipe(v.string(), v.nonEmpty());
 
 /**
  * How a Pod knows that a request comes from the edge. `header`: by a header with a secret value. `access`: by a service token of Cloudflare Access.
- * `binding`: the edge calls the Pod through a binding of the Worker. The binding is for an mTLS certificate, a private network or another Worker of the
- * deployment.
+ * `binding`: the edge calls the Pod through a binding of the Worker. The binding is for an mTLS certificate, a private network or another Worker of
+ * the deployment.
  */
 const trust = v.variant("kind", [
   v.strictObject({

@@ -31,10 +31,7 @@ const probedStore = v.union([
   v.strictObject({ store: v.number(), scheme: v.literal("pod"), redirectsByItself: v.literal(true) }),
 ]);
 
-/**
- * podctl checks the gateway with this push location. Nothing can be read or written by it, because it names no real upload, and its grant has no
- * token.
- */
+/** podctl checks the gateway with this push location. Nothing can be read or written by it: it names no real upload and contains no token. */
 const probedGateway = v.union([v.strictObject({ location: signedUrl }), v.strictObject({ error: v.string() })]);
 
 /**

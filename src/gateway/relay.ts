@@ -7,7 +7,7 @@ import { passJoined } from "./pass-joined.ts";
 /** Why a request got no answer from the registry. `text` is for the log. */
 export type RelayFailure = { readonly reason: "client-left" | "unreachable" | "silent"; readonly text: string };
 
-/** The registry's answer. Answers to uploads are short, so `body` is null if it is longer than 64 KiB, breaks off or is late. */
+/** The registry's answer. `body` is null if it is longer than 64 KiB, breaks off or is late. The answer to an upload is shorter. */
 export type RegistryAnswer = {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;

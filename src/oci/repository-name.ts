@@ -38,8 +38,8 @@ export function parsePrefix(text: string): Result<Prefix, string> {
 }
 
 /**
- * Returns the prefixes of a name that have at most `maxComponents` components, longest first. A prefix ends where a component ends: `acme` is a prefix of
- * `acme/app` and not of `acmecorp`.
+ * Returns the prefixes of a name that have at most `maxComponents` components, longest first. A prefix ends where a component ends: `acme` is a
+ * prefix of `acme/app` and not of `acmecorp`.
  */
 export function prefixesOf(name: RepositoryName, maxComponents = MAX_PREFIX_COMPONENTS): readonly Prefix[] {
   const prefixes: Prefix[] = [];

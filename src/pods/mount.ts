@@ -11,7 +11,9 @@ type MountSource = {
   /** Says whose budget pays for the look-up of the source's name in KV. */
   readonly chosenBy: (source: RepositoryName) => ChosenBy;
   readonly visit: Visit;
-  /** False if the Pod would answer the mount with 401 (the token does not allow a pull of `source`) and this client would then end its push. */
+  /**
+   * Whether the mount may be sent to the Pod. The Pod answers 401 if the token does not allow a pull of `source`, and some clients then end the push.
+   */
   readonly mayPull: (source: RepositoryName) => boolean;
 };
 

@@ -19,7 +19,8 @@ const clients: readonly Row[] = [
   { userAgent: /^helm\//i, travel: "stays" },
   // Notation uses oras-go, as Helm does.
   { userAgent: /^notation\b/i, travel: "stays" },
-  // moby (distribution/registry.go) adds its token only to requests for the registry's own host, and reads a challenge only in the answer to `GET /v2/`.
+  // moby (distribution/registry.go) adds its token only to requests for the registry's own host. It reads a challenge only in the answer to
+  // `GET /v2/`.
   { userAgent: /^docker\//i, travel: "goes" },
   // containerd (core/remotes/docker/pusher.go) sends no credentials to another host, and a 401 of that host ends the push. BuildKit and docker with
   // the containerd store use this code.

@@ -75,7 +75,7 @@ export const oracleStores = {
 
 export type OracleScheme = keyof typeof oracleStores;
 
-/** Endpoints that @aws-sdk/client-s3 3.1169.0 uses if it gets `options`. `url` is the URL without query that the SDK then makes. */
+/** Each endpoint is the one that @aws-sdk/client-s3 3.1169.0 uses with the `options` beside it. `url` is the SDK's URL without its query. */
 export const s3Hosts = [
   [
     "https://s3.dualstack.eu-central-1.amazonaws.com",

@@ -17,7 +17,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "write assignments to this file, and not into the topology; only those with settings stay in the topology",
+      "podctl writes all assignments to this file, except those that have settings; the topology names the file",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

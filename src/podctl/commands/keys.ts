@@ -47,7 +47,7 @@ This key is not a secret. Keep it in the folder of your topology file, where \`p
 function rotateCommand(): Command {
   return new Command("rotate")
     .description(
-      "Reads the Worker's secrets from standard input, and prints them with a new first key in SEALING_KEYS and in EDGE_KEYS. The key in use becomes the second.",
+      "Reads the Worker's secrets from standard input, and prints them with one new key in each of the lists SEALING_KEYS and EDGE_KEYS. The new key comes first, and the key in use second.",
     )
     .addHelpText(
       "after",

@@ -140,8 +140,8 @@ function mergeBlocks(text: string | null, topology: Topology): MergedBlocks {
 }
 
 /**
- * Returns a function that says whether the prefix of an assignment is too long for the edge to find it. `directoryText` is the directory record, which
- * says how long a prefix may be. KV lists keys in order, so this record is read before the first assignment.
+ * Returns a function that says whether the prefix of an assignment is too long for the edge to find it. `directoryText` is the directory record,
+ * which says how long a prefix may be. KV lists keys in order, so this record is read before the first assignment.
  */
 function createUnfound(directoryText: string | null): (key: string) => boolean {
   const directory = directoryInKv(directoryText).record ?? {};
