@@ -114,8 +114,8 @@ type Judged = Exclude<Grant, { readonly kind: "open" }> | "invalid";
 
 /**
  * Returns what a part of the token grants at `pod`, and notes the part's subject for the log. If the directory says that the part's key belongs to
- * another Pod, the part is invalid, and `pod` never gets it. If the directory does not know the key, `pod` decides, unless several
- * Pods may have its registry: then the part is invalid (see below).
+ * another Pod, the part is invalid, and `pod` never gets it. If the directory does not know the key, `pod` decides. But if
+ * other Pods perhaps use the same registry as `pod`, a part with an unknown key is invalid (see below).
  */
 async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Result<Judged, DirectoryFailure>> {
   if (part.kind === "edge") {

@@ -37,7 +37,7 @@ export type Authorized<G extends Grant = PodGrant> = {
   readonly grant: G;
   /** Null if the request is about no repository, or if its repository is at the default Pod because no assignment covers it. */
   readonly assignment: AssignmentRecord | null;
-  /** The running move of the repository's group, or null. Always null for an upload at the Pod where it began, because no move stops the upload. */
+  /** The running move of the repository's group, or null. Null for an upload that goes on at the Pod where it began: a move does not concern it. */
   readonly moving: Moving | null;
   /** The name in the client's request if it is an old name of the repository, otherwise null. The Pod is asked for the new name. */
   readonly oldName: RepositoryName | null;

@@ -46,8 +46,8 @@ function withOwnMount(target: Target | null, { endpoint }: Asked): Target | null
 }
 
 /**
- * Matches one link of RFC 8288 §3. Some clients take other text for a link too (skopeo needs no brackets), so a header with any other text is
- * refused. Matching takes linear time, because each repetition of `parameter` needs a `;`.
+ * Matches one link of RFC 8288 §3. A header with any other text is refused, because some clients find links in it that this does not match (skopeo
+ * needs no brackets). Matching takes linear time, because each repetition of `parameter` needs a `;`.
  */
 const linkGrammar = (() => {
   const token = "[\\w!#$%&'*+.^`|~-]+";

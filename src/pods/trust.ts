@@ -12,8 +12,8 @@ type Trusted = { readonly request: FetchRequest; readonly fetcher: Fetcher };
 export type FindBinding = (name: string) => Fetcher | null;
 
 /**
- * Shows the Pod that a request comes from the edge. Either the request gets headers with the secret that is sealed in the Pod's record, or it goes
- * through a binding that only this deployment has. If a client sent the same headers, their values are replaced.
+ * Marks a request, so that the Pod knows that it comes from the edge. Either the request gets headers with the secret that is sealed in the Pod's
+ * record, or it goes through a binding that only this deployment has. If a client sent the same headers, their values are replaced.
  *
  * The secret goes only to the registry's origin, for which it was sealed, and not to a token service on another host. Several Pods may share one
  * registry, which accepts the tokens of all their token services for any name. If one of these token services got the secret, its operator could call

@@ -137,7 +137,7 @@ describe.concurrent("phase that is announced while KV is slow", () => {
 
 describe("run that was stopped while another operator changed the assignment", () => {
   const changed = 'another operator has changed the assignment of "acme"; `podctl move acme --status` shows it';
-  /** Makes a copy that calls `change` in each round, and then sets the clock a minute ahead, as if podctl had been stopped meanwhile. */
+  /** Makes a `GroupCopy`. In each of its rounds, `change` is called and the clock is set a minute ahead, as if podctl had been stopped meanwhile. */
   const copyWhile = (change: () => Promise<void>) => {
     const seen = { copied: 0, compared: 0 };
     const copy: GroupCopy = {

@@ -62,7 +62,7 @@ describeWith(["npm", ...realPods], "npm start at its end", () => {
     const checkout = await checkoutIn(dir, { tools: true });
     const { pid, exited, stdout } = npmStart(checkout, await freePort(), "--pods", "distribution-v3");
     const printed = text(stdout);
-    // If there are more than four processes, npm's shell, Node, the watchdog and the first servers are running.
+    // As soon as there are more than four processes, the first servers are among them. The others are npm's shell, Node and the watchdog.
     const count = async () => (await descendants(pid)).length;
     await expect.poll(count, { interval: 20, timeout: 20_000 }).toBeGreaterThan(4);
     const started = await descendants(pid);

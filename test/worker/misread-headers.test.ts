@@ -85,7 +85,7 @@ describe("Pod that converts a list for a client that does not name the list's ty
     const token = await createClient(stack.current.edge).token([`repository:${repository}:pull`]);
     const ask = pullerOf(stack.current, repository, token);
     await keepManifest(stack.current, repository, await digestOf(list));
-    // The tag names a list of images. This reader does not accept lists, so the Pod gives it one of the images. The pull by the image's digest
+    // The tag names a list of images. This client does not accept lists, so the Pod gives it one of the images. The pull by the image's digest
     // then makes the edge keep the image. While the Pod is down, other clients must get the list for the tag, not the kept image.
     for (let time = 0; time < 3; time += 1) {
       const headers = [`Authorization: Bearer ${token}`, ...lines];

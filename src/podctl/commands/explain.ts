@@ -46,7 +46,7 @@ export function explainCommand(): Command {
 The options about the client matter because the edge chooses a store by them, and because a group may be open to some clients only.
 
 podctl sends nothing to a Pod, and assumes that every Pod answers with the status in --pod-status. podctl does not have the secrets that
-sign URLs. Instead of a signature, it prints the text that the edge would sign. In this text, REDACTED replaces the key's id or name.`,
+sign URLs. Instead of a signature, it prints the text that the edge would sign. In this text, REDACTED replaces the id or name of the signing key.`,
     )
     .action(async (method: string, text: string, options: Options) => {
       const target = await openTarget(options);

@@ -17,7 +17,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "podctl writes all assignments to this file, except those that have settings; the topology names the file",
+      "podctl writes all assignments to this file, except those that have settings; the printed topology refers to the file",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

@@ -118,8 +118,8 @@ async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> 
 }
 
 /**
- * Saves the texts that this write replaces. If an interrupted write has saved another text of the same key, we keep that one, because it is from the
- * last complete write.
+ * Saves the texts that this write replaces. If an interrupted write replaced a text of the same key before, we keep the text that it replaced,
+ * because that text is from the last complete write.
  */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readHistoryIndex(kv, stamp.revision);
