@@ -75,8 +75,8 @@ export type Proofs = {
   /** Records that the blob was deleted. After this, neither an earlier proof nor a manifest proves the blob, but only a later HEAD. */
   forget(blob: Owned): void;
   /**
-   * Called when the Pod says that it does not have the blob. Forgets the blob if memory or cache has a proof of it that counts now, or that would
-   * count while the Pod fails. A cache that cannot be read may have such a proof, so then the blob is forgotten too.
+   * Called when the Pod says that it does not have the blob. Forgets the blob if memory or cache has a proof of it. This includes an expired
+   * proof that would count during an outage of the Pod. A cache that cannot be read may have such a proof, so then the blob is forgotten too.
    */
   forgetMissing(blob: Owned): Promise<void>;
 };

@@ -34,7 +34,7 @@ export type KeptManifests = {
   keep(manifest: Owned, copy: ManifestCopy): Promise<void>;
   /** Records that the manifest was deleted, so that earlier copies are not served. */
   forget(manifest: Owned): void;
-  /** Called when the Pod says that it does not have the manifest. Records a deletion, unless the location's cache says that it has no copy. */
+  /** Called when the Pod says that it does not have the manifest. Records a deletion if the location's cache has a copy, or cannot be read. */
   forgetMissing(manifest: Owned): Promise<void>;
 };
 

@@ -92,7 +92,7 @@ export type Asker = {
   readonly country: string | undefined;
   readonly asn: number | undefined;
   readonly userAgent: string | undefined;
-  /** Cloudflare's id of the request, by which its support and its other logs find it. */
+  /** Cloudflare's id of the request. By this id, the request is found in Cloudflare's other logs. */
   readonly ray: string | undefined;
 };
 

@@ -13,8 +13,8 @@ import type { TokenRequest } from "./request.ts";
  */
 const incompleteLifeSeconds = 60;
 /**
- * If a Pod grants pulls for less time than this, its part is left out (see `mergeTokens`). With this part, the whole bundle would expire as early,
- * and clients would ask for all parts again.
+ * If a Pod grants pulls for less time than this, its part is left out (see `mergeTokens`). A bundle expires with the part that expires first, and
+ * clients would then ask for all parts again.
  */
 const leastLifeSeconds = 30;
 

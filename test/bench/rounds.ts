@@ -37,7 +37,7 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * Each round gives one value and one base, between which the machine is about equally busy. In another round, it may be busier. So we take the ratio
+ * In one round, the machine is about equally busy while a value and its base are measured. In another round, it may be busier. So we take the ratio
  * in each round, and then the median of the ratios.
  */
 export const medianRatio = (values: readonly number[], bases: readonly number[]): number =>

@@ -14,7 +14,9 @@ const blocks = 10_000;
 const client = "203.0.113.9";
 const clientBlock = "203.0.113.0/24";
 
-/** pod-b's store is only for clients from these blocks, and pod-a's store is for all clients. Both Pods belong to one edge in one process. */
+/**
+ * pod-b's store is only for clients in the blocks of `manyBlocks`, and pod-a's store is for all clients. Both Pods belong to one edge in one process.
+ */
 export const benchStoreChoice = (rounds: Rounds): Promise<readonly Finding[]> =>
   withTeardown(async (teardown, dir) => {
     const condition = `when: { cidrs: [${manyBlocks().join(", ")}] }`;

@@ -97,7 +97,7 @@ describe("name that is in use", () => {
         expect(told.ms).toBeLessThan(atOnceMs);
         await sleep(patienceMs + 50);
       }
-      // A slow read moves the clock of `isolate` when it ends. The next test makes another isolate, so this read must end before.
+      // A slow read moves the clock of `isolate` when it ends. The next test puts another isolate into this variable, whose clock must not be moved.
       await readsEnded();
     },
     20_000,

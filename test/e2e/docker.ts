@@ -1,4 +1,4 @@
-/** A dockerd for one test, without network or containers. It pushes, pulls and builds. */
+/** A dockerd for one test. It pushes, pulls and builds, but runs no containers and makes no networks for them. */
 import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { childEnv, startChild } from "../../src/local/child-process.ts";

@@ -27,7 +27,7 @@ export function doctorCommand(): Command {
   podctl doctor pod-b --write      checks one Pod, also by writing
   podctl doctor --env production   checks all Pods of the deployment production
 
-podctl checks the storage with a probe: a small blob that the Pod's record names, in the Pod's probe repository. The edge signs a URL of
+podctl checks the storage with a small blob, the probe. The Pod's record names this blob and its repository. The edge signs a URL of
 this blob for podctl, but only if podctl sends the Worker's secret PROBE_TOKEN. Set the variable PODCTL_PROBE_TOKEN to this secret.
 
 PODCTL_USER and PODCTL_PASSWORD are the login of a user who may pull from each Pod's probe repository and, for --write, may push and delete

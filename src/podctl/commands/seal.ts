@@ -36,7 +36,7 @@ export function sealCommand(): Command {
   podctl seal topology.yaml pod-a blobs.stores.0.credentials < pod-a-credentials.json
 
 podctl reads the secret from standard input. The secret of a store is a JSON object, and docs/stores.md lists its members for each kind of
-store. A gateway's key is written without JSON, and so is the secret of \`trust\`, by which a Pod recognizes the edge.
+store. Two secrets are not JSON but plain texts: a gateway's key, and the secret of \`trust\`.
 
 The Worker accepts the sealed value only in this field of this Pod, and only while the bucket, registry or gateway stays the same.`,
     )
