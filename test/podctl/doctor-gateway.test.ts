@@ -37,10 +37,18 @@ async function checkWith({ url, key, sealedFor = "pod-b" }: Gateway) {
   return findings(await checkWithRecord({ url, key: await seal(key, place, sealingKeys.publicJwk) }));
 }
 
+type StoredRecord = { readonly revision: number; readonly blobs: object; readonly gateway: object };
+
+/** Reads Pod B's record from KV. */
+async function readRecord() {
+  const text = (await readStackKv(stack.current, [recordKey])).get(recordKey) ?? "";
+  const record = JSON.parse(text) as StoredRecord;
+  return { text, record, withoutStores: { ...record, blobs: { ...record.blobs, stores: [] } } };
+}
+
 /** Checks Pod B with these members of `gateway` in its record. */
 async function checkWithRecord(changed: object) {
-  const text = (await readStackKv(stack.current, [recordKey])).get(recordKey) ?? "";
-  const record = JSON.parse(text) as { readonly gateway: object };
+  const { text, record } = await readRecord();
   const gateway = { ...record.gateway, ...changed };
   await stack.current.putKv(recordKey, JSON.stringify({ ...record, gateway }));
   await stack.current.restartEdge("empty");
@@ -90,13 +98,11 @@ describe("doctor of a Pod's gateway", () => {
   });
 
   test("an edge that cannot read the record of a Pod without stores is found", async () => {
-    const text = (await readStackKv(stack.current, [recordKey])).get(recordKey) ?? "";
-    const record = JSON.parse(text) as { readonly blobs: object };
-    const stored = JSON.stringify({ ...record, blobs: { ...record.blobs, stores: [] } });
+    const { text, withoutStores } = await readRecord();
     await stack.current.putKv(recordKey, "{}");
     await stack.current.restartEdge("empty");
     try {
-      const checks = await check(new Map([[recordKey, stored]]));
+      const checks = await check(new Map([[recordKey, JSON.stringify(withoutStores)]]));
       expect(checks.find(({ check: name }) => name === "gateway")).toMatchObject({ finding: "edge-behind" });
     } finally {
       await stack.current.putKv(recordKey, text);
@@ -105,9 +111,8 @@ describe("doctor of a Pod's gateway", () => {
   });
 
   test("an edge with an older record of a Pod without stores is found", async () => {
-    const text = (await readStackKv(stack.current, [recordKey])).get(recordKey) ?? "";
-    const record = JSON.parse(text) as { readonly revision: number; readonly blobs: object };
-    const newer = { ...record, revision: record.revision + 1, blobs: { ...record.blobs, stores: [] } };
+    const { withoutStores } = await readRecord();
+    const newer = { ...withoutStores, revision: withoutStores.revision + 1 };
     const checks = await check(new Map([[recordKey, JSON.stringify(newer)]]));
     expect(checks.find(({ check: name }) => name === "gateway")).toMatchObject({ finding: "edge-behind" });
   });

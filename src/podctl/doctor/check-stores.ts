@@ -13,8 +13,6 @@ import type { Deployment, PodUnderTest, PodWithProbe } from "./pod-under-test.ts
 
 const pausesMs = [250, 500, 1_000];
 
-const behind = { finding: "edge-behind", text: "the edge has another record of this Pod than KV" } as const;
-
 type ProbeFailure = { readonly finding: "edge-behind" | "edge-unreachable"; readonly text: string };
 
 /** Asks the edge's `/-/probe` for signed URLs of the Pod's probe blob in each store. Fails if the edge has another record of the Pod than KV. */
@@ -25,7 +23,11 @@ export async function askProbe(deployment: Deployment, pod: Pod): Promise<Result
   if (!answer.ok) return err({ finding: "edge-unreachable", text: answer.error });
   const { status, text } = answer.value;
   const parsed = v.safeParse(probed, parseJson(text));
-  if (parsed.success) return parsed.output.revision === pod.revision ? ok(parsed.output) : err(behind);
+  if (parsed.success) {
+    const { revision, digest } = parsed.output;
+    if (revision === pod.revision && digest === pod.probe?.digest) return ok(parsed.output);
+    return err({ finding: "edge-behind", text: "the edge has another record of this Pod than KV" });
+  }
   // With these statuses, the edge says that it knows no such Pod, or cannot read the Pod's record.
   const finding = [404, 500, 503].includes(status) ? "edge-behind" : "edge-unreachable";
   return err({ finding, text: `/-/probe answers ${status}` });
@@ -33,14 +35,12 @@ export async function askProbe(deployment: Deployment, pod: Pod): Promise<Result
 
 /** Sends HEAD and GET to each store, with URLs that the edge signed. The GET fetches only one byte of the blob. */
 export async function checkStores(tested: PodWithProbe, seeClock: (called: Called) => void): Promise<void> {
-  const { pod, checks, deployment, probe } = tested;
+  const { pod, checks, deployment } = tested;
   if (pod.blobs.stores.length === 0) return checks.skip("stores", "the Pod has no store: the edge streams its blobs");
   if (deployment.probing === "off") return checks.skip("stores", "/-/probe does not answer");
   const answer = await askProbe(deployment, pod);
   if (!answer.ok) return checks.found("stores", answer.error.finding, answer.error.text);
-  const { digest, stores } = answer.value;
-  if (digest !== probe.digest) return checks.found("stores", behind.finding, behind.text);
-  for (const store of stores) {
+  for (const store of answer.value.stores) {
     if (signsByManifests(pod)) await waitForBlob(store);
     await checkStore(checks, store, seeClock);
   }
