@@ -53,7 +53,7 @@ export type ReadOptions = MaxAges & {
    * function may have to check a token.
    */
   readonly chosenBy?: ChosenBy | (() => Promise<ChosenBy>);
-  /** Of the keys that are not yet in the cache's `kept`, at most this many are read. */
+  /** The read takes at most this many keys that are not yet in the cache's `kept`. */
   readonly maxNewKeys?: number;
   /**
    * The read takes at most this many keys from KV, besides those that every request needs. For a key above this limit, it uses a current value of

@@ -15,7 +15,7 @@ export type Moving = {
    * deletions under keys that contain this time, so during the move back it still finds the deletions of `settle`.
    */
   readonly since: string;
-  /** Of the move's two Pods, the one that does not serve the group in this phase. */
+  /** A move has two Pods, and only one of them serves the group in this phase. This is the other one. */
   readonly other: PodId;
 };
 
