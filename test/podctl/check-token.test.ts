@@ -20,20 +20,45 @@ test("doctor takes a grant of the edge's own for what it is: a token service tha
   });
 });
 
+/** Checks a token with these claims. The Pod's record has the token's key and issuer, and the audience "registry". */
+async function checked(claims: Readonly<Record<string, unknown>>) {
+  const { privateKey, publicJwk } = await generateSigningKey();
+  const header = { alg: "RS256", kid: publicJwk.kid ?? "" };
+  const jwt = await new SignJWT({ iss: "issuer", ...claims } as JWTPayload).setProtectedHeader(header).sign(privateKey);
+  const checks = new Checks("pod-a");
+  const pod = { id: "pod-a", keys: [publicJwk], issuer: "issuer", audience: "registry" };
+  await checkToken({ pod, checks, deployment: { edgeAheadSeconds: 0 } } as unknown as PodUnderTest, jwt, false);
+  return checks.list.at(-1);
+}
+
 test.each([
   [5, "5"],
-  [[5, "registry"], "5, registry"],
+  [[5, "Registry"], "5, Registry"],
   [{ name: "registry" }, '{"name":"registry"}'],
   [undefined, "none"],
   [null, "none"],
 ])("doctor reports a token whose audience is %j, and goes on", async (aud, said) => {
-  const { privateKey, publicJwk } = await generateSigningKey();
-  const claims = { iss: "issuer", ...(aud === undefined ? {} : { aud }) } as JWTPayload;
-  const header = { alg: "RS256", kid: publicJwk.kid ?? "" };
-  const jwt = await new SignJWT(claims).setProtectedHeader(header).sign(privateKey);
-  const checks = new Checks("pod-a");
-  const pod = { id: "pod-a", keys: [publicJwk], issuer: "issuer", audience: "none" };
-  await checkToken({ pod, checks } as unknown as PodUnderTest, jwt, false);
-  const text = `tokens say "${said}", the record "none"`;
-  expect(checks.list.at(-1)).toMatchObject({ check: "audience", finding: "audience-wrong", text });
+  const text = `tokens say "${said}", the record "registry"`;
+  expect(await checked({ aud })).toMatchObject({ check: "audience", finding: "audience-wrong", text });
+});
+
+const inOneHour = Math.floor(Date.now() / 1_000) + 3_600;
+const audiences = (count: number) =>
+  Array.from({ length: count }, (_, index) => (index === 0 ? "registry" : `${index}`));
+
+test.each([
+  ["eleven audiences", { exp: inOneHour, aud: audiences(11) }, { exp: inOneHour, nbf: null, audiences: 11 }],
+  ["no `exp`", { aud: "registry" }, { exp: null, nbf: null, audiences: 1 }],
+  [
+    "an `nbf` in the future",
+    { aud: "registry", exp: inOneHour, nbf: inOneHour },
+    { exp: inOneHour, nbf: inOneHour, audiences: 1 },
+  ],
+])("doctor reports a token with %s, because the edge refuses it", async (_, claims, said) => {
+  const text = expect.stringContaining(`the edge refuses a token with ${JSON.stringify(said)}`);
+  expect(await checked(claims)).toMatchObject({ check: "token claims", finding: "token-claims", text });
+});
+
+test("doctor accepts a token with ten audiences, as the edge does", async () => {
+  expect(await checked({ exp: inOneHour, aud: audiences(10) })).toMatchObject({ check: "audience", status: "ok" });
 });

@@ -1,6 +1,6 @@
 import { compactVerify, decodeJwt, importJWK, type JWK } from "jose";
 import { parseToken } from "../../auth/bundle.ts";
-import { claimedAccess, keyId } from "../../auth/verify.ts";
+import { claimedAccess, createVerifiedTokens, keyId, noneRejected, verifyToken } from "../../auth/verify.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Access, covers, formatScope } from "../../oci/scope.ts";
@@ -73,12 +73,9 @@ export const noLogin = ({ pod, way }: PodUnderTest): string =>
     ? `podctl has no login for this Pod: set ${userVariable(pod.id)} and ${passwordVariable(pod.id)}; with \`credentials: own\`, PODCTL_USER is only for the default Pod`
     : "with `credentials: own`, the edge sends a login to this Pod only if its password is a GitLab token that names the Pod's cell";
 
-/**
- * Checks the key, issuer and audience of a token, as the edge does. If the registry's challenge has already shown a wrong audience, we do not report
- * the audience again.
- */
+/** Checks a token as the edge does. If the registry's challenge has already shown a wrong audience, we do not report the audience again. */
 export async function checkToken(
-  { pod, checks }: PodUnderTest,
+  { pod, checks, deployment }: PodUnderTest,
   jwt: string,
   isAudienceReported: boolean,
 ): Promise<void> {
@@ -103,9 +100,28 @@ export async function checkToken(
   if (isAudienceReported) return;
   // A token service may write anything into `aud`, although it should be a text or a list of texts (RFC 7519 §4.1.3).
   const audiences: readonly unknown[] = [aud ?? []].flat();
-  if (audiences.includes(pod.audience)) return checks.ok("audience", pod.audience);
+  if (audiences.includes(pod.audience)) {
+    checks.ok("audience", pod.audience);
+    if (iss === pod.issuer) await checkClaims(pod, jwt, { checks, deployment });
+    return;
+  }
   const said = audiences.map((each) => (typeof each === "string" ? each : JSON.stringify(each))).join(", ");
   checks.found("audience", "audience-wrong", `tokens say "${said || "none"}", the record "${pod.audience}"`);
+}
+
+/** Finds out whether the edge accepts a token whose key, issuer and audience are right. */
+async function checkClaims(
+  pod: PodUnderTest["pod"],
+  jwt: string,
+  { checks, deployment }: Pick<PodUnderTest, "checks" | "deployment">,
+): Promise<void> {
+  const now = new Date(Date.now() + deployment.edgeAheadSeconds * 1_000);
+  const tokens = { verified: createVerifiedTokens(), keys: new WeakMap() };
+  const { kind } = await verifyToken(jwt, pod, { tokens, rejected: noneRejected(), now });
+  if (kind === "verified") return;
+  const { exp, nbf, aud } = decodeJwt(jwt);
+  const said = JSON.stringify({ exp: exp ?? null, nbf: nbf ?? null, audiences: [aud].flat().length });
+  checks.found("token claims", "token-claims", `at ${now.toISOString()}, the edge refuses a token with ${said}`);
 }
 
 async function isSignedBy(jwt: string, key: PodUnderTest["pod"]["keys"][number]): Promise<boolean> {

@@ -23,6 +23,8 @@ export const advice = {
   "issuer-wrong": "set `issuer` to the `iss` of the tokens",
   "key-unknown": "add the token service's public key to `keys` (`podctl keys import`)",
   "key-wrong": "replace the key of this kid in `keys`: the tokens are signed by another key",
+  "token-claims":
+    "let the token service set `exp`, and neither a time in the future as `nbf` nor more than ten audiences in `aud`",
   "token-refused":
     "give the registry its token service's issuer, service and certificate: it refuses that service's tokens",
   "clock-skew": "set the clock by NTP: tokens and signed URLs depend on it, with at most a minute of leeway",
