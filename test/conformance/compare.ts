@@ -14,13 +14,15 @@ export function differences(straight: Report, edge: Report): readonly Difference
   return [...withoutParents(found), ...differingTotals(straight, edge)];
 }
 
+export type Regression = { readonly name: string; readonly own: string; readonly model: string };
+
 /** Returns the rows that pass in `model` and fail in `rows`. */
-export function regressions(rows: readonly Row[], model: readonly Row[]): readonly Difference[] {
+export function regressions(rows: readonly Row[], model: readonly Row[]): readonly Regression[] {
   const own = byName(rows);
   return [...byName(model)].flatMap(([name, modelRows]) => {
     const failed = count(own.get(name) ?? [], "FAIL") + count(own.get(name) ?? [], "Error");
     const mayFail = modelRows.length - count(modelRows, "Pass");
-    return failed > mayFail ? [{ name, straight: statuses(own.get(name) ?? []), edge: statuses(modelRows) }] : [];
+    return failed > mayFail ? [{ name, own: statuses(own.get(name) ?? []), model: statuses(modelRows) }] : [];
   });
 }
 

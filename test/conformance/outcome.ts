@@ -1,4 +1,4 @@
-import { type Difference, differences, regressions } from "./compare.ts";
+import { differences, regressions } from "./compare.ts";
 import type { Registry } from "./registries.ts";
 import { type Report, type Totals, totalOf } from "./report.ts";
 
@@ -43,7 +43,7 @@ export function faults(outcomes: readonly Outcome[]): readonly string[] {
 function faultsOf({ registry, straight, edge, blobRedirects }: Outcome): readonly string[] {
   const { title, leastPassed } = registry;
   const found = differences(straight, edge).map(
-    (difference) => `${title}: ${describe(difference, "straight", "edge")}`,
+    (row) => `${title}: ${row.name}: straight ${row.straight}, edge ${row.edge}`,
   );
   if (straight.totals.Pass < leastPassed) {
     found.push(`${title}: straight passes ${straight.totals.Pass} rows, ${leastPassed} are known to pass`);
@@ -57,9 +57,6 @@ function toyFaults(outcomes: readonly Outcome[]): readonly string[] {
   const [toy, model] = [reportOf("toy"), reportOf("distribution-v3")];
   if (toy === undefined || model === undefined) return [];
   return regressions(toy.rows, model.rows).map(
-    (difference) => `toy Pod fails what distribution passes: ${describe(difference, "toy", "distribution")}`,
+    ({ name, own, model }) => `toy Pod fails what distribution passes: ${name}: toy ${own}, distribution ${model}`,
   );
 }
-
-const describe = ({ name, straight, edge }: Difference, one: string, other: string): string =>
-  `${name}: ${one} ${straight}, ${other} ${edge}`;
