@@ -26,7 +26,7 @@ const goPrograms = {
   // `ctr` of containerd 2, because Debian has only containerd 1.6. BuildKit, and docker with the containerd store, push with the same code.
   ctr: "github.com/containerd/containerd/v2/cmd/ctr@v2.4.2",
 };
-/** Servers from npm. They are too large for package-lock.json, which every checkout installs. Each gets a folder of its own in .local. */
+/** Servers from npm. They are too large for package-lock.json, which every checkout installs. */
 const npmServers = { azurite: "azurite@3.37.0" };
 /** Maps a program, or an nginx module, to its Debian package. */
 const debianPrograms = {
@@ -77,10 +77,7 @@ function getNpmServer([name, pinned]) {
   });
 }
 
-/**
- * Calls `install` unless the file `stamp` says that `pinned` is installed. `install` returns null, or what went wrong. Returns a line about the
- * failure, or none.
- */
+/** Calls `install` unless the file `stamp` says that `pinned` is installed. `install` returns null, or what went wrong. */
 function getOnce({ name, pinned, stamp }, install) {
   if (readIfThere(stamp) === pinned) return [];
   console.error(`tools: installing ${name} …`);

@@ -54,12 +54,11 @@ export const createIsolate = (): Isolate => ({
     kept: new KeptEntries({ maxFound: 6_000, maxMissing: 7_000 }),
     passing: new BoundedMap(14_000),
     budgets: {
-      // A token names a Pod and a key. Honest tokens name new ones only after a key was rotated or a Pod was added, but strangers can make up any
-      // number of them. So this budget is small.
+      // Honest tokens name a new key or Pod only after a key was rotated or a Pod was added. Strangers can make up any number of keys and Pods, so
+      // this budget is small.
       claim: new LookupBudget(50),
       cell: new LookupBudget(1_000),
-      // The unit is KV keys in 10 seconds. The look-up of a name reads about 3 keys, so each of these two budgets allows about 300 names a second. A
-      // name that a user's checked token has allowed before is in `kept` and costs nothing.
+      // The unit is KV keys in 10 seconds. The look-up of a name reads about 3 keys, so each of these two budgets allows about 300 names a second.
       stranger: new LookupBudget(10_000),
       user: new LookupBudget(10_000),
     },

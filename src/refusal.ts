@@ -2,8 +2,8 @@ import type { ChallengeError } from "./oci/challenge.ts";
 import type { OciError } from "./oci/errors.ts";
 
 /**
- * Every reason why a request is refused. One switch, in `edge/refuse.ts`, turns each reason into an OCI error. The comment of a reason says if the
- * client sees its `text`. Any other `text` is only for the log, because it may name Pods and keys of the directory.
+ * Every reason why a request is refused, which `edge/refuse.ts` turns into an OCI error. The comment of a reason says if the client sees its `text`.
+ * Any other `text` is only for the log, because it may name Pods and keys of the directory.
  */
 export type Refusal =
   /** The request itself is wrong, or asks for something that this registry does not do. The client gets `error`. */
@@ -13,7 +13,7 @@ export type Refusal =
   | { readonly reason: "name-unknown" }
   /** The operator has blocked the name or the digest. The operator wrote the text, and the client sees it. */
   | { readonly reason: "blocked"; readonly text: string }
-  /** The Pod is down, or the Pod or the repository's group is read-only. The client sees the text. `pod` is the Pod's id. */
+  /** The Pod is down, or the Pod or the repository's group is read-only. The client sees the text. */
   | { readonly reason: "read-only" | "down"; readonly text: string; readonly pod?: string }
   /** The name's group is being moved to another Pod, and writes are refused for some minutes. The client sees the text. */
   | { readonly reason: "moving"; readonly text: string; readonly pod: string }

@@ -61,8 +61,7 @@ export type RequestPorts = {
   readonly trace: Trace;
   readonly waitUntil: Services["waitUntil"];
   /**
-   * Tells when the client has left. The edge then ends the reads that it sent for this client, because no one needs their answers. A write goes on,
-   * as long as the platform lets it.
+   * Tells when the client has left, so that the edge ends the reads that it sent for this client. A write goes on, as long as the platform lets it.
    */
   readonly departure: Pick<Departure, "listen">;
 };
@@ -169,8 +168,8 @@ const createCallGateway =
         fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs, ping: null }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
-      // A gateway that is up answers every order, even one that it cannot carry out. So if an order gets no answer, the gateway has failed. A failed
-      // write to another service usually says nothing about that service, because the written content may be the cause.
+      // If an order gets no answer, the gateway has failed, because a gateway that is up answers every order. A failed write to another service
+      // usually says nothing about that service, because the written content may be the cause.
       doWritesCount: true,
       waitUntil,
       clock: () => Date.now(),

@@ -96,15 +96,16 @@ const comesFromPod = ({ method }: Request, { outcome }: AttributedAnswer): boole
 
 /**
  * Returns the request's URL. Null if its host is malformed (RFC 9112 §3.2), because we write the host into challenges and into the Pod's
- * `X-Forwarded-Host`. The host is checked in the raw text, because `URL` would take a `#` in it for the beginning of a fragment, and an `@` for the
- * end of a user's name. A host with too high a port, for which `URL` throws, is malformed too.
+ * `X-Forwarded-Host`.
  */
 function readUrl({ url }: Request): URL | null {
   const [, , host = ""] = url.split("/", 3);
+  // We check the raw text, because `URL` takes a `#` for a fragment's beginning and an `@` for the end of a user's name.
   if (!hostCharacters.test(host)) return null;
   try {
     return new URL(url);
   } catch {
+    // `URL` throws if the host's port is too high.
     return null;
   }
 }
@@ -119,9 +120,8 @@ const wrongHost: Refusal = {
 };
 
 /**
- * The refusal of plain HTTP. A challenge with an http realm would make clients send their password in the clear. A redirect would hide that a client
- * is set up for http. We recognize plain HTTP by the request's own URL and not by `X-Forwarded-Proto`, because a client can write anything into this
- * header.
+ * Plain HTTP gets no challenge, because an http realm would make clients send their password in the clear. A redirect would hide that a client is set
+ * up for http.
  */
 const plainHttp: Refusal = {
   reason: "refused",
@@ -153,6 +153,7 @@ async function answerRequest(request: Request, url: URL | null, { env, ports }: 
   try {
     if (isRegistry || pathname === "/-/probe") {
       const services = buildServices(env, ports);
+      // We ask the request's own URL and not `X-Forwarded-Proto`, because a client can write anything into this header.
       const isPlain = protocol === "http:" && !allowsPlainHttp(services.config.plainHttp, hostname);
       if (isPlain) return refuseOutside(plainHttp);
       if (isRegistry) return await answerRegistry(request, url, services);

@@ -2,10 +2,7 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { describe, expect, test } from "vitest";
 
-/**
- * Each line is a rung, the lowest first. A file imports only from lower rungs and from its own room, which is its folder in `src`. A name that ends
- * in `.ts` is a file at the top of `src`.
- */
+/** Each line is a rung, the lowest first. A file imports only from lower rungs and from its own room, which is its folder in `src`. */
 const ladder: readonly (readonly string[])[] = [
   ["lib"],
   ["oci"],
@@ -41,9 +38,7 @@ const roomOf = (path: string) => path.split("/")[1] ?? "";
 const rungOf = (room: string) => ladder.findIndex((rung) => rung.includes(room));
 const isRoom = (name: string) => !name.endsWith(".ts");
 const read = (path: string) => readFileSync(path, "utf8");
-/**
- * Removes comments. A string may contain comment signs, too. So `/*` counts only at the start of a line, and `//` only there or after white space.
- */
+/** Removes `/*` comments only at the start of a line, and `//` also after white space, because a string may contain these signs. */
 const withoutComments = (code: string) => code.replace(/^\s*\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm, "");
 
 /** Finds each `x` in `import … from "x"`, `export … from "x"`, `import "x"` and `import("x")`. */

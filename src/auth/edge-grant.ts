@@ -7,8 +7,8 @@ import { deriveAesKey, type EdgeKeys } from "../lib/derive-key.ts";
 import type { Access } from "../oci/scope.ts";
 
 /**
- * While a Pod's token service fails, the edge gives grants by itself. Such a grant allows pulls of these repositories of this Pod, but only of
- * content that the edge can serve by itself. It is encrypted and not signed, so that no part of it looks like a token that could be sent to a Pod.
+ * A grant that the edge gives by itself while a Pod's token service fails. It is encrypted and not signed, so that no part of it looks like a token
+ * that could be sent to a Pod.
  */
 export type EdgeGrant = { readonly pod: PodId; readonly repositories: readonly string[]; readonly endsAt: Date };
 
@@ -37,10 +37,7 @@ export async function sealEdgeGrant(
 
 const claims = v.object({ repositories: v.array(v.string()) });
 
-/**
- * Returns what a grant allows at this Pod. Null if the grant has ended or was given for another Pod. `forged` if no edge key opens it. A request may
- * have only a few forged grants, because each one takes time: every key is tried.
- */
+/** Returns what a grant allows at this Pod. Null if the grant has ended or was given for another Pod, `forged` if no edge key opens it. */
 export async function openEdgeGrant(
   sealed: string,
   pod: PodId,

@@ -36,10 +36,7 @@ export type GrantPorts = VerifyPorts & {
   readonly trace: Pick<Trace, "subject">;
 };
 
-/**
- * Returns ports with which a grant does not change the subject in the log line. They are for a request's second grant, for example for the source of
- * a mount. The log line then keeps the subject of the first grant.
- */
+/** Returns ports for a request's second grant, for example for the source of a mount. The log line keeps the subject of the first grant. */
 export const withoutSubject = <P extends GrantPorts>(ports: P): P => ({ ...ports, trace: {} });
 
 /** The Bearer token of a request. Any other kind of credentials counts as no token (RFC 6750 §2.1). */
@@ -88,19 +85,19 @@ export async function grantFor(
   const access = verified.value.flatMap((part) => part.access);
   const allowedElsewhere = covers(access, wanted);
   if (pod === null && allowedElsewhere) return err({ reason: "name-unknown" });
-  // `insufficient_scope` says that the token is valid but does not allow the request. A bundle (the edge's token, with a part for each Pod) is valid
-  // for all names. A Pod's bare JWT is valid only for the names of this Pod. For other names, its error is `invalid_token`.
+  // `insufficient_scope` says that the token is valid but does not allow the request. A bundle, which has a part for each Pod, is valid for all
+  // names, and a Pod's bare JWT only for the names of this Pod.
   const lacksRight = token.kind === "bundle" || own !== undefined;
-  // If one part does not verify, the error is `invalid_token` for all names. A made-up part for a Pod gets `invalid_token` for that Pod's names. If
-  // the error differed for other names, a stranger could find out which names the Pod has.
+  // If one part does not verify, the error is `invalid_token` for all names. Otherwise a stranger with a made-up part for a Pod could tell this Pod's
+  // names from other names by the error.
   const isGood = lacksRight && verified.value.length === parts.value.length;
   const error = isGood ? "insufficient_scope" : "invalid_token";
   return err({ reason: "unauthorized", error, ...(allowedElsewhere ? { allowedElsewhere } : {}) });
 }
 
 /**
- * Returns the Pods whose part of the token verifies and allows `wanted`. A hostile Pod can put any name into its tokens, so the repository of
- * `wanted` may belong to another Pod. Null if there is no such part. Then the request may be a stranger's.
+ * Returns the Pods whose part of the token verifies and allows `wanted`, or null if there is none. A hostile Pod can put any name into its tokens, so
+ * the repository of `wanted` may belong to another Pod.
  */
 export async function issuersOf(token: Token, wanted: Access, ports: GrantPorts): Promise<Issuers | null> {
   const parts = await partsOf(token, ports.directory);
@@ -114,8 +111,7 @@ type Judged = Exclude<Grant, { readonly kind: "open" }> | "invalid";
 
 /**
  * Returns what a part of the token grants at `pod`, and notes the part's subject for the log. If the directory says that the part's key belongs to
- * another Pod, the part is invalid, and `pod` never gets it. If the directory does not know the key, `pod` decides. But if
- * other Pods perhaps use the same registry as `pod`, a part with an unknown key is invalid (see below).
+ * another Pod, the part is invalid, and `pod` never gets it.
  */
 async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Result<Judged, DirectoryFailure>> {
   if (part.kind === "edge") {
@@ -132,8 +128,8 @@ async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Resu
   const owner = verdict.kid === null ? ok(null) : await ports.directory.podOfKey(verdict.kid);
   if (!owner.ok) return owner;
   if (owner.value !== null && owner.value !== pod.id) return ok("invalid");
-  // If several Pods share a registry, it trusts the keys of all their token services. Another Pod's service could then sign a token for this Pod's
-  // names. So at such a registry, a token that the edge cannot verify is invalid.
+  // If several Pods share a registry, it also accepts a token that another Pod's service signed for this Pod's names. So at such a registry, a token
+  // that the edge cannot verify is invalid.
   const record = await ports.directory.record();
   if (!record.ok) return record;
   return ok(isOnlyOfRegistry(record.value, pod.id) ? { kind: "undecided", jwt } : "invalid");
@@ -181,8 +177,8 @@ async function accessOf(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<r
 type Identified = { readonly grant: Grant; readonly pod: Pod };
 
 /**
- * Chooses the Pod for a request without a repository. It is the Pod of the first part of the token that verifies. If no part verifies, it is the Pod
- * of the first grant that the edge gave. If there is no such grant, it is the Pod of the first part whose key the directory does not know.
+ * Chooses the Pod for a request without a repository from the parts of its token. A part that verifies comes first, then a grant that the edge gave,
+ * then a part whose key the directory does not know.
  */
 export async function identify(token: Token, ports: GrantPorts): Promise<Result<Identified, Refusal>> {
   const parts = await partsOf(token, ports.directory);

@@ -9,8 +9,8 @@ import { type Access, formatScope } from "../oci/scope.ts";
 import { plainText } from "../telemetry/log-line.ts";
 
 /**
- * What the edge can say about a Pod's token. `kid` is null if the token names no key. `subject` is the token's `sub`, fit for the log, or null for an
- * anonymous token. Nothing but the log reads `subject`.
+ * What the edge can say about a Pod's token. `kid` is null if the token names no key, and `subject`, the token's `sub` for the log, is null if the
+ * token is anonymous.
  */
 export type Verdict =
   | { readonly kind: "verified"; readonly access: readonly Access[]; readonly subject: string | null }
@@ -33,10 +33,7 @@ type Verified = {
 type ImportedKey = Awaited<ReturnType<typeof importJWK>>;
 
 export type TokenMemory = {
-  /**
-   * Verified tokens. The key is the Pod id and the whole token, so that no other text passes for a verified token. If a Pod's record changes, its
-   * tokens are verified again.
-   */
+  /** Verified tokens. The key is the Pod id and the whole token, so that no other text passes for a verified token. */
   readonly verified: BoundedMap<string, Verified>;
   readonly keys: WeakMap<PublicKey, ImportedKey>;
 };
@@ -63,10 +60,7 @@ export function reject(rejected: RejectedTokens, key: string, why: "forged" | nu
 
 export type VerifyPorts = { readonly tokens: TokenMemory; readonly rejected: RejectedTokens; readonly now: Date };
 
-/**
- * How much memory all remembered tokens may take, and how much a single token may take. A mirror's token for 200 repositories fits. A larger token is
- * not remembered, so it is verified each time.
- */
+/** How much memory all remembered tokens may take, and how much a single token may take. A mirror's token for 200 repositories fits. */
 const maxBytesOfAll = 12 * 1024 * 1024;
 const maxBytesOfOne = 128 * 1024;
 const bytesPerEntry = 250;
@@ -80,8 +74,8 @@ export const createVerifiedTokens = (): TokenMemory["verified"] =>
 const leewaySeconds = 60;
 
 /**
- * Reads distribution's `access` as registries do. Registries are written in Go, so a field that is missing or null counts as empty. A field of a
- * wrong type makes the token invalid.
+ * Reads distribution's `access` as registries in Go do. A field that is missing or null counts as empty, and a field of a wrong type makes the token
+ * invalid.
  */
 const text = v.nullish(v.string(), "");
 const list = <T>(item: v.GenericSchema<unknown, T>) => v.nullish(v.array(item), []);

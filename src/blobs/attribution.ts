@@ -30,10 +30,7 @@ const claims = v.object({
   ),
 });
 
-/**
- * Returns the attribution of a repository's blob URL. `jwt` is the request's verified token, or null if it had none. GitLab's tokens also name the
- * project and the namespace.
- */
+/** Returns the attribution of a repository's blob URL. `jwt` is the request's verified token, or null if it had none. */
 export function attributionOf(repository: RepositoryName, jwt: string | null): Attribution {
   const parsed = v.safeParse(claims, jwt === null ? null : decodeJwt(jwt));
   const meta = parsed.success ? parsed.output.access.find(({ name }) => name === repository)?.meta : undefined;

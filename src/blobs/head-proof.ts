@@ -1,12 +1,9 @@
 import type { Pod } from "../directory/directory.ts";
 import { type Digest, digestParts } from "../oci/digest.ts";
 
-/**
- * Whether a Pod's answer to a HEAD with the client's own token proves that the repository has the blob. Two answers prove it: a 200 with the blob's
- * digest, and a redirect (302, 307) to one of the Pod's blob hosts with this digest in the path. A 200 without the digest may come from a proxy:
- * Envoy answers its own errors with 200 if a request looks like gRPC.
- */
+/** Whether a Pod's answer to a HEAD with the client's own token proves that the repository has the blob. */
 export function provesBlob(response: Pick<Response, "status" | "headers">, digest: Digest, pod: Pod): boolean {
+  // A 200 without the digest may come from a proxy: Envoy answers its own errors with 200 if a request looks like gRPC.
   if (response.status === 200) return response.headers.get("Docker-Content-Digest") === digest;
   if (response.status !== 302 && response.status !== 307) return false;
   const target = onBlobHost(response.headers.get("Location"), pod);

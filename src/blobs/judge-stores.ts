@@ -3,7 +3,7 @@ import type { StoreVerdict } from "../directory/records.ts";
 /** The result of one check of a store. Null if the store gave a byte of the blob, otherwise what happened instead. */
 export type CheckAnswer = string | null;
 
-/** A store with its present verdict. `place` is the store's host and path. `verdict` is null until the store gets its first one. */
+/** A store with its present verdict, or with null before its first one. `place` is the store's host and path. */
 export type Judged = Pick<StoreVerdict, "pod" | "place"> & { readonly verdict: StoreVerdict | null };
 
 /** A verdict changes only if this many checks in a row contradict it. */
@@ -38,15 +38,15 @@ export async function contradicted<T extends Judged>(
 }
 
 /**
- * Whether an answer contradicts the store's verdict. A bad answer contradicts `in`. A good answer (null) contradicts `out` or a missing verdict. A
- * store without a verdict may be one that answers only clients near it, and never the edge. So a bad answer from such a store changes nothing.
+ * Whether an answer contradicts the store's verdict. A bad answer does not contradict a missing verdict, because the store may answer only clients
+ * near it, and never the edge.
  */
 const contradicts = ({ verdict }: Judged, answer: CheckAnswer): boolean =>
   (verdict?.state === "in") === (answer !== null);
 
 /**
- * Returns the verdicts on one Pod's stores. If the new verdicts leave no store `in`, the old ones stay, because the checks are then probably wrong,
- * and clients have no other store anyway. With `redirectsItself`, the new verdicts always count, because clients can also use the Pod's own redirect.
+ * Returns the verdicts on one Pod's stores. If no store would be `in`, and clients cannot use the Pod's own redirect either, the old verdicts stay,
+ * because the checks are probably wrong.
  */
 export function judgePod<T extends Judged>(
   stores: readonly T[],
@@ -68,8 +68,8 @@ function verdictFor({ pod, place }: Judged, answer: CheckAnswer, now: Date): Sto
 }
 
 /**
- * Returns the items that are checked in this minute. An item is a Pod, and its `size` is the number of its stores. A minute's run may send only so
- * many requests, so the items are divided into turns of at most `most` stores. Each minute takes the next turn. The first turn follows the last.
+ * Returns the items, each a Pod with `size` stores, that are checked in this minute. A minute's run may send only so many requests, so the items take
+ * turns of at most `most` stores.
  */
 export function turnOf<T extends { readonly size: number }>(
   items: readonly T[],

@@ -11,9 +11,8 @@ export type CacheApi = {
 };
 
 /**
- * Entries stay in the cache much longer than proofs are valid. While a blob has an entry, a manifest does not prove the blob (see `recordManifest`).
- * So after the proof has expired, the edge sends the Pod a HEAD. Without the entry, a manifest would prove the blob, although the blob may have been
- * deleted since the manifest was pushed.
+ * Entries stay in the cache much longer than proofs are valid, because a manifest proves only blobs without an entry (see `recordManifest`). Without
+ * the expired entry, a manifest would prove a blob that may have been deleted since the manifest was pushed.
  */
 const keepSeconds = 24 * 3600;
 

@@ -66,8 +66,8 @@ export type Proofs = {
   /** Records that the Pod's answer to a HEAD proved the blob. The HEAD was sent at `askedAt`. */
   record(blob: Owned, askedAt: Date): void;
   /**
-   * Records that a manifest names these blobs. This proves only blobs about which the edge knows nothing yet. If it knows that a blob was deleted, or
-   * that its proof has expired, the Pod must be asked.
+   * Records that a manifest names these blobs. This proves only blobs about which the edge knows nothing yet, neither a deletion nor an expired
+   * proof.
    */
   recordManifest(manifest: Owned, blobs: readonly Digest[], askedAt: Date): Promise<void>;
   /** Whether this manifest's blobs were recorded within the last `proofTtlSeconds`. */
@@ -75,8 +75,8 @@ export type Proofs = {
   /** Records that the blob was deleted. After this, neither an earlier proof nor a manifest proves the blob, but only a later HEAD. */
   forget(blob: Owned): void;
   /**
-   * Called when the Pod says that it does not have the blob. Forgets the blob if memory or cache has a proof of it. This includes an expired
-   * proof that would count during an outage of the Pod. A cache that cannot be read may have such a proof, so then the blob is forgotten too.
+   * Forgets a blob that the Pod says it does not have, if memory or cache has a proof of it. A cache that cannot be read may have such a proof, so
+   * then the blob is forgotten too.
    */
   forgetMissing(blob: Owned): Promise<void>;
 };
@@ -84,8 +84,8 @@ export type Proofs = {
 /** A cache that the isolates of one location share. It may lose entries at any time, and it may fail. */
 export type ProofCache = {
   /**
-   * Returns the last thing that is known about the blob. Null if nothing is known. `unreadable`: the cache gave no answer, although it may know that
-   * the blob was deleted.
+   * Returns the last thing that is known about the blob, or null. `unreadable`: the cache gave no answer, although it may know that the blob was
+   * deleted.
    */
   read(key: string): Promise<Proof | null | "unreadable">;
   write(key: string, proof: Proof): Promise<void>;
@@ -159,7 +159,7 @@ function remember(key: string, proof: Proof, { memory, cache, waitUntil }: Proof
 
 /**
  * Returns where a proof was found that is valid, or that expired less than `staleSeconds` ago. `unreadable`: no proof is valid, and the cache gave no
- * answer. The blob may have been deleted, so neither an expired proof counts nor one from a manifest.
+ * answer.
  */
 async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Promise<FoundIn | null | "unreadable"> {
   const { memory, cache, clock } = ports;

@@ -13,9 +13,10 @@ const isNames = (input: unknown): boolean =>
 
 /**
  * Maps the old name of each renamed repository to its new name. The map is a member of the directory record, because the edge reads that record for
- * every request anyway. We do not use `v.record`, because it would leave out a name such as "constructor".
+ * every request anyway.
  */
 export const aliases = v.pipe(
+  // `v.record` would leave out a name such as "constructor".
   v.custom<Readonly<Record<string, RepositoryName>>>(isNames, "repository names by repository names"),
   v.check((names) => Object.keys(names).length <= maxAliases, `at most ${maxAliases} entries`),
 );

@@ -76,10 +76,7 @@ const textOrNull = (value: unknown): string | null => (typeof value === "string"
 /** The parsed ranges of each list of CIDRs. A list is parsed only once, because the list of a cloud provider has thousands of entries. */
 export type ParsedCidrs = WeakMap<readonly string[], AddressRanges>;
 
-/**
- * Whether the client fits every member of the condition. A client whose country is unknown does not fit a condition that names countries. The other
- * members work in the same way.
- */
+/** Whether the client fits every member of the condition. An unknown property of the client, such as its country, fits no list of the condition. */
 export function fits(
   { countries, continents, asns, colos, cidrs }: When,
   client: Client,

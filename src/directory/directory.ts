@@ -40,8 +40,8 @@ export type Directory = {
    */
   readonly claimedPod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
   /**
-   * The Pod whose token key has this `kid`; null if the directory knows none. The records of the listed Pods are searched first. Only a `kid` that is
-   * in none of them is looked up as `key/<kid>` in KV. The rate of these look-ups is bounded, so that forged tokens cost little.
+   * The Pod whose token key has this `kid`; null if the directory knows none. A `kid` that is in no record of a listed Pod is looked up only at a
+   * bounded rate, so that forged tokens cost little.
    */
   readonly podOfKey: (kid: string) => Promise<Result<PodId | null, DirectoryFailure>>;
   /** The Pod of a GitLab cell; null if the directory knows none. */
@@ -60,8 +60,8 @@ type DirectoryPorts = {
 };
 
 /**
- * The records of at most this many Pods are searched for a token key. In a larger fleet, the `kid` is looked up as `key/<kid>` in KV. With this
- * limit, a stranger's request reads at most about 100 keys of KV: 50 for the records of Pods, and 20 for each long name, of which a mount has two.
+ * If the directory lists more Pods than this, their records are not searched for a token key. So a stranger's request reads at most about 100 keys of
+ * KV: 50 for Pods, and 20 for each of a mount's two long names.
  */
 const maxScannedPods = 50;
 
@@ -157,8 +157,8 @@ export const othersOfRegistry = (record: DirectoryRecord | null, id: PodId): rea
   (record?.sharedRegistries ?? []).flatMap((pods) => (pods.includes(id) ? pods.filter((other) => other !== id) : []));
 
 /**
- * Whether this Pod is certainly the only one of its registry. If the directory record does not list the Pod, this is not certain. Such a record was
- * written by hand, and its `sharedRegistries` may lack the Pod as well.
+ * Whether this Pod is certainly the only one of its registry. A directory record that does not list the Pod was written by hand, and its
+ * `sharedRegistries` may lack the Pod as well.
  */
 export const isOnlyOfRegistry = (record: DirectoryRecord, id: PodId): boolean =>
   record.pods?.includes(id) === true && othersOfRegistry(record, id).length === 0;

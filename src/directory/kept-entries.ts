@@ -8,8 +8,7 @@ type Missing = Map<string, Entry>;
 
 /**
  * The entries that users depend on while KV fails. Keys without a value in KV have a limit of their own, because anyone can ask for names that do not
- * exist. Each of these keys counts for an owner (see `set`). Above the limit, the owner with the most keys loses its oldest key. So a hostile Pod,
- * whose tokens may name anything below its prefix, displaces no key of a Pod with fewer keys.
+ * exist.
  */
 export class KeptEntries {
   readonly #found: BoundedMap<string, Entry>;
@@ -28,8 +27,8 @@ export class KeptEntries {
   }
 
   /**
-   * Stores an entry. A key without a value is one of the owner's keys, and stays so if it is stored again for another owner. `owner` is the Pod to
-   * which the looked-up name belongs, if that Pod also issued the request's token. Otherwise `owner` is null.
+   * Stores an entry, and counts a key without a value for its first owner. `owner` is the Pod to which the looked-up name belongs, if that Pod also
+   * issued the request's token, otherwise null.
    */
   set(key: string, entry: Entry, owner: PodId | null): void {
     if (entry.text !== null || isShared(key)) {
@@ -43,6 +42,8 @@ export class KeptEntries {
     this.#deleteMissing(key);
     home.set(key, entry);
     this.#homes.set(key, home);
+    // The owner with the most keys loses its oldest key. So a hostile Pod, whose tokens may name anything below its prefix, displaces no key of a Pod
+    // with fewer keys.
     if (this.#homes.size > this.#maxMissing) this.#dropMissing();
   }
 

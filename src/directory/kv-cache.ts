@@ -4,11 +4,9 @@ import { directoryKey, isShared, kindOf } from "./keys.ts";
 import type { KvHealth } from "./kv-health.ts";
 import type { PodId } from "./pod-id.ts";
 
-/**
- * A KV value as this isolate last read it. `text` is null if KV had no value. Expired entries are kept, because they are used while KV fails or is
- * slow.
- */
+/** A KV value as this isolate last read it. Expired entries are kept, because they are used while KV fails or is slow. */
 export type Entry = {
+  /** Null if KV had no value. */
   readonly text: string | null;
   readonly readAtMs: number;
   /** When KV was last asked for this value. If this is later than `readAtMs`, KV has not answered that read yet, or the read failed. */
@@ -19,13 +17,12 @@ export type Entries = ReadonlyMap<string, Entry>;
 /** What one isolate remembers of KV between requests: values, never promises, because the promise of a cancelled request never settles. */
 export type KvCache = {
   /**
-   * Entries that users depend on while KV fails. Their keys come from records of the directory, or from users whose tokens were checked. A key that a
-   * stranger chose is never put into this map, because it could push out an entry that users depend on.
+   * Entries that users depend on while KV fails. A key that a stranger made up is never put into this map, because it could push out such an entry.
    */
   readonly kept: KeptEntries;
   /**
-   * All other entries, such as those whose keys a stranger chose. A missing value is current for 15 s. The map has room for about as many keys as
-   * strangers may look up in 15 s, so it seldom drops an entry that is still current.
+   * All other entries, such as those whose keys a stranger chose. The map has room for about as many keys as strangers may look up in the 15 s for
+   * which a missing value is current.
    */
   readonly passing: BoundedMap<string, Entry>;
   readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
@@ -38,8 +35,8 @@ export type KvCache = {
  * Who chose the keys of a read:
  * - `directory`: a record of the directory, or a user of a fleet without tokens.
  * - `issuers`: the Pods that issued the request's token, which allows the name. A hostile Pod's tokens may name anything.
- * - `owner`: the issuer to which the name belongs. A read for `issuers` has just found this, and now a read for `owner` moves the name's keys into
- *   `kept`. The second read takes nothing from KV, so no budget pays for it.
+ * - `owner`: the issuer to which the name belongs, as a read for `issuers` has just found. A read for `owner` moves the name's keys into `kept`, and
+ *   takes nothing from KV, so no budget pays for it.
  * - `pod`: a Pod, which may have made up the names.
  * - `stranger`: anyone, because anyone may ask for a name.
  * - `user`: a request whose credentials a Pod accepted, although they may not allow the name.
@@ -47,10 +44,10 @@ export type KvCache = {
  * - `claim`: a token, which names a Pod or a key and may be forged.
  *
  * Each of the last four has its own budget of look-ups, so that strangers who look up names cannot keep users from logging in. Each issuer has its
- * own budget too, so that a hostile Pod cannot keep other Pods' users waiting. Keys that are already in `kept` cost nothing.
+ * own budget too, so that a hostile Pod cannot keep other Pods' users waiting.
  *
- * When a budget is spent, the read fails. Only a read for a `claim` finds no values instead. If it failed, a stranger would learn that the directory
- * does not list the Pod in the token, because reads of listed Pods cost no budget.
+ * When a budget is spent, the read fails, except that a read for a `claim` finds no values. A failure would tell a stranger that the directory does
+ * not list the token's Pod, because reads of listed Pods cost no budget.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted | Issuers | Owner;
 /** The Pods that issued the request's token. The budget of the first one pays for the look-up. */
@@ -113,15 +110,12 @@ export function budgetOf({ budgets, issuerBudgets }: KvCache, chosenBy: ChosenBy
 export const remembered = ({ kept, passing }: KvCache, key: string): Entry | undefined =>
   kept.get(key) ?? passing.get(key);
 
-/**
- * Puts an entry into `kept` if users depend on it, else into `passing`. A cell that exists goes into `kept`, although a stranger may have named it:
- * a fleet has few cells, and a login with GitLab's routable token needs its cell. A key that is in `kept` stays there, even if a stranger asks for it
- * later.
- */
+/** Puts an entry into `kept` if users depend on it or if its key is already there, else into `passing`. */
 export function remember(
   { kept, passing }: KvCache,
   { key, entry, chosenBy }: { readonly key: string; readonly entry: Entry; readonly chosenBy: ChosenBy },
 ): void {
+  // A cell that exists is kept even if a stranger named it, because a login with GitLab's routable token needs it, and a fleet has few.
   const isCell = chosenBy === "cell" && entry.text !== null;
   const owner = typeof chosenBy === "object" && "owner" in chosenBy ? chosenBy.owner : null;
   const known = kept.get(key);
@@ -132,8 +126,8 @@ export function remember(
 }
 
 /**
- * An entry is aging after this share of the time for which it is current. A request that uses an aging entry also reads it again in the background.
- * So a request for a name that is in steady use never waits for KV.
+ * An entry is aging after this share of the time for which it is current. A request that uses an aging entry also reads it in the background, so
+ * requests for a name in steady use never wait for KV.
  */
 const agingShare = 2 / 3;
 

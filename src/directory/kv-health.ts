@@ -29,8 +29,8 @@ type ReadEnd = {
 };
 
 /**
- * Remembers whether KV answered the last reads of this isolate, and how fast. So a request knows at once that KV fails or is slow. Only the read that
- * began last counts, because an earlier read may fail long after KV has come back.
+ * Remembers whether KV answered the last reads of this isolate, and how fast. Only the read that began last counts, because an earlier read may fail
+ * long after KV has come back.
  */
 export class KvHealth {
   #failure: string | null = null;
@@ -48,10 +48,7 @@ export class KvHealth {
     return nowMs < this.#slowUntilMs;
   }
 
-  /**
-   * Whether a read may be made now. While KV fails, one read in each span of `pauseMs` may be made. A request that cannot use older values
-   * (`isWanted`) may always read until `lastingRow` reads in a row have failed.
-   */
+  /** Whether a read may be made now, which `pauseMs` and `lastingRow` limit while KV fails. `isWanted`: the request cannot use older values. */
   takeRead(nowMs: number, isWanted: boolean): boolean {
     if (this.#failure === null || (isWanted && this.#failuresInARow < lastingRow)) return true;
     if (nowMs < this.#nextReadAtMs) return false;

@@ -48,16 +48,13 @@ export type KvValues = {
 };
 
 export type ReadOptions = MaxAges & {
-  /**
-   * Who chose the keys. If this is a function, it is called only if one of the keys has no current value in the cache's `kept`, or if KV fails. The
-   * function may have to check a token.
-   */
+  /** Who chose the keys. A function, which may have to check a token, is called only if the cache's `kept` lacks a current value or KV fails. */
   readonly chosenBy?: ChosenBy | (() => Promise<ChosenBy>);
   /** The read takes at most this many keys that are not yet in the cache's `kept`. */
   readonly maxNewKeys?: number;
   /**
-   * The read takes at most this many keys from KV, besides those that every request needs. For a key above this limit, it uses a current value of
-   * the cache's `kept`, even if the value is older than {@link MaxAges} allows. Without such a value, the key is in `unread`.
+   * The read takes at most this many keys from KV, besides those that every request needs. A key above this limit gets a current value of the cache's
+   * `kept`, even one older than {@link MaxAges} allows, or is in `unread`.
    */
   readonly maxReadKeys?: number;
   /** The read waits for KV and fails if KV fails, even if there are older values. */
@@ -147,8 +144,8 @@ function sortKeys(
     ...maxAges
   }: ChosenOptions & { readonly nowMs: number },
 ): SortedKeys {
-  // While KV answers, a write may use current values from memory. If KV's last answer was a failure, a write must read KV again. If this read fails
-  // too, the write is refused.
+  // While KV answers, a write may use current values from memory. If KV's last answer was a failure, a write must read KV again, and is refused if
+  // this read fails too.
   const isDoubted = mustBeCurrent && cache.health.failure !== null;
   const found = new Map<string, Entry>();
   const missing = new Set<string>();

@@ -21,7 +21,7 @@ const podId = parsedBy(parsePodId, "a Pod id");
 const revision = v.pipe(v.number(), v.integer(), v.minValue(0));
 const origin = v.pipe(v.string(), v.url(), v.check(isOrigin, "an origin: scheme, host and port, no path"));
 
-/** A token service's public key. The service's tokens name the key by its `kid`. A record must never contain the key's private members. */
+/** A token service's public key, which the service's tokens name by its `kid`. */
 const publicKey = v.pipe(
   v.looseObject({
     kty: v.picklist(["RSA", "EC", "OKP"]),
@@ -57,9 +57,8 @@ const outage = v.strictObject({
 const sealed = v.pipe(v.string(), v.nonEmpty());
 
 /**
- * How a Pod knows that a request comes from the edge. `header`: by a header with a secret value. `access`: by a service token of Cloudflare Access.
- * `binding`: the edge calls the Pod through a binding of the Worker. The binding is for an mTLS certificate, a private network or another Worker of
- * the deployment.
+ * How a Pod knows that a request comes from the edge. `access` means a service token of Cloudflare Access, `binding` a call through the Worker's
+ * binding for an mTLS certificate, a private network or another Worker.
  */
 const trust = v.variant("kind", [
   v.strictObject({
@@ -78,9 +77,8 @@ const gateway = v.nullable(
     url: origin,
     key: sealed,
     /**
-     * Who runs the gateway and owns its host name. `pod`: the Pod's operator. `fleet`: the edge's operator. Some clients send their token or password
-     * to any host to which an upload leads. The edge sends these clients only to a gateway of `fleet`, because the edge's operator may see every
-     * token and password.
+     * Who runs the gateway and owns its host name: the Pod's operator (`pod`) or the edge's operator (`fleet`). Some clients send their token or
+     * password to any host to which an upload leads, so these clients get only a gateway of `fleet`.
      */
     operator: v.optional(v.picklist(["pod", "fleet"]), "pod"),
   }),

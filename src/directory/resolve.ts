@@ -18,13 +18,13 @@ import {
 } from "./records.ts";
 
 export type Resolution = {
-  /** The old and the new name of the repository, if the request uses the old one. Otherwise null. `pod` and `assignment` belong to the new name. */
+  /** The repository's old and new name if the request uses the old one, otherwise null. `pod` and `assignment` belong to the new name. */
   readonly renamed: Renamed | null;
   /** Null: the name has no assignment, and there is no default Pod. */
   readonly pod: Pod | null;
   /** The assignment of the longest prefix, with the group's settings. Null if the name has no assignment. */
   readonly assignment: AssignmentRecord | null;
-  /** The move of the name's group. Null if the group is not being moved. During a move, `pod` is the Pod that serves the group in this phase. */
+  /** The move of the name's group, or null. During a move, `pod` is the Pod that serves the group in this phase. */
   readonly moving: Moving | null;
   /** The operator's text, if this name or digest is blocked. */
   readonly blocked: string | null;
@@ -44,9 +44,8 @@ export type LookupOptions = Pick<
 >;
 
 /**
- * A token request needs an assignment that was read at most this long ago. So does a refusal of a name that may have moved to another Pod. If the
- * last read is older, the isolate reads again. For up to 30 s after a move, the edge could otherwise ask the old Pod for tokens, and refuse the new
- * Pod's.
+ * A token request, and a refusal of a name that may have moved, need an assignment that was read at most this long ago. For up to 30 s after a move,
+ * the edge could otherwise ask the old Pod for tokens, and refuse the new Pod's.
  */
 export const recentMs = 2_000;
 
@@ -81,8 +80,7 @@ export async function resolvePod(
 
 /**
  * Keeps a name's keys in the isolate's memory if the name belongs to a Pod that issued the request's token. Other names are not kept: the tokens of a
- * hostile Pod may name anything, and these names could displace names that users depend on. The keys have just been read, so this call reads nothing
- * from KV.
+ * hostile Pod may name anything, and these names could displace names that users depend on.
  */
 async function keepForIssuer(
   { readKv }: Directory,
@@ -135,10 +133,8 @@ type Known = Pick<DirectoryRecord, "depth" | "aliases"> | null;
 const depthOf = (record: Known): number => record?.depth ?? MAX_PREFIX_COMPONENTS;
 
 /**
- * Reads directory, blocks and assignments at once. The directory record decides which assignments are needed: `depth` is the length of the longest
- * prefix, and `aliases` has the new names of renamed repositories. Instead of waiting for the record, we use the one that this isolate saw last. If
- * the depth has grown since then, or one of the names was renamed, we read the assignments again. A new isolate has seen no record, so it reads all
- * prefixes of a name.
+ * Reads directory, blocks and assignments at once. To know which assignments are needed, we do not wait for the directory record, but first use the
+ * one that this isolate saw last.
  */
 async function findAssignments(
   directory: Directory,

@@ -18,9 +18,8 @@ type Item = ManifestEndpoint | BlobEndpoint;
 type Asked = { readonly context: Context; readonly authorized: Authorized };
 
 /**
- * Returns the reply for the client. If the serving Pod lacks something while its group is being moved, the edge asks the other Pod of the move: a
- * manifest without a tag, or one that was pushed late, may be only there. When the new Pod takes writes, the edge sends a DELETE to both Pods.
- * Otherwise the edge would still serve from the old Pod what was deleted.
+ * Returns the reply for the client, which the other Pod of a move may give if the serving Pod lacks the item. A manifest without a tag, or one that
+ * was pushed late, may be only there.
  */
 export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   if (!reply.ok || (endpoint.kind !== "manifest" && endpoint.kind !== "blob")) return reply;
@@ -29,6 +28,7 @@ export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, aske
   if (!isToDelete && (status !== 404 || !isLookedFor(endpoint, asked))) return reply;
   // If both Pods have the same registry, they have the same content, so the other Pod is not asked.
   if ((await otherOfRegistry(asked.authorized, asked.context.services)) !== null) return reply;
+  // When the new Pod takes writes, the edge deletes at both Pods. Otherwise the edge would still serve from the old Pod what was deleted.
   if (isToDelete) return deleteThere(reply, endpoint, asked);
   if (await isDeleted(endpoint, asked)) return reply;
   const found = await serveThere(endpoint, asked);
@@ -38,7 +38,7 @@ export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, aske
 
 /**
  * Whether the client gets the old Pod's failure instead of the new Pod's 404. The old Pod may still have what the new Pod lacks, so without the old
- * Pod's answer, the 404 could be wrong. There is no answer if the old Pod fails, if its record says `down`, or if its record cannot be read.
+ * Pod's answer, the 404 could be wrong.
  */
 function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
   if (moving === null || !isSwitched(moving)) return false;

@@ -11,10 +11,7 @@ export type AttributedAnswer = Answer & {
   readonly digest?: Digest | null;
 };
 
-/**
- * Turns a reply into an answer, and adds what the log says about the request. A challenge names the rights that the request needs. The log names
- * `asked.pod`, unless the reply itself names the Pods that were asked.
- */
+/** Turns a reply into an answer, and adds what the log says about the request. */
 export function attribute(
   reply: Reply,
   endpoint: Endpoint,

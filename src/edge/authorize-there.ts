@@ -6,10 +6,7 @@ import { type AdmittedPod, passPod } from "../pods/gate.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Authorized, Context } from "./authorize.ts";
 
-/**
- * Returns what the client may do at the other Pod of the group's move, as if that Pod served the group. The client's token must allow the request at
- * that Pod. A grant that the edge itself gave is refused, because a Pod cannot read it.
- */
+/** Returns what the client may do at the other Pod of the group's move, as if that Pod served the group. */
 export async function authorizeThere(
   endpoint: RepositoryEndpoint,
   context: Context,
@@ -33,5 +30,6 @@ async function grantThere(
   const grant = await grantFor(token, { pod, wanted: requiredAccess(endpoint).own }, withoutSubject(services));
   if (!grant.ok) return grant;
   const { value } = grant;
+  // A grant that the edge itself gave is refused, because a Pod cannot read it.
   return value.kind === "edge" ? err({ reason: "unauthorized", error: "insufficient_scope" }) : ok(value);
 }

@@ -65,8 +65,8 @@ export async function authorize(
 }
 
 /**
- * Budgets limit the look-ups of names in KV: each Pod has one for the names in its tokens, and all strangers share one. The returned function says
- * which budget a look-up of this name is taken from. It checks the token only at its first call.
+ * Returns a function that says from which budget the KV look-ups of this name are taken (see {@link ChosenBy}). It checks the token only at its first
+ * call.
  */
 function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): () => Promise<ChosenBy> {
   let chosenBy: Promise<ChosenBy> | null = null;
@@ -123,16 +123,15 @@ async function authorizeName(
   if (!resolution.ok) return resolution;
   const { renamed } = resolution.value;
   const own = renamed === null ? endpoint : { ...endpoint, name: renamed.to };
-  // A mount also reads a second repository, its source. We check only the target here. If the source may not be read, `settleMount` turns the mount
-  // into a plain upload.
+  // For a mount, we check only its target here, not its source. If the source may not be read, `settleMount` turns the mount into a plain upload.
   const { own: wanted } = requiredAccess(own);
   const open = ok({ resolution: resolution.value, grant: { kind: "open" } as const });
   const asked = { resolution: resolution.value, wanted };
   const granted = token === null ? open : await grantWhileMoving(token, asked, services);
   if (!granted.ok) return granted;
   const { grant, resolution: served } = granted.value;
-  // During a move between two Pods of one registry, the token may be good only at the other Pod, which does not serve the group. Then `served` names
-  // the other Pod, and the request goes there. The request must also pass the serving Pod's gate, because the serving Pod may be down or read-only.
+  // During a move between two Pods of one registry, the token may be good only at the other Pod, which `served` then names. The request must also
+  // pass the serving Pod's gate, because the serving Pod may be down or read-only.
   const serving = passGate(endpoint.method, resolution.value, services);
   const isServing = served === resolution.value;
   const admitted = serving.ok && !isServing ? passGate(endpoint.method, served, services) : serving;
@@ -143,16 +142,12 @@ async function authorizeName(
     const oldName = renamed?.from ?? null;
     return ok({ pod: admitted.value, grant, assignment, moving, oldName, endpoint: own });
   }
-  // The gate has refused the request. If the token is `undecided`, only the Pod could check it, so the client may be a stranger. A stranger must not
-  // learn that the name has a Pod, and gets the same refusal as for a name without a Pod.
+  // If the gate refuses and only the Pod could check the token, the client may be a stranger. A stranger must not learn that the name has a Pod, and
+  // gets the same refusal as for a name without a Pod.
   return grant.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 
-/**
- * Finds the Pod of a request. An upload goes on at the Pod where it began, even if its group has moved since. A pin in the upload's URL names this
- * Pod. But if the group's current Pod has the same registry, the upload goes on at the current Pod, because the old Pod may no longer give tokens
- * for the group.
- */
+/** Finds the Pod of a request. An upload goes on at the Pod where it began, which a pin in its URL names, even if its group has moved since. */
 async function locate(
   endpoint: RepositoryEndpoint,
   { directory, config, now }: Services,
@@ -171,6 +166,7 @@ async function locate(
   const current = resolution.value;
   const stale = current.stale ?? found.value.stale;
   const isOther = found.value.pod?.id !== current.pod?.id;
+  // If the group's current Pod has the same registry, the upload goes on there, because the old Pod may no longer give tokens for the group.
   if (isOther && found.value.pod?.registry === current.pod?.registry) return ok({ ...current, stale });
   return ok({ ...current, pod: found.value.pod, moving: null, stale });
 }

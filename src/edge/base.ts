@@ -6,8 +6,8 @@ import type { Context } from "./authorize.ts";
 import type { Reply } from "./refuse.ts";
 
 /**
- * Answers `GET /v2/` (end-1), with which clients ask whether their token is good. The edge answers by itself if it can verify any part of the token.
- * Null if the directory does not know the token's key, because then only a Pod can judge the token.
+ * Answers `GET /v2/` (end-1), with which clients ask whether their token is good. Null if only a Pod can judge the token, because the directory does
+ * not know its key.
  */
 export async function serveBase({ token, services }: Context): Promise<Reply | null> {
   if (token === null) return pong();

@@ -78,8 +78,8 @@ export async function prove(
 }
 
 /**
- * Tries the stores in their order, and returns the first URL that can be signed. Signing fails, for example, if the store's secret has expired. Null
- * if the next store to try has the scheme `pod`, because only the Pod itself can redirect to that store.
+ * Tries the stores in their order, and returns the first URL that can be signed. Null if the next store to try has the scheme `pod`, because only the
+ * Pod itself can redirect to that store.
  */
 export async function signUrl(
   method: "GET" | "HEAD",

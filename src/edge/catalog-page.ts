@@ -14,8 +14,8 @@ export type CatalogPage = {
   /** The listed names that belong to this Pod, each once. */
   readonly repositories: readonly string[];
   /**
-   * The last name that the Pod listed in this page, even if the directory assigns that name to another Pod. The Pod's next page begins after it. Null
-   * if the page has no name.
+   * The last name that the Pod listed in this page, even one that belongs to another Pod, because the next page begins after it. Null if the page has
+   * no name.
    */
   readonly end: string | null;
   readonly hasMore: boolean;
@@ -28,9 +28,8 @@ export const MAX_READABLE_NAMES = 4_000;
 /** If a Pod lists more names than this in one page, the rest comes with the next page. */
 export const MAX_PAGE_NAMES = 1000;
 /**
- * To find the Pods of all listed names, the edge reads at most this many KV keys. A name needs one key for each of its components, up to the depth of
- * the directory. One call reads 100 keys, and a request may make 50 calls in all (Workers' free plan). Without a limit, a hostile Pod could list a
- * thousand names of 20 components, which need 200 calls.
+ * The edge reads at most this many KV keys for all listed names, in about 20 of a request's 50 calls (Workers' free plan). Without a limit, a hostile
+ * Pod could list a thousand names of 20 components, which need 200 calls.
  */
 const MAX_KEYS = 2_000;
 
@@ -42,10 +41,7 @@ type Asked = {
   readonly pods: number;
 };
 
-/**
- * Reads a Pod's answer as a page of its catalog. Names that do not belong to this Pod are left out. Null if the answer is not a page. Null also if
- * the page's last name does not come after its cursor `after`, because the client would then ask for pages for ever.
- */
+/** Reads a Pod's answer as a page of its catalog. Null if the answer is not a page that ends after its cursor `after`. */
 export async function readPage(
   response: Response,
   { pod, after, directory, pods: asked }: Asked,
@@ -54,8 +50,7 @@ export async function readPage(
   // We look only at the first `MAX_PAGE_NAMES` names, because a page has room for a quarter of a million short names.
   const counted = entries?.slice(0, MAX_PAGE_NAMES) ?? null;
   if (entries === null || counted === null || !counted.every((name) => typeof name === "string")) return ok(null);
-  // Only repository names are kept. Clients could not ask for other entries. The last entry becomes the next page's cursor, so it must fit into a URL
-  // and a header.
+  // Only repository names are kept. The last entry becomes the next page's cursor, so it must fit into a URL and a header.
   const listed = counted.flatMap((name) => {
     const repository = parseRepositoryName(name);
     return repository.ok ? [repository.value] : [];
@@ -69,6 +64,7 @@ export async function readPage(
   // The next page begins after the last name of this page, and an empty page has no last name. So an empty page that says that more names follow
   // counts as no page.
   if (end === null) return ok(hasMore ? null : { pod, after, repositories: [], end, hasMore });
+  // If a page did not end after its cursor, the client would ask for pages for ever.
   if (after !== null && (names.some((name) => name === after) || !leadsPast(after, end))) return ok(null);
   const repositories = [...new Set(names)].filter((name) => pods.value.get(name)?.id === pod);
   return ok({ pod, after, repositories, end, hasMore });
@@ -89,9 +85,8 @@ const orders: readonly ((name: string) => string)[] = [
 ];
 
 /**
- * Whether `end`, a page's last name, comes after the page's cursor. We do not know the Pod's order, so it is enough if `end` comes later in one of
- * the `orders`. A client may send a cursor that is not a repository name. Each Pod puts such a text elsewhere in its order, so then any `end` is
- * accepted.
+ * Whether `end`, a page's last name, may come after the page's cursor in the Pod's order, which we do not know. If a client's cursor is not a
+ * repository name, any `end` is accepted, because each Pod puts such a text elsewhere in its order.
  */
 const leadsPast = (cursor: string, end: string): boolean =>
   !parseRepositoryName(cursor).ok || orders.some((keyOf) => keyOf(end) > keyOf(cursor));

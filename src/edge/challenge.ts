@@ -1,4 +1,4 @@
-/** The 401 challenges that clients see. Some are the edge's own. The others come from a Pod and are rewritten to the edge's realm and service. */
+/** The 401 challenges that clients see: the edge's own, and those of a Pod, rewritten to the edge's realm and service. */
 import { type Challenge, formatChallenge } from "../oci/challenge.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import type { OciError } from "../oci/errors.ts";
@@ -23,17 +23,14 @@ export function unauthorized({ error, text }: Unauthorized, challenge: OwnChalle
   };
 }
 
-/**
- * Turns a Pod's challenge into the edge's own. The Pod's error stays. A scope of the Pod stays only if it is for a name that this endpoint needs, and
- * if it has only characters of the scope grammar. With a quote in a scope, a hostile Pod could add a realm of its own, and clients would send the
- * user's password there.
- */
+/** Turns a Pod's challenge into the edge's own, with the Pod's error and with those of the Pod's scopes that fit this endpoint. */
 export function rewriteChallenge(
   endpoint: RegistryEndpoint,
   challenge: Challenge | null,
   challenger: Pick<Challenge, "realm" | "service">,
 ): string {
   const required = accessList(requiredAccess(endpoint));
+  // With a quote in a scope, a hostile Pod could add a realm of its own, and clients would send the user's password there.
   const kept = (challenge?.access ?? []).filter(
     (access) => isOfGrammar(access) && required.some(({ name }) => name === access.name),
   );

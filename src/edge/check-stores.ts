@@ -38,10 +38,7 @@ type Run = {
   readonly minute: number;
 };
 
-/**
- * Checks the stores of each Pod that has several stores. Asks each store for one byte of the Pod's probe blob, and writes the KV key `health` if a
- * verdict changed. A run remembers nothing else for the next run.
- */
+/** Asks the stores of Pods that have several stores for one byte of the Pod's probe blob. Writes the KV key `health` if a verdict changed. */
 export async function checkStores(services: Services, { kv, minute }: Run): Promise<void> {
   const known = await readDirectory(services);
   if (!known.ok) return logHealth(services.now, { cause: known.error });
@@ -116,8 +113,8 @@ async function askAll(places: readonly PlaceToCheck[], services: Services): Prom
 }
 
 /**
- * Asks one place (such as a bucket) for a byte of the probe blob. Of the stores that lead there, we use the first one for which a URL can be signed.
- * Signing fails, for example, if a store's secret has expired.
+ * Asks one place (such as a bucket) for a byte of the probe blob. A store for which no URL can be signed is skipped, for example if its secret has
+ * expired.
  */
 async function ask({ of: pod, digest, stores }: PlaceToCheck, services: Services): Promise<CheckAnswer> {
   const { storeCheckMs: deadlineMs, stallMs } = services.config;

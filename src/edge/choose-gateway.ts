@@ -9,12 +9,7 @@ import type { Misconfigured } from "../refusal.ts";
 import type { Services } from "../services.ts";
 import type { Authorized, Context } from "./authorize.ts";
 
-/**
- * Returns the Pod's gateway if a new upload goes on there. Null if the upload stays on the edge: if the Pod has no gateway, if the group keeps its
- * uploads on the edge, or if the client must not be sent to another host. A client that refuses other hosts is never sent there. A client that gives
- * other hosts its credentials is sent only to a gateway that the edge's operator runs. A Pod's operator could make a gateway answer 401 and name
- * another Pod's repository. The client would then bring a token for that repository (containers/image), or its password (Jib).
- */
+/** Returns the Pod's gateway if a new upload goes on there. Null if the upload stays on the edge. */
 export async function chooseGateway(
   endpoint: RegistryEndpoint,
   { request, services }: Context,
@@ -23,6 +18,8 @@ export async function chooseGateway(
   const { gateway } = pod;
   if (endpoint.kind !== "upload-start" || !gateway || assignment?.uploads === "edge") return ok(null);
   const travel = travelOf(request.headers.get("User-Agent"));
+  // A client that gives other hosts its credentials is sent only to a gateway that the edge's operator runs. A hostile Pod's gateway could answer 401
+  // with another Pod's repository, and would get a token for it (containers/image) or the password (Jib).
   if (travel === "stays" || (travel === "goes-with-credentials" && gateway.operator === "pod")) return ok(null);
   const keys = await gatewayKeys(pod.id, gateway, services);
   return keys.ok ? ok({ url: gateway.url, keys: keys.value, token: jwtOf(grant) }) : keys;

@@ -26,10 +26,7 @@ export function answerPreflight(request: Request, origins: readonly string[]): A
   return { response: new Response(null, { status: 204, headers }), outcome: "preflight" };
 }
 
-/**
- * Lets a listed site read the answer. Requests with credentials are allowed too, because some UIs send credentials with every request. The edge has
- * no cookies, so these credentials are only those that the user gave to that site.
- */
+/** Lets a listed site read the answer. */
 export function openTo(origins: readonly string[], request: Request, response: Response): void {
   if (origins.length === 0) return;
   const { headers } = response;
@@ -37,6 +34,7 @@ export function openTo(origins: readonly string[], request: Request, response: R
   const origin = listedOrigin(request, origins);
   if (origin === null) return;
   headers.set("Access-Control-Allow-Origin", origin);
+  // Some UIs send credentials with every request. The edge has no cookies, so these are only credentials that the user gave to that site.
   headers.set("Access-Control-Allow-Credentials", "true");
   if (request.method !== "OPTIONS") headers.set("Access-Control-Expose-Headers", exposedHeaders);
 }

@@ -22,8 +22,8 @@ type Writing = {
 };
 
 /**
- * Sends a DELETE, or a push of a manifest that the edge does not read. Then the edge forgets what it remembers of the blob, the manifest or the tags
- * that the request names. Null if the edge would have nothing to forget. Then the request is not sent here.
+ * Sends a DELETE, or a push of a manifest that the edge does not read, and then forgets what the request may have changed. If there is nothing to
+ * forget, returns null and does not send the request.
  */
 export function writeAndForget(
   sent: FetchRequest,
@@ -37,8 +37,8 @@ export function writeAndForget(
   const answered = services.callRegistry(pod, sent).then((answer) => {
     const isDone = answer.ok && answer.value.ok;
     const isRefused = answer.ok && [401, 403].includes(answer.value.status);
-    // A DELETE that gets no answer may have worked, so the edge forgets after it too. If the edge cannot verify the token, it forgets only after a
-    // success. Otherwise any client could make the edge forget something.
+    // A DELETE that gets no answer may have worked, so the edge forgets after it too. If the edge cannot verify the token, only a success counts, or
+    // any client could make the edge forget something.
     const isGone = grant.kind === "undecided" || endpoint.method !== "DELETE" ? isDone : !isRefused;
     if (isGone) forget();
     return answer;
@@ -69,8 +69,8 @@ function forgottenBy({ services }: Context, writing: Writing): (() => void) | nu
 }
 
 /**
- * After a push or a deletion, the edge forgets at most this many tags. A push may name more. A tag counts once for each Pod that is concerned: each
- * costs one call of the location's cache, and a request may make 50 calls in all (Workers' free plan).
+ * After one push or deletion, the edge forgets at most this many tags, counted once for each Pod that is concerned. Each forgotten tag costs one call
+ * of the location's cache, and a request may make 50 calls in all (Workers' free plan).
  */
 const mostForgotten = 30;
 

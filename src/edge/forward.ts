@@ -30,12 +30,15 @@ type PodReply = Result<Response, Refusal>;
 export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
   const counted = checkHeaderCount(context.request.headers);
   if (!counted.ok) return counted;
+  // Anyone can make up a token that only the Pod can check. So the edge asks first, because a proxy in front of the Pod may store a whole body before
+  // the registry sees the token.
   if (authorized.grant.kind === "undecided" && hasBody(context) && !(await acceptsToken(context, authorized))) {
     return err({ reason: "unauthorized", error: "invalid_token" });
   }
   const settled = await settle(endpoint, context, authorized);
   const answer = await callRegistry(settled, context, authorized);
   const asked: Asked = { context, authorized };
+  // A client whose token the Pod does not accept is a stranger, and gets the same answer as for a name without a Pod.
   if (authorized.grant.kind === "undecided" && !(await isAccepted(answer, endpoint, asked))) {
     const challenge = answer.ok ? parseChallenge(answer.value.headers.get("WWW-Authenticate")) : null;
     if (answer.ok) await answer.value.body?.cancel();
@@ -48,10 +51,6 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
 
 type Asked = { readonly context: Context; readonly authorized: Authorized };
 
-/**
- * Whether a request has a body for the Pod. Anyone can make up a token that only the Pod can check. A proxy in front of the Pod may store a whole
- * body before the registry sees such a token. So the edge sends no body before it has asked whether the Pod accepts the token.
- */
 const hasBody = ({ request: { method, body, headers } }: Context): boolean =>
   !isRead(method) && announcedBytes(body, headers) !== 0;
 
@@ -112,8 +111,8 @@ const asAsked = (endpoint: RegistryEndpoint, oldName: RepositoryName | null): Re
   oldName !== null && hasRepository(endpoint) ? { ...endpoint, name: oldName } : endpoint;
 
 /**
- * Says which budget pays when the edge looks up a mount's source in KV. If the token allows a pull of the source, the budget of the token's Pod pays:
- * a hostile Pod can put any names into its tokens. If the token does not allow it, the user chose the name, and the budget of all users pays.
+ * Says which budget pays when the edge looks up a mount's source in KV. The budget of the token's Pod pays for a name that the token allows, because
+ * a hostile Pod can put any names into its tokens.
  */
 function whoChose(grant: Grant, name: RepositoryName, { id }: Pod): ChosenBy {
   if (grant.kind === "open") return "directory";
@@ -128,9 +127,8 @@ const mayPull = (grant: Grant, name: RepositoryName): boolean =>
 const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].includes(status);
 
 /**
- * Sends a request to the Pod. If the answer shows that the repository has a blob, manifest or tag, the edge records this. If the answer shows that
- * one is gone, or if a deletion may have succeeded, the edge forgets it. If the edge cannot verify the token, or if the request has a query, an
- * answer to a read changes nothing.
+ * Sends a request to the Pod, and updates what the edge remembers of the blob, the manifest or the tags that the request names. If the edge cannot
+ * verify the token, or if the request has a query, an answer to a read changes nothing.
  */
 function callRegistry(
   endpoint: RegistryEndpoint,
@@ -148,9 +146,8 @@ function callRegistry(
 }
 
 /**
- * Whether the Pod accepted a token that only the Pod can check. A success or a redirect to the blob shows that the Pod did. Other redirects and
- * errors show nothing, because a proxy may send them to everyone. After one of these, the edge also asks the Pod for `/v2/`. If the Pod did not
- * accept the token, the client is a stranger, and gets the same answer as for a name without a Pod.
+ * Whether the Pod accepted a token that only the Pod can check. An error other than 401, or a redirect that does not lead to the blob, shows nothing,
+ * because a proxy may send it to everyone.
  */
 async function isAccepted(
   answer: PodReply,
@@ -173,10 +170,7 @@ async function acceptsToken({ services, request }: Context, { pod, grant }: Auth
 
 type OwnBlob = { readonly endpoint: BlobEndpoint; readonly pod: Authorized["pod"] };
 
-/**
- * Sends a client's GET or HEAD of a blob to the Pod. If the answer to a HEAD shows that the repository has the blob, the edge records a proof. After
- * a 404, the edge forgets an earlier proof.
- */
+/** Sends a client's GET or HEAD of a blob to the Pod, and keeps the proof of the blob up to date. */
 async function passBlob(sent: FetchRequest, { services }: Context, { endpoint, pod }: OwnBlob): Promise<PodReply> {
   const blob = ownedBlob(pod, endpoint);
   const answer = await services.callRegistry(pod, sent);

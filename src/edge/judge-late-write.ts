@@ -11,9 +11,8 @@ import type { Reply } from "./refuse.ts";
 type Asked = { readonly context: Context; readonly authorized: Authorized };
 
 /**
- * Turns the success of a slow write into a refusal, if the group is frozen or at another Pod by now. `podctl move` compares both Pods 60 s after a
- * freeze begins. A slow write may end after this comparison, and the new Pod may then lack what was written. So the client must not hear of a
- * success. A quick write needs no check: if it began before the freeze, it has ended before the comparison.
+ * Turns the success of a slow write into a refusal, if the group is frozen or at another Pod by now. A slow write may end after `podctl move` has
+ * compared both Pods, and the new Pod may then lack what was written.
  */
 export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   const { directory, now } = asked.context.services;
@@ -25,11 +24,9 @@ export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, a
   return err(refusal);
 }
 
-/**
- * Says why a write would be refused now, although it was allowed when it began. Null if it would still be allowed. An upload of a layer is never
- * refused here. If the Pod to which the group is moved lacks the layer, it will refuse each manifest that names the layer, so no image is broken.
- */
+/** Says why a write would be refused now, although it was allowed when it began. Null if it would still be allowed. */
 async function refusalOf(endpoint: RegistryEndpoint, { context, authorized: { pod } }: Asked): Promise<Refusal | null> {
+  // An upload of a layer breaks no image, because a Pod that lacks the layer refuses each manifest that names the layer.
   if (!hasRepository(endpoint) || endpoint.kind === "upload" || endpoint.kind === "upload-start") return null;
   const { name } = endpoint;
   const current = await resolvePod(context.services.directory, { name, mustBeCurrent: true });

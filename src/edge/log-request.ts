@@ -20,8 +20,8 @@ type Logged = {
 };
 
 /**
- * Returns a function that writes the request's log line, if the request is in the sample. It writes only at its first call. So if the line already
- * says that the client has left, a later answer is not logged.
+ * Returns a function that writes the request's log line, if the request is in the sample. Only its first call writes, so after a line that says that
+ * the client has left, a later answer is not logged.
  */
 export function createRequestLog(logged: Logged): (answer: AttributedAnswer) => void {
   let isDecided = false;
@@ -87,12 +87,9 @@ function askerOf({ headers }: Request, { ip, country, asn }: Client): Asker {
 const shown = (text: string | null, maxCharacters: number): string | undefined =>
   text === null ? undefined : plainText(text, maxCharacters);
 
-/**
- * Returns the size of an answer's body. Null if the answer does not say it. We read headers and body only if we need them, because workerd makes an
- * object at the first read of each.
- */
+/** Returns the size of an answer's body. Null if the answer does not say it. */
 function bytesOf(response: Response, outcome: AttributedAnswer["outcome"]): number | null {
-  // The edge's redirects have no body, so their headers need not be read.
+  // The edge's redirects have no body. We do not read their headers, because workerd makes an object at the first read of headers.
   if (response.status === 304 || outcome === "redirected") return 0;
   return contentLength(response.headers) ?? (response.body === null ? 0 : null);
 }
@@ -112,7 +109,7 @@ export function withBodyEnd(answer: AttributedAnswer, end: BodyEnd, stallMs: num
   }
 }
 
-/** What the log says if the client leaves before there is an answer. The status 499 has this meaning in nginx's logs. No client gets it. */
+/** What the log says if the client leaves before there is an answer. The status 499 has this meaning in nginx's logs. */
 export function clientLeft({ method }: Request, url: URL | null): AttributedAnswer {
   const endpoint = url === null ? null : parseEndpoint(method, url);
   const answer: Answer = { response: new Response(null, { status: 499 }), outcome: "client-left" };

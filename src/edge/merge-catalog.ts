@@ -7,16 +7,14 @@ import type { CatalogPage } from "./catalog-page.ts";
 /** How many names registries list if the request has no `n` (distribution, catalog). */
 export const DEFAULT_ENTRIES = 100;
 
-/**
- * Merges the Pods' pages into one list of at most `entries` names, each once. Each step takes the least of the Pods' next names. If all names of a
- * page are taken and its Pod has more pages, the list ends, because we do not know that Pod's next name. A page may have no names at all, if its Pod
- * listed only names that belong to other Pods. Such a page does not end the list, or the client could get many empty lists, one after the other.
- */
+/** Merges the Pods' pages into one list of at most `entries` names, each once. */
 export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Response {
   const queues = pages.map((each) => ({ ...each, taken: 0 }));
   const repositories: string[] = [];
   while (repositories.length < entries) {
     const heads = queues.map(({ repositories: names, taken }) => names[taken] ?? null);
+    // The list ends if all names of a page are taken and its Pod has more, because we do not know that Pod's next name. A page without names does not
+    // end the list, or the client could get many empty lists, one after the other.
     const ends = (queue: Queue, index: number) => queue.hasMore && queue.taken > 0 && heads[index] === null;
     if (queues.some(ends)) break;
     const least = heads.reduce(
@@ -44,9 +42,8 @@ const placeOf = ({ after, repositories, end, taken }: Queue): string | null =>
   (taken === repositories.length ? end : null) ?? repositories[taken - 1] ?? after;
 
 /**
- * Makes the link to the next page. Clients know one cursor, `last`. But registries order names differently: distribution 3 on S3 has `a-b` before
- * `a`, and 2.8 has `a-b` after `a/b`. So one cursor does not fit all Pods. The link also names, for each Pod, the name after which the Pod's list
- * goes on.
+ * Makes the link to the next page, with the name after which each Pod's list goes on. The cursor `last` is not enough, because registries order names
+ * differently: distribution 3 on S3 has `a-b` before `a`, and 2.8 has `a-b` after `a/b`.
  */
 function nextPage(queues: readonly Queue[], last: string | null, entries: number): string {
   const query = withParameters("", { last, n: String(entries) });

@@ -32,9 +32,8 @@ type Mount = {
 type NotMounted = string | null;
 
 /**
- * Mounts a blob of another Pod (end-11). The target's gateway copies the blob from the source's store, and no byte of it passes through the edge or
- * the client. Null if this cannot be done, or fails half-way. The client then gets a plain upload, because any other answer ends a push in some
- * clients.
+ * Mounts a blob of another Pod (end-11): the target's gateway copies it from the source's store. If nothing is mounted, returns null, and the client
+ * gets a plain upload, because any other answer ends a push in some clients.
  */
 export async function mountAcross(
   endpoint: RegistryEndpoint,
@@ -65,12 +64,9 @@ function readMount(endpoint: RegistryEndpoint): AskedMount | null {
   return { endpoint, blob: { kind: "blob", method: "GET", name: from.name, digest: digest.value, query: "" } };
 }
 
-/**
- * Returns the target of the mount, which usually is the repository that was asked for. While a group is being moved, `podctl move` copies a large
- * blob by a mount from a repository to the same repository. The target is then this repository at the other Pod. Null if the client may not push
- * there.
- */
+/** Returns the target of the mount. Null if the target is at the other Pod of a move and the client may not push there. */
 async function targetOf({ endpoint, blob }: AskedMount, context: Context, authorized: Authorized) {
+  // `podctl move` copies a large blob by a mount from a repository to the same repository at the other Pod.
   if (authorized.moving === null || blob.name !== endpoint.name) return authorized;
   const there = await authorizeThere(endpoint, context, authorized);
   return there.ok ? there.value : null;
@@ -82,8 +78,7 @@ async function sourceUrl(mount: Mount, context: Context): Promise<Result<string,
   const source = await authorizeSource(mount, context);
   if (!source.ok) return source;
   const { blob, authorized } = source.value;
-  // A store's conditions are about the client. But here the gateway fetches from the store, and the edge does not know where the gateway is. So only
-  // a store without conditions fits.
+  // The gateway fetches from the store, and the edge does not know where the gateway is. So only a store without conditions about its client fits.
   const stores = await storesOf(blob.digest, unknownClient, { ...authorized, services });
   if (!isSignedFor(stores)) return err("the source has no store that may be used from everywhere");
   // We leave out the body of the client's request, because it is meant for the upload and not for the source.
@@ -122,8 +117,8 @@ async function authorizeSource(
   if (token === null) return ok({ blob, authorized: { ...place, grant: { kind: "open" } } });
   const grant = await grantFor(token, { pod, wanted: { ...wanted, name: blob.name } }, withoutSubject(services));
   if (!grant.ok) return err("the token does not allow a pull of the source");
-  // For the copy, the edge signs a URL of the source's store and may ask the source's Pod for a proof. With an `undecided` grant (the edge does not
-  // know the token's key) it may not sign. With an `edge` grant (the token service failed) it has no token for the Pod.
+  // With an `undecided` grant (the edge does not know the token's key), the edge may not sign a URL. With an `edge` grant (the token service failed),
+  // the edge has no token to ask the source's Pod for a proof.
   if (grant.value.kind !== "granted") return err("the edge cannot verify the source's part of the token");
   return ok({ blob, authorized: { ...place, grant: grant.value } });
 }

@@ -9,8 +9,8 @@ import type { Refusal } from "../refusal.ts";
 import type { Services } from "../services.ts";
 
 /**
- * Returns the other Pod of a move, if both Pods have the same registry. In such a move all data stays where it is, and only the token service
- * changes. Null if the group is not being moved, or is being moved to another registry.
+ * Returns the other Pod of a move between two Pods of one registry, or null. In such a move all data stays where it is, and only the token service
+ * changes.
  */
 export async function otherOfRegistry(
   { pod, moving }: { readonly pod: Pod | null; readonly moving: Moving | null },
@@ -23,8 +23,8 @@ export async function otherOfRegistry(
 type Granted = { readonly resolution: Resolution; readonly grant: Grant };
 
 /**
- * Returns the token's grant at the Pod that serves the name. While a group is being moved between two Pods of one registry, a grant at the other Pod
- * is good as well, and then the other Pod serves the request. So a push goes on although its token is older than the move.
+ * Returns the token's grant at the Pod that serves the name, or at the other Pod of a move within one registry. With the latter, a push goes on
+ * although its token is older than the move.
  */
 export async function grantWhileMoving(
   token: Token,

@@ -16,15 +16,13 @@ import type { Reply } from "./refuse.ts";
 
 const signedUrl = v.pipe(v.string(), v.url());
 
-/**
- * One store's part of the answer. If the Pod redirects by itself, the edge signs no URL. An Azure store keeps its blobs below one of two roots, and
- * the record says which. `otherRoot` is a URL for a HEAD below the other root. With it, podctl can tell a wrong root from a missing blob.
- */
+/** One store's part of the answer. */
 const probedStore = v.union([
   v.strictObject({
     store: v.number(),
     scheme: v.string(),
     urls: v.strictObject({ GET: signedUrl, HEAD: signedUrl }),
+    // An Azure store has its blobs below one of two roots. With a HEAD below the other root, podctl can tell a wrong root from a missing blob.
     otherRoot: v.optional(signedUrl),
   }),
   v.strictObject({ store: v.number(), scheme: v.string(), error: v.string() }),
@@ -35,8 +33,8 @@ const probedStore = v.union([
 const probedGateway = v.union([v.strictObject({ location: signedUrl }), v.strictObject({ error: v.string() })]);
 
 /**
- * The answer of `/-/probe`. The edge's caches may be half a minute behind KV. So `revision` tells podctl which revision of the Pod's record the edge
- * has read.
+ * The answer of `/-/probe`. `revision` tells podctl which revision of the Pod's record the edge has read, because the edge's caches may be half a
+ * minute behind KV.
  */
 export const probed = v.strictObject({
   pod: v.string(),
@@ -51,8 +49,8 @@ export type ProbedStore = v.InferOutput<typeof probedStore>;
 export type Probed = v.InferOutput<typeof probed>;
 
 /**
- * Answers `GET /-/probe?pod=<id>` for operators. The Pod's record names one blob for checks. The answer has a signed URL of this blob for each store
- * and method, so podctl can fetch the blob without a key of its own. Null if this deployment has no `PROBE_TOKEN`.
+ * Answers `GET /-/probe?pod=<id>` with signed URLs of the Pod's probe blob, so that podctl can fetch the blob without a key of its own. Null if this
+ * deployment has no `PROBE_TOKEN`.
  */
 export async function serveProbe(request: Request, services: Services): Promise<Reply | null> {
   const { probeToken } = services.config;

@@ -21,10 +21,7 @@ type Passing = {
   readonly endpoint: ManifestEndpoint;
   readonly pod: AdmittedPod;
   readonly moving: Moving | null;
-  /**
-   * The request that the Pod gets. Its headers may differ from the client's, because a `Connection` header can remove some of them. The Pod's answer
-   * depends only on the headers that it gets.
-   */
+  /** The request that the Pod gets. Its headers may differ from the client's, because a `Connection` header can remove some of them. */
   readonly sent: FetchRequest;
   readonly services: Services;
 };
@@ -102,8 +99,8 @@ function digestsOf(headers: Headers, reference: Reference): readonly Digest[] {
 function recordReference({ status, headers }: Response, { endpoint, pod, sent, services }: Passing): void {
   const { kept, tags } = services.manifests;
   const { reference, name: repository } = endpoint;
-  // A client may leave a manifest type out of `Accept`. A registry may then answer 404, or give one image of a list (distribution 2.8,
-  // `GetManifest`). Such an answer does not show what the repository has, so we do not record it.
+  // If `Accept` lacks a manifest type, a registry may answer 404 or give one image of a list (distribution 2.8, `GetManifest`). Such an answer does
+  // not show what the repository has.
   if ((status !== 200 && status !== 404) || !acceptsAnyManifest(sent.headers.get("Accept"))) return;
   if (isTag(reference)) {
     const tagged = { pod, repository, tag: reference };

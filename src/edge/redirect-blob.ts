@@ -10,10 +10,7 @@ import { type BlobEndpoint, isSignedFor, ownedBlob, prove, signUrl, storesOf } f
 import type { Reply } from "./refuse.ts";
 import { streamBlob } from "./stream-blob.ts";
 
-/**
- * Redirects a blob GET to a signed URL of a store, if a proof shows that the blob is in this repository. Null if there is no proof, if the group's
- * blobs are streamed, or if the edge signs no URL for the client's first store. The Pod itself must answer then.
- */
+/** Redirects a blob GET to a signed URL of a store, if a proof shows that the blob is in this repository. Null if the Pod itself must answer. */
 export async function redirectBlob(
   endpoint: RegistryEndpoint,
   context: Context,
@@ -27,10 +24,7 @@ export async function redirectBlob(
   return proven.value ? redirectToStore("GET", endpoint, { context, authorized, stores }) : null;
 }
 
-/**
- * Redirects a blob GET or HEAD while the Pod fails. A proof is enough until `staleSeconds` after its expiry. Null if there is no such proof, if
- * the group's blobs are streamed, or if the edge signs no URL for the store that this client is sent to first.
- */
+/** Redirects a blob GET or HEAD while the Pod fails, or returns null. A proof is enough until `staleSeconds` after its expiry. */
 export async function redirectHeld(
   endpoint: BlobEndpoint,
   context: Context,
@@ -46,16 +40,14 @@ export async function redirectHeld(
   return redirectToStore(method, endpoint, { context, authorized, stores });
 }
 
-/**
- * Passes on a Pod's redirect of a blob, as an absolute URL. The URL must lead to one of the Pod's blob hosts. A Pod may sign its URL only for GET,
- * and its store then refuses a HEAD. So for a HEAD, the edge signs a URL itself if it can.
- */
+/** Passes on a Pod's redirect of a blob, as an absolute URL. The URL must lead to one of the Pod's blob hosts. */
 export async function followRedirect(
   endpoint: BlobEndpoint,
   redirect: Response,
   { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
 ): Promise<Reply> {
   const { pod } = authorized;
+  // For a HEAD, the edge signs a URL itself if it can. A Pod may sign its URL only for GET, and its store then refuses a HEAD.
   const isSigned = endpoint.method === "HEAD" && !isStreamed(authorized);
   const stores = isSigned ? await storesFor(endpoint.digest, context, authorized) : [];
   const mayBeSigned = isSignedFor(stores) && (await isProven(endpoint, redirect, { context, authorized }));
@@ -78,8 +70,8 @@ export async function followRedirect(
 const isStreamed = ({ assignment }: Authorized<Grant>): boolean => assignment?.delivery === "stream";
 
 /**
- * Whether the blob is proven to be in the repository. If the client's HEAD has no query, the Pod's redirect is a proof. With a query, the redirect
- * may lead to something else, so the edge uses a remembered proof or sends a HEAD without the query.
+ * Whether the blob is proven to be in the repository. If the client's HEAD has a query, the Pod's redirect is no proof, because it may lead to
+ * something else.
  */
 async function isProven(
   endpoint: BlobEndpoint,
@@ -92,8 +84,8 @@ async function isProven(
 }
 
 /**
- * Whether a request has no query. A mirror, for example, serves another registry's repository if the query is `?ns=`. So the answer to a request with
- * a query proves nothing about the repository.
+ * Whether a request has no query. With a query such as `?ns=`, a mirror serves another registry's repository, so the answer proves nothing about this
+ * repository.
  */
 export const isPlain = ({ query }: RegistryEndpoint): boolean => query === "";
 

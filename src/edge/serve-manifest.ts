@@ -59,8 +59,8 @@ export async function responseOf(kept: KeptManifest, { method, headers }: Reques
 }
 
 /**
- * Returns a function that completes a manifest from the edge's copy, if the Pod breaks it off in the middle. This is safe, because the Pod's answer
- * names the digest of the copy, so both have the same bytes. Null if the answer is not a manifest, or does not name a digest.
+ * Returns a function that completes a manifest from the edge's copy, if the Pod breaks it off in the middle. Null unless the answer is a manifest and
+ * names its digest, because only the digest shows that the copy has the same bytes.
  */
 export function restOf(
   endpoint: RegistryEndpoint,

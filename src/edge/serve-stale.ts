@@ -13,8 +13,8 @@ import type { Answer, Reply } from "./refuse.ts";
 import { isServable, responseOf } from "./serve-manifest.ts";
 
 /**
- * Returns the reply for the client. While the Pod's registry fails, the edge answers pulls from its caches, for as long as the Pod's
- * `outage.staleSeconds` allow. If the caches lack what was asked for, the reply still says that the Pod failed.
+ * Returns the reply for the client. While the Pod's registry fails, the edge answers a pull from its caches if it can, within the Pod's
+ * `outage.staleSeconds`.
  */
 export async function orStale(
   reply: Reply,

@@ -8,8 +8,8 @@ import type { Refusal } from "../refusal.ts";
 import type { Services } from "../services.ts";
 
 /**
- * Some endpoints of GitLab's API act on more repositories than their URL names. A rename, for example, moves everything below a path. If several Pods
- * have one registry, such a request could also reach the other Pods' repositories, so the edge refuses it.
+ * Refuses a request of GitLab's API, such as a rename, that acts on more repositories than its URL names, if several Pods have one registry. Such a
+ * request could also reach the other Pods' repositories.
  */
 export async function refuseBeyondName(
   endpoint: RegistryEndpoint,

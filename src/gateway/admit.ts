@@ -9,7 +9,7 @@ import type { GatewayConfig } from "./config.ts";
 
 type UploadEndpoint = Extract<RegistryEndpoint, { readonly kind: "upload" }>;
 
-/** A request that a grant allows. The gateway makes its request to the registry from the grant. From the client's URL it takes only the digest. */
+/** A request that a grant allows. The gateway takes only the digest from the client's URL, and the rest of `target` from the grant. */
 export type Admitted = {
   readonly grant: UploadGrant;
   readonly endpoint: UploadEndpoint;

@@ -25,10 +25,7 @@ type AnswerContext = {
   readonly requestBytes: number | null;
 };
 
-/**
- * Makes the client's answer from the registry's. Its `Location` leads back to the edge. The error is for the log and says what is wrong with the
- * registry's answer.
- */
+/** Makes the client's answer from the registry's. The error is for the log and says what is wrong with the registry's answer. */
 export function answerFrom(answer: RegistryAnswer, context: AnswerContext): Result<Response, string> {
   const { status, body } = answer;
   if (status < 200 || (status >= 300 && status < 400) || status > 599) {
@@ -58,10 +55,7 @@ function passedHeaders({ headers }: RegistryAnswer): Headers {
   return kept;
 }
 
-/**
- * Returns the URL of the client's next request, which goes to the edge. Null unless `Location` names this upload, or a blob of its repository. The
- * URL of an upload gets the pin of the grant. This is a parameter by which the edge sends the request to this Pod.
- */
+/** Returns the URL of the client's next request, which goes to the edge. Null unless `Location` names this upload, or a blob of its repository. */
 function locationOnEdge(
   text: string,
   { status, headers }: RegistryAnswer,

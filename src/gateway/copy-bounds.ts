@@ -15,11 +15,12 @@ const failuresMs = 10 * 60_000;
 /** The failures of this many repositories are remembered. They take a few megabytes. */
 const mostRemembered = 10_000;
 
+/** A gateway copies to one Pod only, so repository and digest identify a copy. */
 type Copy = Pick<MountOrder, "repository" | "digest">;
 
 /**
  * Limits what the copies into one repository may cost the registry. A copy that fails can leave a half upload at the registry, and the owner of a
- * hostile store can make copies fail at will. A gateway copies to one Pod only, so repository and digest identify a copy.
+ * hostile store can make copies fail at will.
  */
 export class CopyBounds {
   /** The digests that are being copied, by repository. */

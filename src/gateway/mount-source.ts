@@ -16,8 +16,8 @@ type SourceOptions = { readonly maxBytes: number; readonly signal: AbortSignal }
 /** A blob that is being read from another Pod's store. */
 export type MountSource = {
   /**
-   * The blob's bytes. If the store closes the connection too early, the bytes end without an error, and `failure` returns the reason. So the gateway
-   * can end its request to the registry properly and then remove the incomplete upload.
+   * The blob's bytes, which end without an error even if the store closes the connection too early. So the gateway can end its request to the
+   * registry properly and then remove the incomplete upload.
    */
   readonly pieces: () => AsyncIterable<Uint8Array>;
   readonly failure: () => string | null;
@@ -26,8 +26,8 @@ export type MountSource = {
 };
 
 /**
- * Opens the URL of an order. A redirect is not followed, because the order allows only this URL. The error is for the log, and contains no part of
- * the URL, because the URL is as good as a password.
+ * Opens the URL of an order, and follows no redirect. The error is for the log, and contains no part of the URL, because the URL is as good as a
+ * password.
  */
 export async function openSource(
   url: SourceUrl,
@@ -65,8 +65,8 @@ function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
 }
 
 /**
- * Says what is wrong with the headers of the source. Null if the answer is a whole, uncompressed blob of an announced length. With any other answer,
- * a hostile store could fill the registry's disk with incomplete uploads. The gateway cannot remove them, because a token to push cannot delete them.
+ * Says why the source's answer is not a whole, uncompressed blob of an announced length, or returns null if it is one. With any other answer, a
+ * hostile store could fill the registry's disk with incomplete uploads, which a token to push cannot delete.
  */
 function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes: number): string | null {
   if (status !== 200) return `answered ${status}`;

@@ -47,7 +47,7 @@ export class RegistryUpload {
 
   /**
    * Appends a body, in chunks and without its length. So even a body that ends too early makes a complete request: the registry answers it, and then
-   * we can cancel the upload. The bytes become a blob only by `finish`.
+   * we can cancel the upload.
    */
   async append(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Result<null, string>> {
     const answer = await askRegistry(this, { method: "PATCH", target: this.#target(), body, signal });
@@ -68,8 +68,8 @@ export class RegistryUpload {
   }
 
   /**
-   * Removes the upload with its bytes. Registries allow this only if the token has the right to delete (distribution, `appendAccessRecords`).
-   * Otherwise the upload stays until the registry purges it, but it never becomes a blob.
+   * Removes the upload with its bytes, if the token has the right to delete (distribution, `appendAccessRecords`). Otherwise the upload stays until
+   * the registry purges it.
    */
   async cancel(signal: AbortSignal): Promise<void> {
     await askRegistry(this, { method: "DELETE", target: this.#target(), signal });

@@ -7,7 +7,7 @@ import { passJoined } from "./pass-joined.ts";
 /** Why a request got no answer from the registry. `text` is for the log. */
 export type RelayFailure = { readonly reason: "client-left" | "unreachable" | "silent"; readonly text: string };
 
-/** The registry's answer. `body` is null if it is longer than 64 KiB, breaks off or is late. The answer to an upload is shorter. */
+/** The registry's answer. `body` is null if it is longer than 64 KiB, breaks off or is late. */
 export type RegistryAnswer = {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
@@ -33,10 +33,8 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 const answerBodyMs = 10_000;
 
 /**
- * Streams the client's request to the registry, at the pace of the slower side. If the client announced the length of its body, the registry gets the
- * same length. If the body breaks off, the connection to the registry is cut. So the registry sees that the body is not complete.
- *
- * Each request has a connection of its own. A registry may close a kept connection just when it is used again, and a body cannot be sent twice.
+ * Streams the client's request to the registry, at the pace of the slower side. If the body breaks off, the connection to the registry is cut, so the
+ * registry sees that the body is not complete.
  */
 export function relay(
   incoming: http.IncomingMessage,
@@ -47,6 +45,7 @@ export function relay(
   const outgoing = request(url, {
     method: incoming.method,
     headers: { ...headers, ...framing(incoming) },
+    // Each request has a connection of its own. A registry may close a kept connection just when it is used again, and a body cannot be sent twice.
     agent: false,
   });
   let isAnswered = false;

@@ -13,25 +13,22 @@ type Request = {
   readonly signal: AbortSignal;
 };
 
-/**
- * Sends a request on a connection of its own. A server may close a kept connection just when it is used again, and a body cannot be sent twice.
- * Returns the answer when its headers have arrived, or null if there is no answer. No redirect is followed.
- *
- * We do not use Node's `fetch`. If a server closes its connection before the answer is read, `fetch` throws outside of any call (undici,
- * `assert(!this.paused)`). This would end the program with all its uploads.
- */
+/** Sends a request, and follows no redirect. Returns the answer when its headers have arrived, or null if there is no answer. */
 export function send(url: string, { method, headers, body, signal }: Request): Promise<http.IncomingMessage | null> {
   const { promise, resolve } = Promise.withResolvers<http.IncomingMessage | null>();
+  // Node's `fetch` would throw outside of any call if a server closes its connection before the answer is read (undici, `assert(!this.paused)`). This
+  // would end the program with all its uploads.
   const { request } = url.startsWith("https:") ? https : http;
   const framing = body === undefined ? { "Content-Length": "0" } : { "Transfer-Encoding": "chunked" };
   const outgoing = request(url, {
     method,
     headers: { ...headers, ...(method === "GET" || method === "HEAD" ? {} : framing) },
+    // Each request has a connection of its own. A server may close a kept connection just when it is used again, and a body cannot be sent twice.
     agent: false,
     signal,
   });
   outgoing.once("response", (answer) => {
-    // The answer may break before anything reads it. Without this listener, the error would end the program. A later reader gets the error too.
+    // Without this listener, an answer that breaks before anything reads it would end the program. A later reader gets the error too.
     answer.on("error", () => {});
     resolve(answer);
   });

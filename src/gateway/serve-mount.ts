@@ -25,7 +25,7 @@ type OrderedMount = { readonly incoming: IncomingMessage; readonly now: Date; re
 
 /**
  * Carries out an order of the edge: copies a blob from another Pod's store into this Pod's registry. Only the answer 201 means that the blob was
- * mounted. A copy that failed is answered with 409, because the edge would take a 5xx for an outage of this gateway.
+ * mounted.
  */
 export async function serveMount(
   { incoming, now, repository }: OrderedMount,
@@ -63,6 +63,7 @@ const badOrder = (cause: string): Served => ({
 });
 
 const notMounted = (cause: string): Served => ({
+  // The edge would take a 5xx for an outage of this gateway.
   response: errorResponse({ code: "UNSUPPORTED", status: 409, message: cause }),
   outcome: "not-mounted",
   cause,
@@ -84,8 +85,7 @@ function leaving({ socket }: IncomingMessage): { readonly signal: AbortSignal; r
 }
 
 /**
- * An order that comes in more pieces is not read. The edge sends it in one piece, and networks may cut that piece into a few. A stranger may send
- * each byte as a chunk of its own, which costs CPU time.
+ * The edge sends an order in one piece, which networks may cut into a few. A stranger may send each byte as a chunk of its own, which costs CPU time.
  */
 const mostPieces = 200;
 

@@ -16,28 +16,24 @@ export type HeaderLimits = {
 };
 const usualLimits: HeaderLimits = { headersMs: 30_000, checkMs: 10_000 };
 
-/**
- * A request has no time limit, because a large body takes long. The gateway itself cuts a body that does not move. Without a limit for requests, Node
- * sets none for headers either, and a client that sends half a header would keep its connection for ever. So we set `headersTimeout`. If the server
- * itself has TLS, the same limit applies to the handshake.
- */
 export const serverOptions = ({
   headersMs,
   checkMs,
 }: HeaderLimits = usualLimits): ServerOptions & Pick<TlsOptions, "handshakeTimeout"> => ({
   maxHeaderSize,
   keepAliveTimeout,
+  // A large body takes long, and the gateway itself cuts a body that does not move.
   requestTimeout: 0,
+  // Without a limit for requests, Node sets none for headers either, and a client that sends half a header would keep its connection for ever.
   headersTimeout: headersMs,
   connectionsCheckingInterval: checkMs,
   handshakeTimeout: headersMs,
 });
 
-/**
- * Takes no more connections, and calls `onEnded` when the last one has ended. We do not call the `close` of an HTTP server, because it also stops the
- * check of `headersTimeout`. A client that sends nothing, or half a header, would then keep the program from ending.
- */
+/** Takes no more connections, and calls `onEnded` when the last one has ended. */
 export function closeServer(server: Server, onEnded: () => void): void {
+  // The `close` of an HTTP server would also stop the check of `headersTimeout`. A client that sends nothing, or half a header, would then keep the
+  // program from ending.
   net.Server.prototype.close.call(server, onEnded);
   server.closeIdleConnections();
 }

@@ -4,8 +4,8 @@ import type { UploadGrant } from "../pods/upload-grant.ts";
 const mostOfOneUpload = 4;
 
 /**
- * Limits how many requests of one upload are open at once. A push location is as good as a password for its upload, and may be stolen. Without this
- * limit, a thief could open any number of connections to the registry, each of which may wait for a minute.
+ * Limits how many requests of one upload are open at once. Otherwise, a thief of a push location could open any number of connections to the
+ * registry, each of which may wait for a minute.
  */
 export class UploadBounds {
   readonly #running = new Map<string, number>();

@@ -1,8 +1,8 @@
 import { formatIp, type Ip, parseCidr } from "./address.ts";
 
 /**
- * The bounds of address ranges. A bound with an even index is the first address of a range. The bound after it is the first address after that range.
- * Each bound is larger than the one before, because ranges that overlap or touch are merged.
+ * The bounds of address ranges, each larger than the one before. A bound with an even index is the first address of a range, and the next bound is
+ * the first address after that range.
  */
 type Bounds = readonly bigint[];
 

@@ -28,10 +28,7 @@ export type Cidr = Ip & { readonly hostBits: bigint };
 
 const mapped = 0xffffn << 32n;
 
-/**
- * Parses an address. Null if the text is not one. An address with a zone (`%eth0`) is refused, because a zone means something only on its own
- * machine.
- */
+/** Parses an address, or returns null. An address with a zone (`%eth0`) is refused, because a zone means something only on its own machine. */
 export function parseIp(text: string): Ip | null {
   const bits = text.includes(":") ? parseIpv6(text) : parseIpv4(text);
   return bits === null ? null : { family: bits >> 32n === 0xffffn ? 4 : 6, bits };
@@ -43,7 +40,7 @@ export function formatIp({ family, bits }: Ip): string {
   return new URL(`https://[${groups.join(":")}]`).hostname.slice(1, -1);
 }
 
-/** Parses `<address>/<length>`. An address without a length is a block of one address. Null if the text is not a block. */
+/** Parses `<address>/<length>`, or a single address, which is a block of one. Null if the text is not a block. */
 export function parseCidr(text: string): Cidr | null {
   const [address = "", length, ...rest] = text.split("/");
   const ip = parseIp(address);

@@ -57,10 +57,7 @@ export function parseBase64url(text: string): Uint8Array<ArrayBuffer> | null {
   return base64url(bytes) === text ? bytes : null;
 }
 
-/**
- * Whether two secrets are equal. We compare their digests, always to the last character. So the time that this takes does not show where the secrets
- * differ.
- */
+/** Whether two secrets are equal. We compare digests, always to the last character, so the time taken does not show where the secrets differ. */
 export async function sameSecret(one: string, other: string): Promise<boolean> {
   const digests = [one, other].map((text) => crypto.subtle.digest("SHA-256", utf8(text)));
   const [left = "", right = ""] = (await Promise.all(digests)).map(hex);

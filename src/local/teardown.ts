@@ -28,8 +28,8 @@ export type Watchdog = {
 const script = 'pids=; while read -r pid; do pids="$pids $pid"; done; for pid in $pids; do kill -KILL "$pid"; done';
 
 /**
- * Kills our child processes if this process dies without a chance to end them. An `sh` in its own session reads process
- * ids from a pipe. Only we hold the pipe open, so the pipe ends when we die, and the `sh` then kills these processes.
+ * Kills our child processes if this process dies without a chance to end them. The pipe to an `sh` in its own session ends when we die, and the `sh`
+ * then kills these processes.
  */
 export function startWatchdog(): Watchdog {
   const shell = spawn("sh", ["-c", script], { detached: true, stdio: ["pipe", "ignore", "ignore"] });

@@ -32,12 +32,12 @@ const fileSchema = v.object({ ...sectionSchema.entries, env: v.optional(v.record
 
 /**
  * Reads the environment `env`, or the file's top level if `env` is missing. We do not use wrangler, because it takes almost a second of CPU to load.
- * As in wrangler, an environment takes each missing setting from the top level, but no variables and no bindings.
  */
 export async function readWorkerConfig(configPath = `${root}wrangler.toml`, env?: string): Promise<WorkerConfig> {
   const file = await readFileOf(configPath);
   const section = env === undefined ? file : file.env[env];
   if (section === undefined) throw new Error(`"${configPath}" has no section [env.${env}]`);
+  // As in wrangler, an environment takes each missing setting from the top level, but no variables and no bindings.
   const config = { ...file, ...section };
   const vars = Object.entries(config.vars).map(([name, value]) => [
     name,

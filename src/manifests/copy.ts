@@ -21,8 +21,8 @@ export const smallBytes = 256 * 1024;
 /** Registries take no larger manifest (OCI distribution spec, "Pushing Manifests"). */
 const MAX_BYTES = 4 * 1024 * 1024;
 /**
- * A body up to this size is copied by `tee`, which keeps it in memory if the receiver reads slowly. Most manifests are shorter. A longer body is
- * copied by `copyLarge`, which keeps nothing for the receiver.
+ * Most manifests are shorter than this and are copied by `tee`, which keeps a body in memory if the receiver reads slowly. A longer body is copied by
+ * `copyLarge`, which keeps nothing for the receiver.
  */
 const teedBytes = 64 * 1024;
 
@@ -33,11 +33,9 @@ const copyMs = 60_000;
 export const createCopyBudget = (): ByteBudget =>
   new ByteBudget({ maxBytes: 4 * MAX_BYTES, maxBytesOfOwner: 2 * MAX_BYTES, lifeMs: copyMs });
 
-/**
- * Copies a body while it is passed on. Null if no copy can be made. An encoded body is not copied, because the copy would hold decoded bytes, which
- * have another digest. A body of unknown length is copied only up to `teedBytes`. All copies share a budget.
- */
+/** Copies a body while it is passed on. Null if the body cannot be copied, or if the budget that all copies share has no room for it. */
 export function copyBody({ body, headers }: Request | Response, { budget, pod }: CopyTerms): Copied | null {
+  // An encoded body is not copied, because the copy would hold decoded bytes, which have another digest.
   if (body === null || headers.has("Content-Encoding")) return null;
   const maxBytes = announcedBytes(body, headers) ?? teedBytes;
   if (maxBytes > MAX_BYTES) return null;
@@ -67,10 +65,7 @@ function copyTeed(body: ReadableStream<Uint8Array>, maxBytes: number, signal: Ab
   return { body: passed, bytes: boundedBytes(copy, maxBytes, { signal }).catch(() => null) };
 }
 
-/**
- * Reads a piece only when the receiver asks for one, so only the copy needs memory. The pieces are as large as the receiver's buffer. If the source
- * sends many tiny pieces, each read waits for more bytes, because each piece costs CPU time.
- */
+/** Reads a piece only when the receiver asks for one, so only the copy needs memory. */
 function copyLarge(body: ReadableStream<Uint8Array>, maxBytes: number, signal: AbortSignal): Copying {
   const reader = readPieces(body);
   const leastBytes = startPace();

@@ -37,8 +37,8 @@ export type SeenTags = {
   /** Records that the tag was deleted, or moved to an unknown digest. */
   forget(tagged: Tagged): void;
   /**
-   * Called when the Pod says that it does not have the tag. If this location remembers a digest of the tag, records that the tag was deleted. A cache
-   * that cannot be read may hold a digest, so then the deletion is recorded too.
+   * Called when the Pod says that it does not have the tag. Records a deletion if the location remembers a digest of the tag, or if its cache cannot
+   * be read.
    */
   forgetMissing(tagged: Tagged): Promise<void>;
 };
@@ -46,8 +46,8 @@ export type SeenTags = {
 type Ports = LocationPorts & { readonly memory: TagMemory };
 
 /**
- * A tag is remembered for the Pod's `staleSeconds`. A pull that finds the tag unchanged starts this time anew. Each start is a write to the cache, so
- * there is no new start before this share of `staleSeconds` has passed.
+ * A pull that finds a tag unchanged starts the tag's `staleSeconds` anew, which is a write to the cache. So there is no such write before this share
+ * of `staleSeconds` has passed.
  */
 const renewedAfter = 1 / 8;
 

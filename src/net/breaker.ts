@@ -58,9 +58,8 @@ export class Breaker {
   }
 
   /**
-   * Notes that a call to the service failed. Returns true if the caller must ping the service now: after several failures in a row, and at most once
-   * in a second. Only the ping decides whether the service is down, because the failed calls may all come from one client whom the service's proxy
-   * refuses. A failure is ignored if the service has answered since the call began. `why` is for the log.
+   * Notes that a call to the service failed, and returns whether the caller must ping the service now. Only the ping decides whether the service is
+   * down, because the failed calls may all come from one client whom the service's proxy refuses.
    */
   failed(service: string, { startedAtMs, nowMs, why }: { startedAtMs: number; nowMs: number; why: string }): boolean {
     const state = this.#stateOf(service);

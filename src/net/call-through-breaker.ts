@@ -31,9 +31,8 @@ export type BreakerPorts = {
 };
 
 /**
- * Calls a service, unless the breaker says that the service is down. A failed read may be the fault of its client or its URL. So after several failed
- * reads in a row, we ping the service, and it counts as down only if the ping fails too. A failed write may be the fault of its content: a layer may
- * be too large for a proxy, or its digest may take long. So failed writes count only with `doWritesCount`.
+ * Calls a service, unless the breaker says that the service is down. Failed writes count only with `doWritesCount`, because a layer may be too large
+ * for a proxy, or its digest may take long.
  */
 export async function callThroughBreaker(request: FetchRequest, ports: BreakerPorts): Promise<Answer> {
   const { breaker, service, send, silenceMs, doWritesCount = false, clock } = ports;
@@ -48,8 +47,8 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
     if (!isCounted && breaker.failed(service, { startedAtMs, nowMs: clock(), why })) judged = judge(ports);
     isCounted = true;
   };
-  // If a client leaves before the deadline, its call ends without a result. While a service hangs, all clients may leave so early, and the service
-  // would never count as failed. So a timer counts the failure after `silenceMs`, and does not wait for the call to end.
+  // While a service hangs, all clients may leave before the deadline, and their calls end without a result. So a timer counts the failure after
+  // `silenceMs`.
   const timer = silenceMs === null ? null : setTimeout(fail, silenceMs, `no answer within ${silenceMs} ms`);
   const answer = await send(request);
   if (timer !== null) clearTimeout(timer);
@@ -61,8 +60,7 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
     const why = failureOf(answer, silenceMs !== null);
     if (why !== null) fail(why);
   }
-  // After the third failure, `judge` pings the service. We wait for that before we return the answer. So when the client asks again, the breaker has
-  // already decided.
+  // We wait for the ping of `judge`, if there is one, so that the breaker has decided before the client asks again.
   await judged;
   return answer;
 }

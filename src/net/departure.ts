@@ -1,7 +1,6 @@
 /**
- * Ends a request's calls when its client leaves. We begin to listen just before the first wait and not earlier, because no event can reach this code
- * until it waits. So a request that never waits, such as a redirect from memory, is spared the listener and the signal, which cost a twentieth of its
- * time.
+ * Ends a request's calls when its client leaves. A request that never waits, such as a redirect from memory, is spared the listener and the signal,
+ * which cost a twentieth of its time.
  */
 export class Departure {
   readonly #request: Request;

@@ -99,9 +99,8 @@ async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Resu
 }
 
 /**
- * Starts the deadline for the answer's headers. It runs from the end of the request's body. When it passes, `signal` ends a read. A write is not
- * ended, because a Pod would stop half way: distribution would delete a manifest and leave most of its tags. Instead, `passed` resolves, and we stop
- * waiting for the write. `passed` also resolves if the service seems to have lost the write.
+ * Starts the deadline for the answer's headers, which runs from the end of the request's body. When the deadline passes, `signal` ends a read, but
+ * `passed` ends only our wait for a write.
  */
 function startDeadline(request: FetchRequest, { stallMs, ping }: Pick<FetchPorts, "stallMs" | "ping">) {
   const abort = new AbortController();
@@ -116,6 +115,7 @@ function startDeadline(request: FetchRequest, { stallMs, ping }: Pick<FetchPorts
     const ms = Math.min(request.deadlineMs, request.shorterMs?.(sentBytes()) ?? request.deadlineMs);
     const silent: PodFailure = { reason: "silent", text: `no answer within ${ms} ms` };
     if (ended) return;
+    // We do not end a write, because the Pod would stop half way. For example, distribution would delete a manifest and leave most of its tags.
     const timer = setTimeout(isRead(request.method) ? giveUp : passed.resolve, ms, silent);
     const unwatch = ping === null || isRead(request.method) ? null : watchService(ping, passed.resolve);
     disarm = () => {
@@ -156,8 +156,8 @@ function bodyFailure(end: Exclude<BodyEnd, "whole" | "sink broke">, stallMs: num
 }
 
 /**
- * Reads the answer of a Pod that refuses a request before all of the request's body was sent. Such a Pod reads no more, and the connection may break
- * at any moment, so we read the answer before we pass it on. If the answer's body is lost or too long, the client still gets its status and headers.
+ * Reads the answer of a Pod that refuses a request before all of the request's body was sent. The connection may break at any moment, so we read the
+ * answer before we pass it on.
  */
 async function wholeAnswer(response: Response): Promise<Response> {
   const { status, headers, body } = response;
@@ -173,8 +173,8 @@ async function wholeAnswer(response: Response): Promise<Response> {
 }
 
 /**
- * Streams the body to the Pod, which is told the length that the client announced. If the client breaks off, the pipe stays open, and the whole call
- * is aborted. If we aborted the pipe, workerd would send a normal end of the body, and the Pod would think that it has the whole body.
+ * Streams the body to the Pod, with the length that the client announced. If the client breaks off, we abort the whole call, because workerd would
+ * end the body normally if we aborted only the pipe.
  */
 function streamBody({ body, bodyBytes }: FetchRequest, stallMs: number): StreamedBody {
   if (body === null || typeof body === "string") return { body, sent: null, sentBytes: () => body?.length ?? 0 };

@@ -23,8 +23,8 @@ export type LocationPorts = {
 };
 
 /**
- * The host in the URLs of all cache entries. It is the same for all hostnames of the edge, because a deletion under one hostname must count under
- * all. It can never be a site's host (RFC 2606 §2). Zones do not share entries, because each zone has a cache of its own.
+ * The host in the URLs of all cache entries, which can never be a site's host (RFC 2606 §2). All hostnames of a zone share the entries, so that a
+ * deletion under one hostname counts under all.
  */
 export const locationCacheHost = "https://proofs.invalid";
 
@@ -57,7 +57,7 @@ export function createLocationCache(caches: CacheApi, name: string): LocationCac
   };
 }
 
-/** Reads a small JSON value from the cache. A value may not fit the schema, because an older deployment wrote it. Then it counts as unreadable. */
+/** Reads a small JSON value from the cache. A value that does not fit the schema, such as one of an older deployment, counts as unreadable. */
 export async function readCached<T>(
   cache: LocationCache,
   path: string,

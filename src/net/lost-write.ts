@@ -24,10 +24,8 @@ export type Ping = (options: {
 const lost: PodFailure = { reason: "silent", text: "no answer to a write, and no answer to a later ping" };
 
 /**
- * Watches a service while a write waits for its answer. `onLost` is called when the service leaves a ping unanswered. Such a service has hung for a
- * while, so it has probably lost the write too, and will never answer it. We go on waiting for a service that answers pings, because it may need long
- * for the write. We also wait for a service that refuses pings, because it may be about to stop and finish its last work first. Returns a function
- * that ends the watch.
+ * Watches a service while a write waits for its answer, and returns a function that ends the watch. Calls `onLost` when the service leaves a ping
+ * unanswered, because such a service has probably lost the write too.
  */
 export function watchService(ping: Ping, onLost: (failure: PodFailure) => void): () => void {
   const ended = new AbortController();
@@ -35,6 +33,7 @@ export function watchService(ping: Ping, onLost: (failure: PodFailure) => void):
     const answer = await ping({ deadlineMs: pingDeadlineMs, signal: ended.signal });
     if (answer.ok) await answer.value.body?.cancel().catch(() => {});
     if (ended.signal.aborted) return;
+    // We go on waiting if a ping is refused, because a service that is about to stop may first finish its last work.
     if (!answer.ok && answer.error.reason === "silent") onLost(lost);
     else timer = setTimeout(() => void look(), nextPingAfterMs);
   };

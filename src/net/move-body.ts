@@ -125,12 +125,10 @@ export type WatchedAnswer = { readonly response: Response; readonly ended: Promi
 const mostBytesAtOnce = 64 * 1024;
 const atOnceMs = 50;
 
-/**
- * Watches an answer's body on its way to the client. If the body is cut, the client's connection is closed, so that a part does not look whole. An
- * encoded body is not watched, because JavaScript would see it decoded, and the client would get other bytes than the Pod sent.
- */
+/** Watches an answer's body on its way to the client. If the body is cut, the client's connection is closed, so that a part does not look whole. */
 export async function watchAnswer(response: Response, limits: WatchLimits): Promise<WatchedAnswer> {
   const { body, headers } = response;
+  // An encoded body is not watched, because JavaScript would see it decoded, and the client would get other bytes than the Pod sent.
   if (body === null || headers.has("Content-Encoding")) return { response, ended: null };
   const bytes = announcedBytes(body, headers);
   const isSmall = bytes !== null && bytes > 0 && bytes <= mostBytesAtOnce;

@@ -1,9 +1,8 @@
 /** In which pieces a body moves. Large pieces cost memory, and small ones cost CPU time. */
 
 /**
- * We read a body in pieces of a size that changes. The size grows while pieces are full and fast, because a large piece costs no more CPU time than a
- * small one. The size shrinks when a piece is slow. We see progress only when a whole piece has moved, so a large piece that is slow could look like
- * a stalled body. Small pieces also need little memory.
+ * A body's pieces grow while they are full and fast, because a large piece costs no more CPU time than a small one. After a slow piece, they are
+ * small again, because a large piece that moves slowly could look like a stalled body.
  */
 export const leastPieceBytes = 16 * 1024;
 export const mostPieceBytes = 256 * 1024;
@@ -11,8 +10,8 @@ const fastMs = 100;
 const slowMs = 1_000;
 
 /**
- * A sender may cut its body into chunks of one byte, and each chunk would cost as much CPU time as a large piece. So the number of pieces is limited.
- * A body may have 64 pieces, one more for each 512 bytes, and 60 more in each second. When these are used up, each read waits for 512 bytes.
+ * A sender may cut its body into chunks of one byte, and each would cost as much CPU time as a large piece. So while a body has had too many pieces
+ * for its bytes and its time, each read waits for `minBytesPerPiece`.
  */
 const sparePieces = 64;
 const minBytesPerPiece = 512;

@@ -2,8 +2,8 @@ import * as v from "valibot";
 import { type LocationCache, type LocationPorts, readCached } from "./location-cache.ts";
 
 /**
- * A tombstone is the note that something was deleted. By default, it is kept for a day. Copies of the deleted thing are kept and used for at most a
- * day, too.
+ * A tombstone is the note that something was deleted. By default, it is kept for a day, because copies of the deleted thing are used for at most a
+ * day.
  */
 const daySeconds = 24 * 3600;
 

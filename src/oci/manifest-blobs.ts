@@ -15,9 +15,8 @@ const descriptorMembers = ["mediaType", "digest", "size", "urls"];
 const MAX_BLOBS = 256;
 
 /**
- * Returns the blobs that a registry must have found in the repository when it accepted this manifest: the config and the layers. Layers with `urls`
- * are left out, because a registry need not have them (OCI image spec, "Descriptors"). If two parsers could read the manifest differently, returns
- * none.
+ * Returns the blobs that a registry must have found in the repository when it accepted this manifest: the config and the layers without `urls`.
+ * Returns none if two parsers could read the manifest differently.
  */
 export function manifestBlobs(contentType: string | null, bytes: Uint8Array): readonly Digest[] {
   const mediaType = mediaTypeOf(contentType);
@@ -36,6 +35,7 @@ function blobOf(descriptor: unknown): readonly Digest[] {
   if (!isPlainObject(descriptor, descriptorMembers)) return [];
   const { mediaType, digest, urls } = descriptor;
   if (typeof mediaType !== "string" || typeof digest !== "string" || notABlob.test(mediaType)) return [];
+  // A registry need not have a layer with `urls` (OCI image spec, "Descriptors").
   const fetchedElsewhere = urls !== undefined && !(Array.isArray(urls) && urls.length === 0);
   const parsed = parseDigest(digest);
   return parsed.ok && !fetchedElsewhere ? [parsed.value] : [];
@@ -61,8 +61,8 @@ function isPlainObject<Member extends string>(
 const fold = (name: string): string => name.toUpperCase().toLowerCase();
 
 /**
- * Parses a JSON text that all parsers read alike. Null if the text is not JSON, or an object in it has a name twice. Parsers differ in which of two
- * equal names counts, so the edge could read another manifest than the registry.
+ * Parses a text, and returns null if it is not JSON or if an object in it has a name twice. Parsers differ in which of two equal names counts, so the
+ * edge could read another manifest than the registry.
  */
 function parseUnambiguousJson(bytes: Uint8Array): { readonly value: unknown } | null {
   try {

@@ -13,8 +13,8 @@ export type ManifestType = (typeof imageTypes)[number] | (typeof listTypes)[numb
 export const mediaTypeOf = (contentType: string | null): string => trimmed(contentType?.split(";")[0] ?? "");
 
 /**
- * Removes only HTTP's white space (RFC 9110 §5.6.3). `trim` would also remove characters such as U+FEFF, which Go's `mime.ParseMediaType` keeps. The
- * edge would then read another type than the registry.
+ * Removes only HTTP's white space (RFC 9110 §5.6.3). `trim` would also remove characters such as U+FEFF, which registries keep (Go's
+ * `mime.ParseMediaType`).
  */
 const trimmed = (text: string): string => text.replace(/^[ \t]+/, "").replace(/(?<![ \t])[ \t]+$/, "");
 
@@ -31,15 +31,12 @@ export const isImageType = (mediaType: string): boolean => imageTypes.some((type
 const MAX_ACCEPT_ENTRIES = 100;
 
 /**
- * Whether `Accept` names exactly this type. A wildcard or a missing `Accept` is not enough, because registries differ in how they treat it. Some
- * serve this type, but distribution answers 404 or converts the manifest.
+ * Whether `Accept` names exactly this type. A wildcard or a missing `Accept` is not enough, because distribution then answers 404 or converts the
+ * manifest.
  */
 export const accepts = (accept: string | null, type: ManifestType): boolean => acceptedTypes(accept).has(type);
 
-/**
- * Matches quotes and characters outside ASCII in `Accept`, because registries differ in how they read them. If `Accept` has any, no type counts as
- * accepted. No known client sends such characters.
- */
+/** Matches quotes and characters outside ASCII in `Accept`. Registries differ in how they read these characters, which no known client sends. */
 const readDifferently = /[^\t -~]|"/;
 
 function acceptedTypes(accept: string | null): ReadonlySet<string> {

@@ -3,9 +3,8 @@ import type { Endpoint } from "./endpoint.ts";
 type Kind = Endpoint["kind"];
 
 /**
- * The path and the methods of every endpoint. The first path that fits counts. `<name>` is one or more segments, and any other `<…>` is one segment.
- * The slash in `[/]` may be missing. What follows `<name>` is compared from the end of the path, because a component of a repository name may also be
- * `manifests`, `blobs` or `tags`.
+ * The path and the methods of every endpoint, in the order in which they are tried. `<name>` is one or more segments, any other `<…>` is one segment,
+ * and the slash in `[/]` may be missing.
  *
  * GitLab redirects a path that lacks its last slash. We accept both forms, because clients turn a redirected PATCH into a GET.
  */
@@ -28,7 +27,7 @@ const endpoints: { readonly [K in Kind]: { readonly path: string; readonly metho
 };
 type MethodOf<K extends Kind> = Extract<Endpoint, { readonly kind: K }>["method"];
 
-/** The parts of a path before they are parsed. `name` is null if the endpoint has no repository. `last` is the last segment. */
+/** The parts of a path before they are parsed. `name` is null if the endpoint has no repository. */
 export type PathMatch = { readonly kind: Kind; readonly name: string | null; readonly last: string };
 
 type Pattern = {
@@ -64,6 +63,7 @@ function matchPattern(pattern: Pattern, path: string, segments: readonly string[
   const hasSlash = mayEndInSlash && path.endsWith("/");
   if (after === null) return (hasSlash ? path.slice(0, -1) : path) === before ? { kind, name: null, last: "" } : null;
   const end = segments.length - (hasSlash ? 1 : 0);
+  // We count from the end, because a component of a repository name may also be `manifests`, `blobs` or `tags`.
   const nameEnd = end - after.length;
   // Under `/v2/`, a path fits even without a name, so that `/v2/tags/list` is refused for its empty name. Under `/gitlab/v1/`, it must have a name,
   // because GitLab reads `/gitlab/v1/repositories/tags/list` as the repository `tags/list`.

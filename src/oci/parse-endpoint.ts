@@ -8,8 +8,8 @@ import { parseReference, parseTag, type Reference, type Tag } from "./reference.
 import { parseRepositoryName } from "./repository-name.ts";
 
 /**
- * Parses method and URL into an Endpoint, or into the error or redirect that the client gets. `URL` has already resolved dot segments. A URL with
- * another flaw, such as a path that begins with `//`, never becomes an Endpoint, so nothing is looked up for it.
+ * Parses method and URL into an Endpoint, or into the error or redirect that the client gets. Apart from dot segments, which `URL` has resolved, no
+ * URL with a flaw such as a leading `//` becomes an Endpoint.
  */
 export function parseEndpoint(method: string, url: URL): Result<Endpoint, OciError> {
   const match = matchPath(url.pathname);
@@ -23,8 +23,8 @@ export function parseEndpoint(method: string, url: URL): Result<Endpoint, OciErr
   const query = parseQuery(kind, url.search.slice(1));
   if (!query.ok) return query;
   const named = name === null ? {} : { name: name.value };
-  // The cast is safe. The method was found in the table of match-path.ts, and `parseLast` and `parseQuery` return the members of this kind. A
-  // round-trip test checks every kind.
+  // The cast is safe, because `methodsOf(kind)` has the method, and `parseLast` and `parseQuery` return the members of this kind. A round-trip test
+  // checks every kind.
   return ok({ kind, method, ...named, ...last.value, ...query.value } as Endpoint);
 }
 
@@ -109,15 +109,14 @@ const unescapeColon = (segment: string): string => segment.replace(/%3a/i, ":");
 /** The characters of distribution's and GitLab's upload ids, and those that RFC 3986 §2.3 leaves unescaped. */
 const uploadGrammar = /^[A-Za-z0-9._~=-]{1,512}$/;
 
-/** Parses the query. A parameter for which this kind of Endpoint has a field goes into that field. All other parameters stay in `query`. */
+/** Moves each parameter for which this kind of Endpoint has a field into that field, and leaves all others in `query`. */
 function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly query: string }, OciError> {
   const most = kind === "token" ? MAX_TOKEN_PARAMETERS : MAX_PARAMETERS;
   if (hasMoreParameters(query, most)) {
     return err({ code: "QUERY_INVALID", message: `query has more than ${most} parameters; send fewer` });
   }
-  // A registry that was built with Go before 1.17, such as distribution 2.8.0, also splits a query at `;`. So it could find a mount where the edge
-  // sees none. Two kinds of queries may have a `;`: that of an upload, which comes from the registry itself, and that of a token request, which is
-  // not passed on.
+  // Registries built with Go before 1.17, such as distribution 2.8.0, also split a query at `;`, so the edge could miss a mount. An upload's query
+  // may have a `;`, because it comes from the registry itself, and so may a token request's, which is not passed on.
   if (query.includes(";") && kind !== "upload" && kind !== "token") {
     return err({
       code: "QUERY_INVALID",
@@ -132,8 +131,7 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
     }
     case "upload-start": {
       // A `from` without `mount` is dropped: registries ignore it, but the token would need a right to the source repository. A `mount` without
-      // `from` is dropped, too, and the client then uploads the blob. Otherwise a registry would search all of its repositories for the blob (OCI
-      // end-11), even those that are blocked at the edge.
+      // `from` is dropped, because a registry would search all its repositories for the blob (OCI end-11), even those blocked at the edge.
       const taken = takeParameters(query, ["digest", "mount", "from"]);
       if (!taken.ok) return taken;
       const { digest, mount, from } = taken.value.values;
@@ -151,8 +149,8 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
 type Taken<Name extends string> = { readonly values: Readonly<Record<Name, string | null>>; readonly rest: string };
 
 /**
- * Takes some parameters out of the query. Returns their values, and the query without them. A repeated parameter is refused, because edge and Pod
- * could read different values.
+ * Returns the values of some parameters, and the query without them. A repeated parameter is refused, because edge and Pod could read different
+ * values.
  */
 function takeParameters<Name extends string>(query: string, names: readonly Name[]): Result<Taken<Name>, OciError> {
   const parameters = readParameters(query);

@@ -1,6 +1,6 @@
 /**
- * Functions for raw query strings (without the `?`). They add or remove whole parameters, and change no byte of the others. The query of an upload
- * belongs to the Pod, and only the Pod knows what it means.
+ * Functions that add or remove whole parameters of a raw query (without the `?`), and change no byte of the others. Only the Pod knows what the query
+ * of an upload means.
  */
 
 /** One `name=value` of a query. Name and value are decoded, and `text` is the parameter as it was written. */
@@ -19,10 +19,10 @@ export const hasMoreParameters = (query: string, most: number): boolean => query
  * calls of `URLSearchParams` would take 1 ms.
  */
 export function readParameters(query: string): readonly Parameter[] {
-  // `URLSearchParams` drops a leading question mark, so we add one. Without it, a `?` of the query itself would be lost. `URLSearchParams` skips
-  // empty parameters, so `decoded` has no entry for them.
+  // `URLSearchParams` drops a leading `?`, so we add one to keep a `?` of the query itself.
   const decoded = new URLSearchParams(`?${query}`).entries();
   return query.split("&").map((text) => {
+    // `URLSearchParams` skips empty parameters, so `decoded` has no entry for them.
     const [name, value]: readonly [string, string] = text === "" ? ["", ""] : (decoded.next().value ?? ["", ""]);
     return { name, value, text };
   });

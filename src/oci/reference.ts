@@ -6,8 +6,8 @@ import { type Digest, isDigestLike, parseDigest } from "./digest.ts";
 export type Tag = Brand<string, "Tag">;
 
 /**
- * A text that looks like a digest but breaks the rules of its algorithm. Some registries answer it with 400, others with 404 or 500. So the edge
- * passes it on, and the Pod answers.
+ * A text that looks like a digest but breaks the rules of its algorithm. The edge passes it on, because registries differ in whether they answer it
+ * with 400, 404 or 500.
  */
 export type DigestLike = Brand<string, "DigestLike">;
 

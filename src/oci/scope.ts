@@ -12,11 +12,11 @@ export const MAX_ACTIONS = 20;
 const MAX_SCOPE_CHARACTERS = 400;
 
 /**
- * Parses `type:name:action,action` (distribution's token scope grammar). The name may contain colons (`host:5000/a`), so the type ends at the first
- * colon and the actions begin after the last one. A repeated action counts once. Null if the text has fewer than two colons. Null also if the text is
- * too long, has too many actions or has a control character, because some token services fail at such scopes.
+ * Parses `type:name:action,action` (distribution's token scope grammar), whose name may contain colons (`host:5000/a`). Null if the text has another
+ * form, or is a scope at which some token services fail.
  */
 export function parseScope(text: string): Access | null {
+  // Some token services fail at a scope that is too long, has too many actions or has a control character.
   if (text.length > MAX_SCOPE_CHARACTERS || /\p{Cc}/u.test(text)) return null;
   const first = text.indexOf(":");
   const last = text.lastIndexOf(":");
@@ -60,12 +60,11 @@ export function covers(granted: readonly Access[], wanted: Access): boolean {
   return wanted.actions.every((action) => own.some(({ actions }) => actions.includes(action) || actions.includes("*")));
 }
 
-/**
- * What a token must grant for an endpoint. `own` is the access to the repository or list in the URL, or null if none is needed. `also` is the access
- * to other repositories that the request reads, such as the source of a mount. The edge does not refuse a token that lacks only `also`.
- */
+/** What a token must grant for an endpoint. */
 type RequiredAccess<Own extends Access | null = Access | null> = {
+  /** The access to the repository or list in the URL. Null if none is needed. */
   readonly own: Own;
+  /** The access to other repositories that the request reads, such as a mount's source. The edge does not refuse a token that lacks only this. */
   readonly also: readonly Access[];
 };
 

@@ -2,7 +2,7 @@
 import { boundedText } from "../lib/read-bounded.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** An answer. `text` is the body, or empty if the body is longer than `maxBodyBytes`. The body may contain a secret, such as a token. */
+/** An answer, whose `text` is empty if the body is longer than `maxBodyBytes`. The text may contain a secret, such as a token. */
 export type Called = {
   readonly status: number;
   readonly headers: Headers;

@@ -26,9 +26,8 @@ const colourOrInvisible = new RegExp(`${escapeCode}\\[(?:1|2|22|31|32|33|39)m|(?
 const anyInvisible = new RegExp(`[${invisible}]`, "gu");
 
 /**
- * Escapes invisible characters, because the text may come from elsewhere: from a KV value, a token's claim or a Pod's answer. It must not look like
- * another text, and must not move the cursor, clear the screen or write to the clipboard of the operator's terminal (CWE-150). JSON and YAML have the
- * same escapes, so a topology that podctl prints is still read with the same values.
+ * Escapes invisible characters, so that text from KV, tokens or Pods cannot look like another text or control the operator's terminal (CWE-150). JSON
+ * and YAML have the same escapes, so a topology that podctl prints is still read with the same values.
  */
 const printable = (text: string): string =>
   text.replaceAll(colourOrInvisible, (found) =>
@@ -64,8 +63,8 @@ const lineEveryMs = 2_000;
 const barEveryMs = 100;
 
 /**
- * Shows the steps that are done, their rate and, if the total is known, the seconds that are left. A terminal shows a bar on one line; other outputs
- * get new lines. The bar handles no signals and no keys, so Ctrl-C still ends the command.
+ * Shows the steps that are done, their rate and, if the total is known, the seconds that are left. A terminal's bar handles no signals and no keys,
+ * so Ctrl-C still ends the command.
  */
 export function startProgress(label: string, total: number | null): Progress {
   const startedMs = performance.now();

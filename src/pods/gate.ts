@@ -16,18 +16,15 @@ export type AdmittedPod = Brand<Pod, "AdmittedPod">;
 /** What the gate needs to judge a client: who it is, and the parsed CIDRs of the rules. */
 export type Visit = { readonly client: Client; readonly parsedCidrs: ParsedCidrs };
 
-/**
- * Every request for a repository passes this gate before it reaches a registry. The gate refuses a request because of a block, the settings of the
- * repository's group, a move, an old name or the Pod's state. If our copy of the directory is outdated (`stale`), the gate also refuses writes,
- * because the repository may belong to another Pod by now, and the push would be lost. It then answers 503 instead of 404 for a name without a Pod,
- * because the name may have a Pod by now.
- */
+/** Every request for a repository passes this gate before it reaches a registry. */
 export function passGate(
   method: string,
   { pod, renamed, assignment, moving, blocked, stale }: Resolution,
   { client, parsedCidrs }: Visit,
 ): Result<AdmittedPod, Refusal> {
   if (blocked !== null) return err({ reason: "blocked", text: blocked });
+  // If our copy of the directory is outdated, the repository may belong to another Pod by now, and a push would be lost. A name without a Pod may
+  // have one by now, so the answer is 503 instead of 404.
   if (stale !== null && (pod === null || !isRead(method))) return err({ reason: "directory", text: stale });
   const refused =
     assignment === null ? null : (refuseClient(assignment, client, parsedCidrs) ?? refuseWrite(method, assignment));

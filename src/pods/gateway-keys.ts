@@ -2,8 +2,8 @@ import { parseBase64 } from "../lib/bytes.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
 /**
- * One or two keys that the edge shares with one Pod's gateway. The edge seals with the first key. The gateway tries all keys, so that an operator can
- * replace a key while older grants are in use.
+ * One or two keys that the edge shares with one Pod's gateway. The edge seals with the first, and the gateway tries all, so that an operator can
+ * replace a key while grants are in use.
  */
 export type GatewayKeys = readonly [Uint8Array<ArrayBuffer>, ...Uint8Array<ArrayBuffer>[]];
 

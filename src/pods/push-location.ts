@@ -41,8 +41,8 @@ type UploadTarget = {
 const MAX_GRANT_CHARACTERS = 7_000;
 
 /**
- * Returns the location where the client continues an upload. On the edge, a pin keeps the upload at its Pod. At the Pod's gateway, a grant allows the
- * upload. If the grant is too long for a URL, the upload stays on the edge.
+ * Returns the location where the client continues an upload: on the edge with a pin, or at the Pod's gateway with a grant. If the grant is too long
+ * for a URL, the upload stays on the edge.
  */
 export async function pushLocation({ path, query, endpoint }: UploadTarget, context: PushContext): Promise<string> {
   const { pod, edgeOrigin, uploadedBytes, gateway, now } = context;

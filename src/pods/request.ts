@@ -32,10 +32,7 @@ const droppedPrefixes = [
  */
 const droppedForms = new RegExp(`^(?:${droppedPrefixes.join("|")})|_`);
 
-/**
- * Makes the request that the Pod gets. Its URL is formatted from the endpoint, so that edge and Pod read the same name. `jwt` is the part of the
- * client's token that is for this Pod.
- */
+/** Makes the request that the Pod gets. `jwt` is the part of the client's token that is for this Pod. */
 export function podRequest(
   pod: Pod,
   endpoint: RegistryEndpoint,
@@ -46,6 +43,7 @@ export function podRequest(
   const bodyless = ["GET", "HEAD", "DELETE"].includes(request.method);
   const bodyBytes = bodyless ? 0 : announcedBytes(request.body, request.headers);
   return {
+    // The URL is formatted from the endpoint, so that edge and Pod read the same name.
     url: pod.registry + formatEndpoint(withoutPin(endpoint)),
     method: endpoint.method,
     headers: podHeaders(request, jwt),

@@ -10,9 +10,9 @@ import { readLocation, rewriteLink } from "./targets.ts";
 import { bytesOfRange } from "./upload-size.ts";
 
 /**
- * These headers keep a browser from running a Pod's answer as a page, whatever its type is. All Pods share the edge's hostname, so a script in such a
- * page could act for its user at every Pod. The token endpoint may be on the hostname of another service, such as GitLab. There, the script could act
- * in the user's session of that service.
+ * These headers keep a browser from running a Pod's answer as a page, whatever its type is. A script in such a page could act for its user at every
+ * Pod, because all Pods share the edge's hostname. If the token endpoint shares a hostname with another service, such as GitLab, the script could act
+ * in the user's session there.
  */
 export const notAPage = {
   "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -34,7 +34,6 @@ type RewriteContext = {
 
 /**
  * Headers that a browser applies to the whole hostname, or that send a browser elsewhere. All Pods share the edge's hostname, so no Pod may set them.
- * A Pod's `Access-Control-…` headers are dropped too, because only the operator decides which sites may read answers.
  */
 const dropped = [
   "accept-ch",
@@ -58,11 +57,13 @@ const dropped = [
 ];
 
 /**
- * Turns a Pod's answer into the edge's answer. Status and body stay. `Location` and `Link` lead to the edge or, for an upload, to the Pod's gateway.
+ * Turns a Pod's answer into the edge's answer, with the same status and body. `Location` and `Link` lead to the edge or, for an upload, to the Pod's
+ * gateway.
  */
 export async function rewriteResponse(response: Response, context: RewriteContext): Promise<Result<Response, Refusal>> {
   const answer = new Response(response.body, response);
   const { headers } = answer;
+  // `Access-Control-…` headers are dropped, because only the operator decides which sites may read answers.
   dropHopByHop(headers, (name) => dropped.includes(name) || name.startsWith("access-control-"));
   for (const [name, value] of Object.entries(notAPage)) headers.set(name, value);
   const location = headers.get("Location");

@@ -21,9 +21,8 @@ export type Target = { readonly path: string; readonly query: string; readonly e
 const MAX_CHARACTERS = 8192;
 
 /**
- * Returns where `Location` leads. Null unless this is an endpoint of the same kind and repository as the request's. Only the answer to an upload may
- * lead to another kind: to the upload's next request, or to the finished blob. Without this check, a Pod could answer a DELETE with a 307 to another
- * Pod's manifest, and clients would follow the 307 with their user's credentials (crane and regctl do).
+ * Returns where `Location` leads, or null if this is not an endpoint of the request's repository and of a kind that fits. A Pod could otherwise
+ * answer a DELETE with a 307 to another Pod's manifest, and crane and regctl would follow it with their user's credentials.
  */
 export function readLocation(text: string, status: number, asked: Asked): Target | null {
   const { kind, method } = asked.endpoint;
@@ -36,8 +35,8 @@ export function readLocation(text: string, status: number, asked: Asked): Target
 }
 
 /**
- * Replaces `mount` and `from` in a Pod's redirect by those that the client sent. The client follows the redirect with its whole token. If the Pod
- * could choose `from`, the edge would copy a blob to the Pod from any repository that the client may pull.
+ * Replaces `mount` and `from` in a Pod's redirect by those that the client sent. If the Pod could choose `from`, the edge would copy a blob to the
+ * Pod from any repository that the client may pull.
  */
 function withOwnMount(target: Target | null, { endpoint }: Asked): Target | null {
   if (target === null || endpoint.kind !== "upload-start") return target;
@@ -47,10 +46,11 @@ function withOwnMount(target: Target | null, { endpoint }: Asked): Target | null
 
 /**
  * Matches one link of RFC 8288 §3. A header with any other text is refused, because some clients find links in it that this does not match (skopeo
- * needs no brackets). Matching takes linear time, because each repetition of `parameter` needs a `;`.
+ * needs no brackets).
  */
 const linkGrammar = (() => {
   const token = "[\\w!#$%&'*+.^`|~-]+";
+  // Matching takes linear time, because each repetition of `parameter` needs a `;`.
   const parameter = `\\s*;\\s*${token}(?:=(?:"[^"<>]*"|${token}))?`;
   return new RegExp(`<([^<>]*)>((?:${parameter})*\\s*(?:,\\s*|$))`, "gy");
 })();
@@ -74,8 +74,8 @@ export function rewriteLink(text: string, asked: Asked): string | null {
 type Wanted = { readonly method: string; readonly kinds: readonly Endpoint["kind"][] };
 
 /**
- * Reads a URL from an answer. Null unless the URL is on the Pod's or the edge's host, and is an endpoint of a wanted kind for the repository that the
- * client asked for. If the client asked for no repository, the URL must not have one either.
+ * Reads a URL from an answer. Null unless the URL's host is the Pod's or the edge's, its endpoint is of a wanted kind, and its repository is the
+ * request's.
  */
 function readTarget(text: string, { method, kinds }: Wanted, asked: Asked): Target | null {
   const url = text.length > MAX_CHARACTERS ? null : ownUrl(text, asked);

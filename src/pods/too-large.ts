@@ -5,9 +5,8 @@ import { errorResponse, type OciError } from "../oci/errors.ts";
 const MAX_ANSWER_BYTES = 64 * 1024;
 
 /**
- * Returns an error that tells the client that its body is too large for the Pod. `bytes` is the announced length of that body, or null if it was not
- * announced. `text` is the body of the Pod's 413. A proxy in front of the registry answers in HTML, of which clients show at best the first words.
- * The registry itself answers in OCI form, and then this function returns null.
+ * Turns the body of a Pod's 413 (`text`) into an OCI error, because clients show at best the first words of a proxy's HTML. Null if that body is in
+ * OCI form already. `bytes` is the announced length of the client's body, or null.
  */
 export function tooLarge(text: string, bytes: number | null): OciError | null {
   if (Array.isArray(parseJsonObject(text)?.["errors"])) return null;

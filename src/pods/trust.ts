@@ -12,12 +12,7 @@ type Trusted = { readonly request: FetchRequest; readonly fetcher: Fetcher };
 export type FindBinding = (name: string) => Fetcher | null;
 
 /**
- * Marks a request, so that the Pod knows that it comes from the edge. Either the request gets headers with the secret that is sealed in the Pod's
- * record, or it goes through a binding that only this deployment has. If a client sent the same headers, their values are replaced.
- *
- * The secret goes only to the registry's origin, for which it was sealed, and not to a token service on another host. Several Pods may share one
- * registry, which accepts the tokens of all their token services for any name. If one of these token services got the secret, its operator could call
- * the registry without the edge, for names of the other Pods.
+ * Marks a request, so that the Pod knows that it comes from the edge. The mark is a secret in headers, or a binding that only this deployment has.
  */
 export async function trustedRequest(
   pod: Pod,
@@ -27,10 +22,13 @@ export async function trustedRequest(
   const { trust } = pod;
   if (trust === undefined) return ok({ request, fetcher: globalThis });
   const withHeaders = async (sealed: string, field: string, headersOf: (secret: string) => Record<string, string>) => {
+    // A token service on another host must not get the secret, because a registry of several Pods accepts the service's tokens for any name. With the
+    // secret, the service's operator could call that registry without the edge.
     if (new URL(request.url).origin !== pod.registry) return ok({ request, fetcher: globalThis });
     const secret = await openSecret(sealed, { pod: pod.id, field, scheme: trust.kind, target: pod.registry });
     if (!secret.ok) return secret;
     const headers = new Headers(request.headers);
+    // If a client sent the same headers, their values are replaced.
     for (const [name, value] of Object.entries(headersOf(secret.value))) headers.set(name, value);
     return ok({ request: { ...request, headers }, fetcher: globalThis });
   };

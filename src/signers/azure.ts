@@ -47,9 +47,8 @@ export const azure = defineSigner({
     account: v.pipe(v.string(), v.regex(/^[a-z0-9]{3,24}$/)),
     container: v.pipe(v.string(), v.regex(/^[a-z0-9$][a-z0-9-]{1,61}[a-z0-9]$/)),
     /**
-     * Whether each object's key begins with a slash. In a URL, two slashes then follow the container's name. docker-registry 2.8 writes such keys,
-     * and so does GitLab's registry with `legacyrootprefix: true` (`trimlegacyrootprefix: false`). Azure's portal shows the directory before that
-     * slash as `<no name>`.
+     * Whether each object's key begins with a slash, as in stores of docker-registry 2.8 and of GitLab's registry with `legacyrootprefix: true`
+     * (`trimlegacyrootprefix: false`). Azure's portal shows the directory before that slash as `<no name>`.
      */
     legacyRoot: v.optional(v.boolean()),
     /** `path` is for emulators, whose URLs have the account in the path and not in the host name. */
@@ -59,8 +58,8 @@ export const azure = defineSigner({
   secret,
   target: ({ account, container }) => `${account}/${container}`,
   origin: ({ endpoint }) => endpoint,
-  // Each line is one unescaped field. The fields that we do not use are empty lines: st, si, sip, snapshot, ses and the five headers of the answer.
-  // With a delegation key, saoid, suoid and scid take the place of si.
+  // Each empty line is a field that we do not use: st, si, sip, snapshot, ses and the five headers of the answer. With a delegation key, saoid, suoid
+  // and scid take the place of si.
   textToSign: ({ key: blob, config: { endpoint, account, container }, secret: credentials, window }) => {
     const { sp, se, spr, sv, sr } = fieldsOf(endpoint, window);
     const delegated = delegationFields(credentials);

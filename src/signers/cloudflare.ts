@@ -7,8 +7,8 @@ import { atBaseUrl, cdnEntries, parameterName, sealed, storeConfig } from "./sto
 import { epochSeconds } from "./window.ts";
 
 /**
- * Token authentication by a rule of Cloudflare's WAF: `is_timed_hmac_valid_v0` over path and query. A token contains the time of its making, and the
- * rule adds its `ttl` to get the expiry. So we write the URL's expiry minus `ttlSeconds` into the token.
+ * Token authentication by a rule of Cloudflare's WAF: `is_timed_hmac_valid_v0` over path and query. The rule adds its `ttl` to the time in the token,
+ * so we write the URL's expiry minus `ttlSeconds` as this time.
  */
 export const cloudflare = defineSigner({
   config: storeConfig("cloudflare", {

@@ -12,13 +12,13 @@ type Hash = "SHA-1" | "SHA-256";
 
 const isIpv4Block = (text: string): boolean => text.includes("/") && parseCidr(text)?.family === 4;
 
-/** Amazon CloudFront signed URLs. The key must be in the distribution's trusted key group. The signature covers the whole URL, including its host. */
+/** Amazon CloudFront signed URLs. The key must be in the distribution's trusted key group. */
 export const cloudfront = defineSigner({
   config: storeConfig("cloudfront", {
     ...cdnEntries,
     /**
-     * Only clients in this IPv4 block may use the URL. With this member, the URL contains a policy (CloudFront: "custom policy"). Without it, the URL
-     * contains only the expiry time, and CloudFront makes the policy from the URL ("canned policy").
+     * Only clients in this IPv4 block may use the URL. With this member, the URL contains its policy (CloudFront: "custom policy"), and otherwise
+     * only its expiry time ("canned policy").
      */
     sourceCidr: v.optional(v.pipe(v.string(), v.check(isIpv4Block, "a block of IPv4 addresses, as in 192.0.2.0/24"))),
     /** The hash that is signed. If it is SHA-256, the URL must name it, because CloudFront otherwise assumes SHA-1. */

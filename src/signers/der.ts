@@ -39,10 +39,7 @@ export const ed25519Seed = (seed: Bytes): Bytes => element(tags.octetString, see
 export const sec1 = (value: Bytes): Bytes =>
   element(tags.sequence, concatBytes(element(tags.integer, Uint8Array.of(1)), element(tags.octetString, value)));
 
-/**
- * Converts an ECDSA signature. WebCrypto returns r and s one after the other. Other software expects a DER sequence of two integers (RFC 3279
- * §2.2.3).
- */
+/** Converts an ECDSA signature from WebCrypto's form, r and s one after the other, to a DER sequence of two integers (RFC 3279 §2.2.3). */
 export function ecdsaSignature(raw: ArrayBuffer): Bytes {
   const half = raw.byteLength / 2;
   const integers = [new Uint8Array(raw, 0, half), new Uint8Array(raw, half)].map((bytes) =>

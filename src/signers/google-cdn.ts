@@ -7,8 +7,8 @@ import { atBaseUrl, cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts
 import { epochSeconds } from "./window.ts";
 
 /**
- * What is signed. `url`: the URL itself. `prefix`: the beginning of all URLs that the signature is good for, which is sent in a query parameter. Our
- * prefix is the whole URL of one blob. Cloud CDN and Media CDN accept both forms.
+ * What is signed: the URL itself (`url`), or a prefix of URLs, which is sent in a query parameter (`prefix`). Our prefix is the whole URL of one
+ * blob.
  */
 const signedForm = v.optional(v.picklist(["url", "prefix"]), "url");
 
@@ -26,20 +26,14 @@ export const googleCdn = defineSigner({
 
 type Request = SignRequest<{ readonly baseUrl: string }, { readonly keyName: string }>;
 
-/**
- * Returns the text to sign. In the form `url`, this text is the URL up to the signature, with the attribution (parameters that name the repository).
- * In the form `prefix`, the text has no attribution.
- */
+/** Returns the text to sign. The text has the attribution (parameters that name the repository) only in the form `url`. */
 export function googleText({ key, config, secret, window, attribution }: Request, form: "url" | "prefix"): string {
   const ends = `Expires=${epochSeconds(window.expiresAt)}&KeyName=${secret.keyName}`;
   if (form === "prefix") return `URLPrefix=${paddedBase64url(utf8(cdnUrl(config.baseUrl, key, [])))}&${ends}`;
   return `${cdnUrl(config.baseUrl, key, attribution)}${attribution.length === 0 ? "?" : "&"}${ends}`;
 }
 
-/**
- * Returns the signed URL. `signed` is the text to sign, with its signature. In the form `url`, `signed` is the whole URL already. In the form
- * `prefix`, `signed` begins the query, and the unsigned attribution follows.
- */
+/** Returns the signed URL. `signed` is the text to sign, followed by its signature, and in the form `url` it is already the whole URL. */
 export function googleUrl({ key, config, attribution }: Request, form: "url" | "prefix", signed: string): string {
   if (form === "url") return signed;
   const unsigned = attribution.length === 0 ? "" : `&${encodeQuery(attribution)}`;

@@ -44,10 +44,7 @@ export type Store = v.InferOutput<typeof storeSchema>;
 /** A store for which the edge makes URLs. With the scheme `pod`, the Pod makes them. */
 export type SigningStore = Exclude<Store, { readonly scheme: "pod" }>;
 
-/**
- * Returns the signer of a store's scheme. TypeScript cannot check that the signer fits the store. It fits, because the schema of the same scheme has
- * parsed the store.
- */
+/** Returns the signer of a store's scheme. The signer fits the store, because the schema of the same scheme has parsed the store. */
 export const signerOf = (store: SigningStore): Signer<SigningStore, StoreSecret> => schemes[store.scheme];
 
 /** Returns the origin to which a client of the store connects. Null for the scheme `pod`, because only the Pod knows where it redirects. */
@@ -55,9 +52,8 @@ export const storeOrigin = (store: Store): string | null =>
   store.scheme === "pod" ? null : signerOf(store).origin(store);
 
 /**
- * Returns the host and path where a store has its blobs. The result is the same whether the store's URLs have the bucket in the host or in the path.
- * Null for the scheme `pod`, because only the Pod knows where it redirects. A CDN and the bucket behind it are two places, because no record says
- * which bucket is behind a CDN.
+ * Returns the host and path where a store has its blobs, or null for the scheme `pod`. The result is the same whether URLs have the bucket in the
+ * host or in the path. A CDN and the bucket behind it are two places, because no record says which bucket is behind a CDN.
  */
 export function storePlace(store: Store): string | null {
   if (store.scheme === "pod") return null;
@@ -81,9 +77,8 @@ export async function parseSecret(scheme: Scheme, text: string): Promise<Result<
 }
 
 /**
- * Says what is wrong with a secret, which is a JSON object. If the scheme has several forms of secrets, valibot reports the problems of each form.
- * Some problems are members that the secret lacks. We take the first problem with a member that the secret has, because the operator probably meant
- * the form with this member.
+ * Says what is wrong with a secret. If the scheme has several forms of secrets, the operator probably meant the form with the member that is given
+ * but wrong.
  */
 function whatIsWrong(issue: v.BaseIssue<unknown>): string {
   const given = issue.issues?.find(({ input }) => input !== undefined) ?? issue;

@@ -29,7 +29,7 @@ const secretSchema = v.object({ ...secretEntries, secret: nonEmpty });
 
 /**
  * URLs that nginx checks, either by `secure_link` with MD5 or by an HMAC in njs, Lua or set-misc. The signed text is `expression`, which must be the
- * same as in the server's configuration. It contains `$uri` (the unescaped path), `$expires` and, for MD5, `$secret`.
+ * same as in the server's configuration.
  */
 export const nginx = defineSigner({
   config,
@@ -50,6 +50,7 @@ type Request = SignRequest<v.InferOutput<typeof config>, v.InferOutput<typeof se
 
 function expressionOf({ key, config: store, secret: { secret }, window }: Request): string {
   const expires = String(epochSeconds(window.expiresAt));
+  // nginx's `$uri` is the unescaped path.
   const values: Readonly<Record<string, string>> = { uri: `/${key}`, expires, secret };
   const expression = store.expression ?? (store.algorithm === "md5" ? "$expires$uri $secret" : "$uri$expires");
   return expression.replace(/\$(uri|expires|secret)/g, (_, name: string) => values[name] ?? "");

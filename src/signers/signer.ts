@@ -34,8 +34,8 @@ export type Signer<Config, Secret> = {
   /** The origin to which clients connect. */
   origin(config: Config): string;
   /**
-   * The text that is signed, in the form that the scheme's own documents describe. For Signature Version 4 this is the canonical request. Null if no
-   * text is signed with a key. The text may contain a part of the secret (Akamai's salt), so show it only for a request with a made-up secret.
+   * The text that is signed (for Signature Version 4, the canonical request), or null if no text is signed with a key. The text may contain a part of
+   * the secret (Akamai's salt), so show it only for a request with a made-up secret.
    */
   textToSign(request: SignRequest<Config, Secret>): string | null;
   sign(request: SignRequest<Config, Secret>): Promise<string>;

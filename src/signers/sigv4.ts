@@ -21,9 +21,8 @@ export type PresignRequest = {
 };
 
 /*
- * AWS and Google share one form of presigned URL (AWS: "Authenticating Requests: Using Query Parameters"; Google: "V4 signing process"). It is made
- * in three steps: the canonical request, the string to sign, the URL. S3 and Google want the path escaped once; the other services of AWS want it
- * escaped twice.
+ * AWS and Google share one form of presigned URL (AWS: "Authenticating Requests: Using Query Parameters"; Google: "V4 signing process"). S3 and
+ * Google want the path escaped once; the other services of AWS want it escaped twice.
  */
 
 const dateTimeOf = ({ window }: PresignRequest): string => window.issuedAt.toISOString().replace(/[:-]|\.\d{3}/g, "");
@@ -50,7 +49,7 @@ export async function stringToSign(request: PresignRequest, canonical: string): 
   return [request.algorithm, dateTimeOf(request), scopeOf(request), digest].join("\n");
 }
 
-/** Returns the signed URL. `canonical` is the {@link canonicalRequest} of `request`. `sign` gets the string to sign and the credential scope. */
+/** Returns the signed URL. `canonical` is the {@link canonicalRequest} of `request`. */
 export async function presign(
   request: PresignRequest,
   canonical: string,
@@ -62,8 +61,8 @@ export async function presign(
 }
 
 /**
- * The latest signing key of each secret. A signing key is valid for one day. We keep it because the four HMACs that derive it are most of the work of
- * a signature. The map is weak, so an entry disappears with its secret.
+ * The latest signing key of each secret, which is valid for one day. We keep the key because the four HMACs that derive it are most of the work of a
+ * signature.
  */
 export type DayKeys = WeakMap<object, { readonly scope: string; readonly key: CryptoKey }>;
 

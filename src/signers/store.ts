@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { isOrigin, parseCidr } from "../lib/address.ts";
 import { encodePath } from "./encode.ts";
 
-/** The clients that a store is for. A client must fit every member that is given. To fit a member, it must fit at least one entry of the member. */
+/** The clients that a store is for. A client must fit at least one entry of every member that is given. */
 export const when = v.strictObject({
   /** ISO 3166-1 alpha-2, or Cloudflare's `T1` for Tor. */
   countries: v.optional(v.array(v.pipe(v.string(), v.regex(/^[A-Z][A-Z1]$/)))),
@@ -57,8 +57,8 @@ export const originUrl = v.pipe(
 );
 
 /**
- * Where a URL has the bucket. `path`: at the start of its path. `virtual-host`: before the endpoint's host. `bound-host`: nowhere, because the
- * endpoint's host is for one bucket only.
+ * Where a URL has the bucket: at the start of its path, before the endpoint's host, or nowhere. With `bound-host`, the endpoint's host is for one
+ * bucket only.
  */
 export const bucketEntries = {
   bucket: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/)),

@@ -11,10 +11,7 @@ const windowMs = 600_000;
  */
 const minLifeMs = 1_200_000;
 
-/**
- * Returns the window of a URL that is signed now. The start is rounded down to a multiple of `windowMs`. The end is not after `credentialEndsAt`.
- * Null if the credential ends within `minLifeMs`, because every URL must be valid for that time.
- */
+/** Returns the window of a URL that is signed now, which ends no later than the credential. Null if the credential ends within `minLifeMs`. */
 export function signingWindow(now: Date, credentialEndsAt: Date | null): UrlWindow | null {
   const issuedAtMs = Math.floor(now.getTime() / windowMs) * windowMs;
   // The end is rounded down, because the schemes count whole seconds.

@@ -51,15 +51,12 @@ export type Trace = {
   passedOver?: string;
   /**
    * The `sub` of the verified token: the user's name, as the Pod that issued the token knows it. Pods do not trust each other, so two Pods may mean
-   * two users by one name. A token without a `sub` is an anonymous one.
+   * two users by one name.
    */
   subject?: string;
 };
 
-/**
- * One request in the log. `requestBytes` and `responseBytes` are null if the length was not announced (chunked), because the edge does not count the
- * bytes of a body. A member that is undefined is not in the line.
- */
+/** One request in the log. A member that is undefined is not in the line. */
 export type RequestRecord = {
   readonly log: "edge";
   readonly at: string;
@@ -77,6 +74,7 @@ export type RequestRecord = {
   readonly pod: string | undefined;
   /** The real reason, if the answer to the client is vague on purpose. It names keys and Pods, never a secret. */
   readonly cause: string | undefined;
+  /** Null, like `responseBytes`, if the length was not announced (chunked), because the edge does not count the bytes of a body. */
   readonly requestBytes: number | null;
   readonly responseBytes: number | null;
   /** Milliseconds until the answer or, if the body came from a Pod, until the end of the body. */
@@ -113,8 +111,8 @@ const harmlessParameters = [
 ];
 
 /**
- * The log shows at most this much of a path and of a query, because a stranger can send a URL of 16 KB. No endpoint's path is longer than this limit.
- * An honest query is longer only if it asks for a token for more than about thirty repositories.
+ * The log shows at most this much of a path and of a query, because a stranger can send a URL of 16 KB. An honest request has more only if it asks
+ * for a token for more than about thirty repositories.
  */
 const maxLoggedCharacters = 2_000;
 const cutMark = "…";

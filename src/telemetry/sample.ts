@@ -10,10 +10,7 @@ export type Sampling = {
 
 type Answered = { readonly status: number; readonly outcome: Outcome; readonly cause?: string | undefined };
 
-/**
- * Decides whether a request gets a line in the log. Returns the line's `sample`, or null for no line. The line represents `1 / sample` requests. A
- * request with a fault always gets a line.
- */
+/** Returns the `sample` of a request's line in the log, or null for no line. A request with a fault always gets a line. */
 export function drawSample(answered: Answered, { rate, random }: Sampling): number | null {
   if (isFault(answered)) return 1;
   const ordinary = rate();
@@ -24,9 +21,8 @@ export function drawSample(answered: Answered, { rate, random }: Sampling): numb
 const faults: readonly Outcome[] = ["blocked", "broken", "failed", "unavailable"];
 
 /**
- * Whether an answer shows that something is wrong. The 401 at the start of every pull and the 404 before every push are ordinary. A refusal is
- * ordinary too: the client learns the reason, and anyone can send wrong requests and fill the log. A request that fails because strangers have spent
- * the budget for look-ups (`budgetSpent`) is ordinary, too.
+ * Whether an answer shows that something is wrong. Refusals do not, nor do the 401 before every pull and the 404 before every push, and strangers
+ * could fill the log with them. A failure because strangers have spent the budget for look-ups (`budgetSpent`) does not count either.
  */
 const isFault = ({ status, outcome, cause }: Answered): boolean =>
   cause !== budgetSpent && (status >= 500 || faults.includes(outcome));

@@ -11,8 +11,8 @@ export type IssuedPart = PodPart | (EdgePart & { readonly endsAt: Date });
 const answer = v.object({ token: v.optional(v.string()), access_token: v.optional(v.string()) });
 
 /**
- * Returns the token in a Pod's answer. The token must be one compact JWT, so that a Pod cannot add another Pod's part to the bundle. The token must
- * also end in the future, because a bundle lives only as long as the part that ends first.
+ * Returns the token in a Pod's answer: one compact JWT, so that a Pod cannot add another Pod's part to the bundle. The token must end in the future,
+ * because a bundle lives only as long as the part that ends first.
  */
 export function parseTokenAnswer(text: string, now: Date): Result<string, string> {
   const json = parseJson(text);
@@ -26,8 +26,8 @@ export function parseTokenAnswer(text: string, now: Date): Result<string, string
 }
 
 /**
- * Formats the answer that clients get: the token under both of its names, and true times. GitLab sends only `token`, so clients assume that it lives
- * for 60 s, and ask too often. So we add `expires_in`. There is never a `refresh_token`, because only one Pod could redeem it.
+ * Formats the answer that clients get. Without `expires_in`, which GitLab does not send, clients assume 60 s and ask too often. There is never a
+ * `refresh_token`, because only one Pod could redeem it.
  */
 export function tokenResponse(parts: readonly IssuedPart[], now: Date, mostSeconds: number | null): Response {
   const token = formatBundle(parts);

@@ -12,10 +12,7 @@ import type { TokenRequest } from "./request.ts";
 
 export type CallTokenService = (pod: AdmittedPod, request: FetchRequest) => Promise<Result<Response, Refusal>>;
 
-/**
- * What comes of asking a Pod's token service for a token. `refused` is final. After `unavailable`, a later try may succeed. For both, `answer` is
- * what a client would get: the Pod's own response, or the edge's refusal.
- */
+/** What comes of asking a Pod's token service for a token. `refused` is final, but after `unavailable` a later try may succeed. */
 export type PodAnswer =
   | { readonly kind: "granted"; readonly part: IssuedPart }
   | { readonly kind: "refused" | "unavailable"; readonly answer: Result<Response, Refusal> };
@@ -52,8 +49,8 @@ export async function askPod(
   if (!text.ok) return unavailable(text.error);
   const jwt = parseTokenAnswer(text.value, now);
   if (!jwt.ok) return unavailable({ reason: "bad-answer", text: jwt.error });
-  // A stranger's request for a name without a Pod is refused. Some token services give a stranger a token that allows nothing. It would show that the
-  // name has a Pod, so we turn it into a refusal.
+  // Some token services give a stranger a token that allows nothing. Such a token would show that the name has a Pod, because without a Pod the
+  // stranger is refused.
   if (asStranger && grantsNothing(jwt.value)) {
     return { kind: "refused", answer: err({ reason: "refused", error: accessForbidden }) };
   }
@@ -73,10 +70,7 @@ async function readAnswer(answer: Response): Promise<Result<string, Refusal>> {
   );
 }
 
-/**
- * Whether the Pod is asked by POST with a form. It is, if the client sent a form with credentials that this Pod may see. In all other cases we ask by
- * GET, which every token service has.
- */
+/** Whether the Pod is asked by POST with a form. Otherwise we ask by GET, which every token service has. */
 export const asksByForm = (request: TokenRequest, { withCredentials }: PodQuestion): boolean =>
   request.method === "POST" && withCredentials && !request.anonymous;
 
@@ -103,17 +97,14 @@ function tokenServiceRequest(request: TokenRequest, question: PodQuestion): Fetc
   };
 }
 
-/**
- * Passes on the answer of a Pod that granted nothing: its status, its body, and the headers that concern the client. We read the whole body first. If
- * it breaks off or is encoded wrongly, the client gets a refusal of the edge. A body that is not JSON is sent as plain text: a link may open the
- * token endpoint in a browser, which must not run a Pod's HTML under the edge's name.
- */
+/** Passes on the answer of a Pod that granted nothing. If its body breaks off or is encoded wrongly, the client gets a refusal of the edge. */
 export async function passRefusal(answer: Result<Response, Refusal>): Promise<Result<Response, Refusal>> {
   if (!answer.ok) return answer;
   const text = await readAnswer(answer.value);
   if (!text.ok) return text;
   const { headers: own } = answer.value;
   const type = own.get("Content-Type") ?? "";
+  // A link may open the token endpoint in a browser, which must not run a Pod's HTML under the edge's name.
   const headers = new Headers({ "Cache-Control": "no-store", "Content-Type": "text/plain", ...notAPage });
   if (/^(application\/([\w.-]+\+)?json|text\/plain)\s*(;|$)/i.test(type)) headers.set("Content-Type", type);
   const retryAfter = own.get("Retry-After");

@@ -14,9 +14,8 @@ export type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer
 const dropAfterMs = 3_000;
 
 /**
- * Asks all Pods at once, and waits up to three seconds for all answers. After that, we wait only for the answers to questions with `decides`: a
- * login, or a request for more than pulls. If no question has `decides`, we then wait only until one Pod has granted its part. When we stop waiting,
- * we end the calls that are still open, and `standIn` may answer instead of their Pods.
+ * Asks all Pods at once, and waits up to three seconds for all answers. After that, we wait only for the answers to questions with `decides` or, if
+ * no question has it, for the first grant by a Pod.
  */
 export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();
@@ -43,10 +42,7 @@ export async function askPods(questions: readonly PodQuestion[], { ask, standIn 
   return Promise.all(questions.map(async (question) => ({ question, answer: await answerOf(question) })));
 }
 
-/**
- * Whether the Pod itself granted its part. The edge's own grants come at once. If they counted, the wait could end after three seconds although no
- * Pod has answered.
- */
+/** Whether the Pod itself granted its part. If the edge's own grants counted, the wait could end after three seconds although no Pod has answered. */
 const isGrantedByPod = (answer: PodAnswer): boolean => answer.kind === "granted" && answer.part.kind === "pod";
 
 const leftOut: PodAnswer = {

@@ -33,7 +33,7 @@ type Lookup = PlanPorts & {
 
 /**
  * Groups the scopes by Pod, in request order, each under the name that the repository has at its Pod. A scope that is malformed or has no Pod is left
- * out, as a token service leaves out what it denies. A scope of a group that the client may not use goes into `denied`.
+ * out, as a token service leaves out what it denies.
  */
 export async function assignScopes(
   scopes: readonly Access[],
@@ -72,10 +72,7 @@ export async function assignScopes(
   return ok({ scopesOf, denied, isCut: names.some((name) => !pods.value.has(name)) });
 }
 
-/**
- * Returns the Pods that are asked for a scope. `assigned` is the Pod of the scope's repository. It is null if the repository has no Pod, or if the
- * scope is about no repository.
- */
+/** Returns the Pods that are asked for a scope. `assigned` is the Pod of the scope's repository, or null if there is no such Pod. */
 function podsOf(scope: Access, assigned: PodId | null, record: DirectoryRecord): readonly PodId[] {
   const fallback = record.default === undefined ? [] : [record.default];
   if (isCatalog(scope)) return record.pods ?? fallback;

@@ -27,7 +27,7 @@ const silentAfterMs = 10_000;
 
 /**
  * Asks a Pod, remembers the pulls that the Pod grants, and forgets those that it refuses. While the Pod's token service fails, the edge itself grants
- * the pulls that it remembers. The call to the Pod goes on, so that the edge learns from a late answer too.
+ * the pulls that it remembers.
  */
 export async function askWithGrace(
   question: PodQuestion,
@@ -44,6 +44,7 @@ export async function askWithGrace(
   if (answer !== "late" && !isFailing(answer)) return answer;
   const own = ports.signal.aborted ? null : await grantByEdge(question, request, ports);
   if (own === null) return asked;
+  // The call to the Pod goes on, so that the edge learns from a late answer too.
   ports.waitUntil(asked.then((late) => discard({ question, answer: late })));
   return own;
 }
@@ -74,8 +75,8 @@ const endMsOf =
     grantedAtMs + pod.outage.graceSeconds * 1000;
 
 /**
- * Returns the Pod and the credentials under which grants are remembered. Null if this Pod's `graceSeconds` is 0, or if we cannot say whose request
- * this is. Also null if a stranger asks for many names, because each name costs calls of the cache.
+ * Returns the Pod and the credentials under which grants are remembered. Null if no grants are remembered for the request, as when a stranger asks
+ * for many names, because each name costs calls of the cache.
  */
 function askerOf(question: PodQuestion, request: TokenRequest, { maxRepositories }: GracePorts): Asker | null {
   const { pod, scopes } = question;

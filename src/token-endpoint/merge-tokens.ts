@@ -30,8 +30,7 @@ const wrongCredentials: OciError = {
 
 /**
  * Joins the parts that the Pods granted into one bundle, or returns a refusal.
- * - If a Pod was asked for more than pull and grants nothing, the client gets that Pod's answer. Of several such Pods, the first in request order
- *   counts.
+ * - If a Pod was asked for more than pull and grants nothing, the client gets the answer of the first such Pod in request order.
  * - Refused pulls are left out, because clients also ask for things that they can do without (a mount's source, a second name).
  * - A grant of pulls that expires within seconds is left out too, unless nothing else is granted.
  * - If nothing is granted, the client gets the first refusal by a Pod that got the credentials, or else the first refusal by any Pod.
@@ -71,8 +70,7 @@ async function refusalOf(asked: Asked, request: TokenRequest, { isShared }: Plan
   const { answer } = asked;
   if (answer.kind === "granted") throw new Error("a granted part is not a refusal");
   if (lacksForm(asked, request)) return err({ reason: "no-form" });
-  // A stranger must not learn whether there was a Pod to ask. A Pod's own words could tell this, for example if the stranger sends a parameter that
-  // the Pod complains about. So the edge answers every refusal in its own words.
+  // A Pod's own words could tell a stranger that there was a Pod to ask, for example if the Pod complains about a parameter.
   if (request.anonymous && answer.kind === "refused") {
     await discard(asked);
     return err({ reason: "refused", error: accessForbidden });

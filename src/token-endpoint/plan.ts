@@ -17,9 +17,8 @@ import type { TokenRequest } from "./request.ts";
 import { cellOf } from "./routable-token.ts";
 
 /**
- * What one Pod is asked. The question has the client's credentials only if they may belong to this Pod. If `decides` is true, the question is for
- * more than pull, and a refusal by this Pod is the answer for the client. While a group is being moved, both Pods of the move are asked for the
- * group's scopes, but only the Pod that serves the group decides.
+ * What one Pod is asked. If `decides` is true, the question is a login or for more than pull, and the Pod's refusal is the answer for the client. Of
+ * the two Pods of a move, only the Pod that serves the group decides.
  */
 export type PodQuestion = {
   readonly pod: Pod;
@@ -56,11 +55,7 @@ const noLogin: OciError = {
     "this registry cannot tell whose credentials these are; log in with a token of your GitLab, or pull a repository directly",
 };
 
-/**
- * Decides which Pods are asked for which scopes, in the order of the request. If no scope has a Pod, one Pod is asked for a login (`planLogin`).
- * A scope may belong to a group that the client may not use. If the scope asks for more than pull, or no other scope has a Pod, the client gets the
- * group's refusal. Otherwise the scope is left out. `bounds` limits the look-ups in KV.
- */
+/** Decides which Pods are asked for which scopes, in the order of the request. If no scope has a Pod, one Pod is asked for a login (`planLogin`). */
 export async function planQuestions(
   request: TokenRequest,
   { directory, visit }: PlanPorts,
@@ -73,6 +68,7 @@ export async function planQuestions(
   const assigned = await assignScopes(request.scopes, { directory, visit, record: record.value, bounds });
   if (!assigned.ok) return assigned;
   const { scopesOf, denied, isCut } = assigned.value;
+  // A scope in `denied` is left out, unless it asks for more than pull or no other scope has a Pod.
   const [first] = denied;
   const refused = denied.find(({ scope }) => writes(scope)) ?? (scopesOf.size === 0 ? first : undefined);
   if (refused !== undefined) return err(refused.refusal);
@@ -118,9 +114,8 @@ export async function planLogin(
 }
 
 /**
- * Returns the Pod that checks credentials that name no GitLab cell. This is the default Pod. If there is no default Pod, but all Pods have the same
- * users, it is the first Pod. Some Pod must check the credentials even if the name has no Pod. Otherwise a stranger with a made-up password could
- * tell names without a Pod from names that have one.
+ * Returns the Pod that checks credentials without a GitLab cell: the default Pod or else, if all Pods have the same users, the first Pod. If no Pod
+ * checked them, a stranger with a made-up password could tell names without a Pod from names that have one.
  */
 async function loginPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
   const record = await directory.record();

@@ -10,7 +10,7 @@ export type Asker = { readonly pod: Pod; readonly credentials: Credentials };
 
 /**
  * Remembers which pulls the token services have granted to whom, for each Pod's `graceSeconds`. A grant is in the location's cache under an HMAC of
- * Pod, credentials and repository. So the cache reveals none of the three, and a grant can be found only with the credentials.
+ * Pod, credentials and repository, so that the cache reveals none of the three.
  */
 export type RememberedGrants = {
   /** Returns the repositories that are remembered, each with the time at which its grant was asked for, in milliseconds. */
@@ -98,8 +98,8 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
 type Hasher = (asker: Asker, repository: string | null) => Promise<string>;
 
 /**
- * The fields are hashed as JSON, so two different lists of fields never have the same text. The token service's URL is one of the fields. So if a Pod
- * gets another token service, its old grants are not found any more.
+ * The fields are hashed as JSON, so two different lists of fields never have the same text. One field is the token service's URL, so a Pod with a new
+ * token service has none of its old grants.
  */
 async function createHasher(edgeKey: EdgeKeys[number]): Promise<Hasher> {
   const key = await deriveHmacKey(edgeKey, keyLabel);

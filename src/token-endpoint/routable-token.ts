@@ -2,8 +2,8 @@ import { decodeJwt } from "jose";
 import { isCompactJwt } from "../auth/bundle.ts";
 
 /**
- * Returns the cell id (base36) that a GitLab credential carries. A login names no repository, so the cell id tells which Pod to ask. The id proves
- * nothing: a forged credential only goes to a Pod that refuses it. Null if the credential carries no cell id.
+ * Returns the cell id (base36) that a GitLab credential carries, or null if it carries none. The id only decides which Pod is asked, and that Pod
+ * refuses a forged credential.
  */
 export function cellOf(credential: string): string | null {
   if (credential.length > MAX_CI_TOKEN_CHARACTERS) return null;

@@ -16,9 +16,8 @@ type TokenPorts = Omit<GracePorts, "maxRepositories"> &
   };
 
 /**
- * The edge remembers the pulls that a Pod grants, so that it can grant them itself while the Pod's token service is down. It does this for at most
- * this many repositories of one request. Each of them costs up to four calls of the location's cache, and a request may make 50 calls in all
- * (Workers' free plan). Only mirrors name more repositories in one request.
+ * The edge remembers the granted pulls of at most this many repositories of one request, and only mirrors name more. A repository costs up to four
+ * calls of the location's cache, and a request may make 50 calls in all (Workers' free plan).
  */
 const maxRememberedRepositories = 6;
 
@@ -58,9 +57,8 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
 type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 
 /**
- * Plans within the bounds of a stranger, and asks the Pods of the plan. If the request has too many names for these bounds, or strangers have spent
- * their budget, we first ask a Pod whether the credentials are good. If they are, we plan within the bounds of a user. So users can log in even
- * while a few strangers use up the budget.
+ * Plans within the bounds of a stranger, and asks the Pods of the plan. If the bounds or the strangers' budget are too small, a client whose
+ * credentials a Pod finds good gets the bounds of a user. So users can log in even while a few strangers use up the budget.
  */
 async function askPlanned(request: TokenRequest, ports: PlanPorts, ask: Ask): Promise<Result<Planned, Refusal>> {
   const plan = await planQuestions(request, ports, strangerBounds);
@@ -84,15 +82,15 @@ const askAll = async (plan: Result<Plan, Refusal>, ask: Ask): Promise<Result<Pla
 const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directory" && refusal.text === budgetSpent;
 
 /**
- * Whether no Pod in `asked` got the credentials, and none granted anything. Then the client gets the answer to a login, as it does for a name without
- * a Pod. Otherwise a made-up password would show which names are assigned.
+ * Whether no Pod in `asked` got the credentials, and none granted anything. Then the client gets the answer to a login, as for a name without a Pod,
+ * so that a made-up password reveals no assigned names.
  */
 const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");
 
 /**
- * Returns `login`, except in one case: the login is granted, but a Pod in `asked` was unavailable. Then returns `asked`, so that the client
- * tries again. That Pod may grant its scopes by then.
+ * Returns `login`, or `asked` if the login is granted but a Pod in `asked` was unavailable. The client then tries again, and that Pod may grant its
+ * scopes.
  */
 async function preferLogin(login: readonly Asked[], asked: readonly Asked[]): Promise<readonly Asked[]> {
   const isGranted = login.every(({ answer }) => answer.kind === "granted");

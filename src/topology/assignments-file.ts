@@ -1,6 +1,6 @@
 /**
- * Reads the line file (`assignmentsFile` in a topology) as a stream, because it may have a million lines. Each line is `prefix<TAB>pod`. Empty lines
- * and lines that start with `#` are skipped.
+ * Reads the line file (`assignmentsFile` in a topology) as a stream, because it may have a million lines. A line is `prefix<TAB>pod`, empty, or a
+ * comment that starts with `#`.
  */
 import { createReadStream } from "node:fs";
 import type { PodId } from "../directory/pod-id.ts";

@@ -1,4 +1,4 @@
-/** Parses, merges and compares blocks. All blocks are in one record. Pure. */
+/** Parses, merges and compares blocks. Pure. */
 import { blocksKey } from "../directory/keys.ts";
 import { blocksRecord, maxBlocks, parseRecord } from "../directory/records.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -6,17 +6,14 @@ import { err, ok, type Result } from "../lib/result.ts";
 /** Each blocked prefix or digest, with the text that clients are shown. */
 export type Blocks = ReadonlyMap<string, string>;
 
-/** Parses the record of all blocks. If there is no record, nothing is blocked. The error says what is wrong with the record. */
+/** Parses the record of all blocks. The error says what is wrong with the record. */
 export function parseBlocks(text: string | null): Result<Blocks, string> {
   if (text === null) return ok(new Map());
   const record = parseRecord(blocksKey, text, blocksRecord);
   return record.ok ? ok(record.value.blocks) : record;
 }
 
-/**
- * Returns the record to write, or null if nothing is blocked. The revision and the time are added when the record is written. The error says that
- * there are too many blocks.
- */
+/** Returns the record to write, without its revision, or null if nothing is blocked. The error says that there are too many blocks. */
 export function blocksToWrite(blocks: Blocks): Result<object | null, string> {
   if (blocks.size > maxBlocks) {
     return err(

@@ -6,8 +6,8 @@ import { disagreementsOf, keyMaterial } from "./one-registry.ts";
 import type { TopologyPod } from "./topology.ts";
 
 /**
- * At most this many Pods may have one registry. After a push, the edge deletes entries of the location's cache for each of these Pods. Every deletion
- * is a call, and a request may make only 50 calls (Workers' free plan).
+ * After a push, the edge deletes entries of the location's cache for each Pod of the registry, and each deletion is a call. A request may make only
+ * 50 calls (Workers' free plan).
  */
 const maxPodsOfRegistry = 8;
 

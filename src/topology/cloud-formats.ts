@@ -65,8 +65,8 @@ const google = v.pipe(
 );
 
 /**
- * https://learn.microsoft.com/azure/virtual-network/service-tags-overview. The tag `AzureCloud.<region>` has all addresses of a region. The tag
- * `AzureCloud` has the addresses of all regions. The other tags are for Azure's own services.
+ * https://learn.microsoft.com/azure/virtual-network/service-tags-overview. The tag `AzureCloud` has all addresses, and `AzureCloud.<region>` has all
+ * of one region. The other tags are for Azure's own services.
  */
 const azure = v.pipe(
   v.object({

@@ -35,10 +35,7 @@ export function fillClouds(input: unknown, files: CloudFiles): readonly Mistake[
   return mistakes;
 }
 
-/**
- * Yields each condition with its path. A condition is the `when` of a store, or an entry of `allow` or `deny` in a group's `clients`. If it is not a
- * mapping, it is left out, because the schema reports it.
- */
+/** Yields each condition with its path. A condition that is not a mapping is left out, because the schema reports it. */
 function* conditionsIn(input: unknown): Generator<readonly [Path, Members]> {
   for (const [prefix, assignment] of Object.entries(membersOf(membersOf(input)["assignments"]))) {
     const clients = membersOf(membersOf(assignment)["clients"]);

@@ -1,7 +1,4 @@
-/**
- * ISO 3166-1 alpha-2 codes by continent, as geolocation databases place them. If databases disagree, a country is on several continents. We use the
- * list to check the codes that operators write, and `podctl replay` finds a client's continent in it. A code that is not in the list does not exist.
- */
+/** ISO 3166-1 alpha-2 codes by continent, as geolocation databases place them. If databases disagree, a country is on several continents. */
 const countriesOf = {
   AF: "AO BF BI BJ BW CD CF CG CI CM CV DJ DZ EG EH ER ET GA GH GM GN GQ GW KE KM LR LS LY MA MG ML MR MU MW MZ NA NE NG RE RW SC SD SH SL SN SO SS ST SZ TD TG TN TZ UG YT ZA ZM ZW",
   AN: "AQ BV GS HM TF",

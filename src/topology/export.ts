@@ -1,4 +1,4 @@
-/** Makes a topology that asks for exactly the records in KV. This is the inverse of `topologyRecords`. Pure. */
+/** Makes a topology from the records in KV, as the inverse of `topologyRecords`. Pure. */
 import type * as v from "valibot";
 import { Document, visit } from "yaml";
 import { kindOf, nameIn } from "../directory/keys.ts";
@@ -57,15 +57,12 @@ export function exportTopology(records: readonly LiveRecord[]): Result<ExportedT
   });
 }
 
-/**
- * Returns the text of the whole file. Callers must keep its last newline, because the newline may be part of the file's last value. A text with
- * characters outside ASCII is put in double quotes. A program that prints the file may have to escape such characters, and YAML has escapes only in
- * double quotes.
- */
+/** Returns the text of the whole file. Callers must keep its last newline, because the newline may be part of the file's last value. */
 export function formatTopology(members: object): string {
   const document = new Document(members, { aliasDuplicateObjects: false });
   visit(document, {
     Scalar(_, node) {
+      // A program that prints the file may have to escape characters outside ASCII, and YAML has escapes only in double quotes.
       if (typeof node.value === "string" && /[^\n\t -~]/.test(node.value)) node.type = "QUOTE_DOUBLE";
     },
   });

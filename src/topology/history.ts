@@ -23,7 +23,7 @@ const former = v.tuple([v.string(), v.nullable(v.string())]);
 export const historyChunk = v.strictObject({ v: v.literal(1), former: v.array(former) });
 export type Former = ReadonlyMap<string, string | null>;
 
-/** A value in KV may have 25 MiB. A character takes at most six bytes in JSON, as an escape. So this many characters take at most 24 MB. */
+/** A value in KV may have 25 MiB. This many characters take at most 24 MB in JSON, where an escape has six bytes. */
 const maxChunkCharacters = 4_000_000;
 
 /** The KV entries of all chunks, in their order. */

@@ -49,8 +49,7 @@ export async function loadTopology(
 }
 
 /**
- * Parses a topology without the files that it names. So the assignments in its `assignmentsFile` are missing. A condition that names a cloud is a
- * mistake, because the cloud's addresses are in a file.
+ * Parses a topology without the files that it names. A condition that names a cloud is a mistake, because the cloud's addresses are in such a file.
  */
 export function parseTopology(
   file: string,

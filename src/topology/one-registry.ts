@@ -1,4 +1,4 @@
-/** Compares Pods that share one registry. A company has such Pods if it has split its token service, but not yet its registry. Pure. */
+/** Compares Pods that share one registry, as in a company that has split its token service, but not yet its registry. Pure. */
 import type { PodRecord, PublicKey } from "../directory/records.ts";
 import { storePlace } from "../signers/index.ts";
 import { type Path, quote } from "./mistake.ts";
@@ -9,8 +9,8 @@ type OfRegistry = Pick<PodRecord, "registry" | "issuer" | "audience" | "blobs">;
 export type Disagreement = { readonly path: Path; readonly text: string };
 
 /**
- * Yields each difference between a Pod and another Pod of the same registry. The registry accepts tokens of one issuer and for one audience, and it
- * has one storage. So if two values differ, at least one of them is wrong.
+ * Yields each difference between two Pods of the same registry. At least one of two different values is wrong, because a registry has one storage and
+ * accepts tokens of one issuer and for one audience.
  */
 export function* disagreementsOf(
   pod: OfRegistry,

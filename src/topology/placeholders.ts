@@ -4,7 +4,7 @@ import type { YamlMistake } from "./yaml.ts";
 /** The text that replaces each placeholder, by the placeholder's name. */
 export type Placeholders = Readonly<Record<string, string>>;
 
-/** Replaces each `${NAME}`. `values` is null if the file must not have placeholders. `values` is empty if no local stack is running. */
+/** Replaces each `${NAME}`. `values` is null if the file must not have placeholders, and empty if no local stack is running. */
 export function fillPlaceholders(text: string, values: Placeholders | null): Result<string, readonly YamlMistake[]> {
   const mistakes: YamlMistake[] = [];
   const filled = text.replace(/\$\{([A-Z0-9_]+)\}/g, (placeholder, name: string, offset: number) => {

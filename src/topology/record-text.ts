@@ -26,8 +26,8 @@ export function recordText(key: string, record: object, { revision, appliedAt, a
 const maxMetadataBytes = 1_024;
 
 /**
- * Returns the metadata for a record's key in KV. The metadata is the record itself, so that a listing of the keys is enough to read the records.
- * Undefined if the record is too long for metadata, or if `JSON.stringify` would not give its exact text again.
+ * Returns a record as the metadata of its key in KV, so that a listing of the keys is enough to read the records. Undefined if the record is too long
+ * for metadata, or if `JSON.stringify` would not give its exact text again.
  */
 export function metadataOf(value: string): unknown {
   if (utf8(value).byteLength > maxMetadataBytes) return undefined;
@@ -54,15 +54,14 @@ export type DirectorySteps = {
    * This text is written after the new assignments and before old ones are deleted. Null if nothing changes.
    * - It has the new default. The new default changes no group's Pod at this moment: a group that leaves the default Pod already has its new
    *   assignment, and a group that goes to the default Pod still has its old one.
-   * - It has all other changes, except a smaller depth (how many components of a name are looked up). The old assignments may have longer prefixes,
-   *   and the edge must find them until they are deleted.
+   * - It has all other changes, except a smaller depth, because the edge must find old assignments with longer prefixes until they are deleted.
    */
   readonly settled: string | null;
 };
 
 /**
- * Returns the texts that the directory record has during a write. Each text keeps the revision and the time of `from`, the record before the write. A
- * new revision would say that the write is complete.
+ * Returns the texts that the directory record has during a write. Each text keeps the revision and time of `from`, because a new revision would say
+ * that the write is complete.
  */
 export function directorySteps(from: DirectoryRecord | null, to: DirectoryContent): DirectorySteps {
   const stamp = { v: 1, revision: from?.revision ?? 0, appliedAt: from?.appliedAt, appliedBy: from?.appliedBy };

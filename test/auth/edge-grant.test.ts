@@ -15,10 +15,7 @@ const grant = { pod: podA, repositories: ["acme/app", "acme/other"], endsAt };
 const open = (sealed: string, pod = podA, edgeKeys = [live], at = now) =>
   openEdgeGrant(sealed, pod, { edgeKeys, now: at }).then((access) => (access === "forged" ? null : access));
 
-/**
- * The characters of base64url in the order of their values. The test flips the highest bit of each character. In a segment's last character, the
- * lowest bits may be unused: with one of them flipped, the grant would be the same.
- */
+/** The characters of base64url in the order of their values. */
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 describe("grant of the edge's own", () => {
@@ -44,6 +41,7 @@ describe("grant of the edge's own", () => {
   test("with any character changed, cut or added it allows nothing", async () => {
     const sealed = await sealEdgeGrant(grant, { edgeKeys: [live] });
     for (let index = 0; index < sealed.length; index += 1) {
+      // We flip the character's highest bit, because the lowest bits of a segment's last character may be unused.
       const other = alphabet[alphabet.indexOf(sealed[index] ?? "") ^ 32] ?? "A";
       const changed = `${sealed.slice(0, index)}${other}${sealed.slice(index + 1)}`;
       expect(await open(changed)).toBeNull();

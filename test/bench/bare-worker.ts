@@ -1,7 +1,4 @@
-/**
- * The smallest Worker that could take the edge's place. It answers every request with the same 307, or passes it to one Pod, and logs a line as the
- * edge does. The bench writes the constants `LINE`, `HEADERS` and `POD` in front of this code.
- */
+/** The smallest Worker that could take the edge's place. The bench writes the constants `LINE`, `HEADERS` and `POD` in front of this code. */
 declare const LINE: object;
 declare const HEADERS: Record<string, string>;
 /** The origin of the Pod that gets the requests. Null if this Worker redirects. */

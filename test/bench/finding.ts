@@ -2,8 +2,7 @@
 export type Finding = {
   readonly name: string;
   /**
-   * Some figures are measured several times, with different numbers of Pods, assignments or requests (the finding's name says which). `size` is this
-   * number. Null for all other figures.
+   * The number of Pods, assignments or requests (the finding's name says which), if the figure is measured with several such numbers. Otherwise null.
    */
   readonly size: number | null;
   readonly value: number;

@@ -1,8 +1,6 @@
 /**
- * `COMMAND_SECONDS=1200 node test/bench/large-layers.ts --mb 2148`: each client pushes an image with one layer of this size to a real registry, once
- * directly and once through the Pod's gateway. Then it pulls the image through the edge. The bench prints both throughputs. It also prints how much
- * more memory workerd and the gateway take at their peak than during a push of 20 MB. It exits with 1 if a bound does not hold. `--pods` and
- * `--clients` take lists of registries and of clients. The bench needs root, and four times the layer's size on the disk.
+ * `COMMAND_SECONDS=1200 node test/bench/large-layers.ts --mb 2148`: measures how fast clients push a layer of this size to registries, directly and
+ * through the Pod's gateway, and how much memory that takes. The bench needs root, and four times the layer's size on the disk.
  */
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";

@@ -1,7 +1,4 @@
-/**
- * Sends one request of the mixed load. Of 100 requests, 90 are reads: 16 of these have no token, and 2 ask for what is not there. The others ask for
- * tokens and push.
- */
+/** Sends one request of the mixed load. */
 import { createHash, randomInt } from "node:crypto";
 import { createClient } from "../support/client.ts";
 import { putManifest } from "../support/image.ts";

@@ -6,7 +6,7 @@ import type { BenchStack } from "./stage.ts";
 
 type Span = { readonly text: string | null; readonly fromMs: number; toMs: number };
 
-/** A tag that is pushed again and again, by one push at a time. It remembers its texts and their times. The text null means that there was no tag. */
+/** A tag that is pushed again and again, by one push at a time. Its text is null while there is no tag. */
 export class MovingTag {
   #spans: Span[] = [{ text: null, fromMs: 0, toMs: Number.POSITIVE_INFINITY }];
   #isPushed = false;

@@ -12,8 +12,8 @@ import { median, medianRatio } from "./rounds.ts";
 import { withTeardown } from "./stage.ts";
 
 /**
- * How many names each fresh isolate resolves. Each name has an assignment of its own, so the isolate must read new keys for each name. Even the
- * smallest directory has this many assignments.
+ * How many names each fresh isolate resolves. Even the smallest directory has an assignment for each of them, so each name makes the isolate read new
+ * keys.
  */
 const namesOfIsolate = 100;
 const warmUpRounds = 100;
@@ -62,8 +62,8 @@ async function loadBenchTopology(dir: string, size: number): Promise<Topology> {
 type ResolveNames = () => Promise<number>;
 
 /**
- * This KV is a Map in memory. Its time is not counted, because a Map with a million keys is slower than a small one. A deployed Worker has no such
- * cost: its KV runs elsewhere.
+ * Does not count KV's time, because here KV is a Map, and a Map with a million keys is slower than a small one. A deployed Worker's KV runs
+ * elsewhere.
  */
 function benchDirectory(topology: Topology): ResolveNames {
   const records = wantedRecords(topology);

@@ -1,7 +1,6 @@
 /**
- * `npm run bench`: runs all parts one after the other, prints a table, and writes its figures to bench/results.json and docs/performance.md. In a
- * part, the subjects that are compared take turns. `-- --short`: only what CI compares with the stored results. `-- hot-path memory`: only these
- * parts, and nothing is written.
+ * `npm run bench`: runs all parts one after the other, prints a table, and writes its figures to bench/results.json and docs/performance.md.
+ * `-- --short`: only what CI compares with the stored results. `-- hot-path memory`: only these parts, and nothing is written.
  */
 import { parseArgs } from "node:util";
 import { type Finding, ratiosFirst } from "./finding.ts";

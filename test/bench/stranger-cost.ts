@@ -1,8 +1,6 @@
 /**
  * Measures requests that anyone can send and that look dear: how much CPU time of workerd and how many keys of KV they cost. A busy machine makes
- * every request dearer, so we compare the CPU time with that of a plain 401 in the same minute. KV and the cache run inside workerd here, but
- * elsewhere in a deployment. So we subtract the CPU time of a Worker that only reads as many keys (kv-worker.ts), and we use a cache that keeps
- * nothing.
+ * every request dearer, so we compare the CPU time with that of a plain 401 in the same minute.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeProtectedHeader } from "jose";
@@ -32,8 +30,8 @@ const shown = 10;
 const patience = 4;
 
 /**
- * This line goes in front of the Worker's code. It replaces the local cache, which would cost CPU time in workerd, by one that keeps nothing. A real
- * cache would have nothing for strangers either, because the edge keeps nothing that they ask for.
+ * Replaces the local cache, which would cost CPU time in workerd. A real cache would have nothing for strangers either, because the edge keeps
+ * nothing that they ask for.
  */
 const emptyCache = "const caches = { open: async () => ({ match: async () => undefined, put: async () => {} }) };\n";
 
@@ -74,8 +72,7 @@ async function benchFleet(stage: Stage, size: number, rounds: Rounds): Promise<r
     const request = () => costlyRequests(known)[index]?.[1] ?? plain;
     const cost = { request: what, ...(await measure(stage, request, rounds)) };
     costs.push(cost);
-    // Strangers share a budget of KV keys. If these requests have used it up, the edge refuses the next ones, which then seem cheap. So we wait for a
-    // new budget.
+    // If these requests have used up the strangers' shared budget of KV keys, the edge refuses the next ones, which then seem cheap.
     if (cost.keys > fewKeys) await sleep(budgetWindowMs);
   }
   const dearestFirst = costs.toSorted((one, other) => other.cpuMs - one.cpuMs);
@@ -103,8 +100,8 @@ async function benchFleet(stage: Stage, size: number, rounds: Rounds): Promise<r
 const cpuOf = ({ cpuMs }: Cost): number => cpuMs;
 
 /**
- * Fills the directory up to `size` Pods with copies of Pod A. All copies have Pod A's key. So if a stranger forges a token with parts for several
- * copies, the edge must verify each part.
+ * Fills the directory up to `size` Pods with copies of Pod A. All copies have Pod A's key, so if a stranger forges a token with parts for several,
+ * the edge must verify each part.
  */
 async function makeFleet(stack: Stack, size: number): Promise<Known> {
   const pods = ["pod-a", "pod-b", ...Array.from({ length: size - 2 }, (_, index) => `pod-${index}`)];
@@ -137,6 +134,7 @@ async function measure(
   const kvMs: number[] = [];
   const statuses = new Set<number>();
   let keys = 0;
+  // KV runs inside workerd here, but elsewhere in a deployment, so we subtract KV's CPU time.
   const costMs = () => Math.min(...withLocalKvMs) - Math.min(...kvMs);
   for (let round = 0; round < rounds || (round < rounds * patience && costMs() > maxCpuMs); round += 1) {
     if (round >= rounds && keys > fewKeys) await sleep(budgetWindowMs);

@@ -25,7 +25,6 @@ const store = (place: string, state: State): Judged => ({
 
 /**
  * Judges these stores as one run of the cron does. In a run, a store may be asked several times, and `answersOf` gives its answer to each question.
- * The result has each store's state after the run, and how often it was asked.
  */
 async function run(stores: readonly Judged[], answersOf: (place: string, check: number) => CheckAnswer, own = false) {
   const asked = new Map<string, number>();

@@ -34,10 +34,7 @@ async function blockOf(isolate: Isolate, text: string): Promise<string | null> {
   return resolution.value.blocked;
 }
 
-/**
- * Starts an isolate at each of these moments. Each isolate asks for the name every half second. Returns how long after the block was written an
- * isolate still served the name.
- */
+/** Starts an isolate at each of these moments. Returns how long after the block was written an isolate still served the blocked name. */
 async function servedMs(isolatesStartMs: readonly number[], writtenAtMs: number): Promise<number> {
   const startMs = Date.now();
   let nowMs = startMs;

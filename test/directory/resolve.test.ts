@@ -86,7 +86,7 @@ describe("resolvePod", () => {
     const reads = isolate.trace.kvReads;
     expect([await resolve("acme/other"), await resolve("acme/team/app")]).toEqual(["pod-a", "pod-a"]);
     expect(isolate.trace.kvReads).toBe(reads);
-    // Only assignments are limited by the depth. A block may have a longer prefix. All blocks are in one record, which has been read.
+    // Only assignments are limited by the depth. All blocks are in one record, which has been read.
     expect([await resolve("acme/bad/app"), isolate.trace.kvReads]).toEqual(["leaked", reads]);
   });
 

@@ -73,10 +73,7 @@ let isTokenServiceDown = false;
 const blocks: Record<string, string> = {};
 const counts = { fresh: 0, stale: 0, refused: 0 };
 
-/**
- * The token service answers as the Pod's own does, but its users can lose their rights. In the `Trial` of a repository, `mayPull` says whether
- * "alice" and strangers may pull the repository. "bob" may pull nothing, and the owner "demo" may do everything.
- */
+/** Makes the token service answer as the Pod's own does, but its users, except the owner "demo", can lose their rights. */
 function answerTokens(): void {
   tokenService.answer(async (response, { path, headers }) => {
     if (isTokenServiceDown) return void response.destroy();
@@ -192,8 +189,8 @@ async function applyAll(trials: readonly Trial[], isByEdge: (trial: Trial) => bo
 }
 
 /**
- * Pulls once with a fresh token. The edge may answer from its memory for a limited time, so an answer is right if it was true at any moment within
- * that time. Returns whether a token was granted.
+ * Pulls once with a fresh token, and returns whether the token was granted. An answer is right if it was true at any moment that the edge may still
+ * remember.
  */
 async function pull(trial: Trial): Promise<boolean> {
   const { repository, user, digest, blob } = trial;
@@ -316,7 +313,6 @@ test("whatever is revoked, with the Pod up and down: no answer is older than its
     const failure = failures[batch % failures.length] ?? "both";
     const some = kinds.slice(batch * atOnce, (batch + 1) * atOnce);
     // A block takes effect by a restart, which clears the edge's memory. In most batches, the edge must still have its memory of the earlier batches.
-    // So only every fourth batch has blocks.
     const isWithBlocks = batch % 4 === 2;
     const isKept = ({ change: what }: Kind) => isWithBlocks || what !== "digest blocked";
     await runBatch(some.filter(isKept), { batch, failure });

@@ -10,10 +10,7 @@ const stack = useStack({ topology: asPodB(pod), seedImages: false });
 
 const tokenFor = (client: ReturnType<typeof createClient>) => client.token(["repository:globex/app:pull,push"]);
 const chunk = "0123456789";
-/**
- * A body in these chunks takes longer than 10 s, which is the shortest deadline for a Pod's answer. Each pause is shorter than 10 s. So the body is
- * cut only if the time while it moves counts for the deadline.
- */
+/** A body in these chunks takes longer than 10 s, which is the shortest deadline for a Pod's answer. Each pause is shorter than 10 s. */
 const chunks = 6;
 const pauseMs = 2_200;
 

@@ -115,8 +115,7 @@ describe("Pod with two stores", () => {
     const [layer] = await layersOf(stack.current, "acme/private");
     const client = createClient(stack.current.edge);
     const token = await client.token(["repository:acme/private:pull"]);
-    // The Pod answers the HEAD with a redirect to the first store, which is out. From this answer, the edge concludes that the Pod has the blob. The
-    // edge signs a URL of the second store.
+    // The Pod redirects the HEAD to the first store, which is out. The edge takes this answer only as a proof, and signs a URL of the second store.
     const head = await client.get(`/v2/acme/private/blobs/${layer?.digest ?? ""}`, token, { method: "HEAD" });
     const target = new URL(head.headers.get("Location") ?? "");
     expect([head.status, target.origin]).toEqual([307, second.url]);

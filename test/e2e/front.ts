@@ -8,7 +8,7 @@ export type Front = {
   readonly port: number;
   /** New connections go to these ports in turn. A port that refuses the connection is skipped. */
   setTargets(ports: readonly number[]): void;
-  /** Sets how many bytes per second each client can send. Null means no limit. The change applies to new connections. */
+  /** Sets how many bytes per second each client can send on a new connection. Null means no limit. */
   setPace(bytesPerSecond: number | null): void;
   /** All connections so far, the oldest first. `port` is where a connection went, and `bytes` is how much its client has sent. */
   connections(): readonly { readonly port: number; readonly bytes: number }[];

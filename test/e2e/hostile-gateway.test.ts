@@ -19,10 +19,7 @@ const passwords = [Buffer.from("demo:demo").toString("base64"), "password=demo"]
 
 type Seen = { readonly method: string; readonly path: string; readonly authorization: string; readonly body: string };
 
-/**
- * A gateway that collects credentials. It accepts a PATCH, so that the client then sends a PUT without a body. It answers every other request with a
- * challenge. This challenge has the gateway's own realm, the edge's service and a private repository of another Pod.
- */
+/** Starts a gateway that collects credentials by challenges. It accepts a PATCH, so that the client then sends a PUT without a body. */
 async function startHostileGateway() {
   const seen: Seen[] = [];
   const server = await serve((request, response) => void answer(request, response));
@@ -44,6 +41,7 @@ async function startHostileGateway() {
       const bytes = Number(headers["content-length"] ?? body.length);
       return response.writeHead(202, { Location: url + path, Range: `0-${bytes - 1}` }).end();
     }
+    // The realm is the gateway's own, but the service is the edge's, and the private repository is another Pod's.
     const challenge = `Bearer realm="${url}/token",service="registry-edge",scope="repository:acme/private:pull,push",error="insufficient_scope"`;
     return response.writeHead(401, { "WWW-Authenticate": challenge, "Content-Type": "application/json" }).end("{}");
   }

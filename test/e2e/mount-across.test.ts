@@ -76,8 +76,7 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
       const image = await seed(name);
       const client = clients[name](stage.host, `${stage.dir}/${name}`);
       await succeed(client.login("demo"), `${name} login`);
-      // podman cannot copy within a registry. So it pulls the image first and then pushes it. It does not send the layer, because the layer is
-      // mounted.
+      // podman cannot copy within a registry, so it pulls the image first and then pushes it.
       const pulled = name === "podman" ? (await client.pull(image)).code : 0;
       expect(pulled).toBe(0);
       stage.stack.clearSeen();

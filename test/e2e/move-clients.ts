@@ -17,7 +17,7 @@ export type PullingClients = {
   readonly stop: () => Promise<Readonly<Record<string, number>>>;
 };
 
-/** Starts the clients. skopeo and docker pull only if they are installed. Each pull has a new login, as in a build job. */
+/** Starts crane, and skopeo and docker if they are installed. Each pull has a new login, as in a build job. */
 export async function startClients(
   dir: string,
   { edges, image }: { readonly edges: readonly string[]; readonly image: string },

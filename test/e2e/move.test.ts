@@ -22,7 +22,7 @@ describe.concurrent("move of a group", () => {
 const group = "moving";
 /**
  * The second edge gets each change of the directory `lagSeconds` late, and its isolates may use the old assignment for 30 s more. `waitSeconds` is
- * longer than both together. For a drill with the times of a real move, set MOVE_LAG_SECONDS and MOVE_WAIT_SECONDS (docs/moves.md).
+ * longer than both together.
  */
 const lagSeconds = Number(process.env["MOVE_LAG_SECONDS"] ?? 3);
 const waitSeconds = Number(process.env["MOVE_WAIT_SECONDS"] ?? 38);

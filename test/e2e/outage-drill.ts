@@ -81,11 +81,7 @@ export function expectSameP99(msBefore: readonly number[], msDuring: readonly nu
 
 type Sent = readonly [others: readonly Timed[], held: readonly Timed[], rest: readonly Timed[]];
 
-/**
- * Sends all kinds of requests for `drillSeconds`. The drill calls this before and during the outage, and compares the times. The kinds begin their
- * rounds at different moments, because a busy process sees answers late. `clients` pull last, because dockerd needs both CPUs for a second when it
- * unpacks an image, and this would raise p99.
- */
+/** Sends all kinds of requests for `drillSeconds`. The kinds begin their rounds at different moments, because a busy process sees answers late. */
 async function sendAll({ stack, others, held, rest, clients }: Drill): Promise<Sent> {
   // The taps and the log remember 50,000 requests. With so many, this process stops for 100 ms at a time to collect garbage.
   stack.clearSeen();
@@ -94,23 +90,21 @@ async function sendAll({ stack, others, held, rest, clients }: Drill): Promise<S
     held.length === 0 ? [] : repeat(() => pullAll(stack, held), roundMs / 3),
     repeat(async () => [await timed(rest)], (2 * roundMs) / 3),
   ]);
+  // dockerd needs both CPUs for a second when it unpacks an image, and this would raise p99.
   await clients?.();
   return sent;
 }
 
 function expectRest({ fault, normalStatus }: Drill, rest: readonly Timed[]): void {
   expect(rest.length).toBeGreaterThan(0);
-  // With `delay`, the service answers as usual. With `reset`, it sends headers before it breaks off. The edge takes headers for an answer, so it goes
-  // on calling the service, and the statuses vary.
+  // With `reset`, the service sends headers before it breaks off. The edge takes headers for an answer, so it goes on calling the service, and the
+  // statuses vary.
   if (fault.mode === "delay") expect(new Set(rest.map(({ status }) => status))).toEqual(new Set([normalStatus]));
   else if (fault.mode !== "reset") expect(new Set(rest.map(({ status }) => status))).toEqual(new Set([503]));
   if (fault.mode !== "delay") expect(Math.max(...rest.map(({ ms }) => ms))).toBeLessThan(mostMsOfRefusal);
 }
 
-/**
- * Three failures open the breaker. If the service hangs, a request counts as a failure after ten seconds, even if the client still waits for it. So
- * we wait only a little longer than these ten seconds.
- */
+/** Three failures open the breaker. If the service hangs, a request counts as a failure after ten seconds, even if the client still waits for it. */
 async function openBreaker({ rest, fault }: Drill): Promise<void> {
   if (fault.mode === "delay") return;
   const failures = Promise.all([rest, rest, rest].map(timed));

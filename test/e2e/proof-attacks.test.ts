@@ -8,8 +8,8 @@ const layer = { mediaType: "application/vnd.oci.image.layer.v1.tar", size: 1 };
 const foreign = { mediaType: "application/vnd.oci.image.layer.nondistributable.v1.tar", size: 1 };
 
 /**
- * Manifests that name a victim's blob. `true` says that the registry accepts the manifest. Go's JSON parser takes `Layers` and `layers` for the same
- * key, and uses the last one.
+ * Manifests that name a victim's blob, and whether the registry accepts each. Go's JSON parser takes `Layers` and `layers` for the same key, and uses
+ * the last one.
  */
 const manifests = (own: string, secret: string): readonly (readonly [boolean, string])[] => {
   const manifest = JSON.parse(manifestText([own])) as object;

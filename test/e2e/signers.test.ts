@@ -156,8 +156,8 @@ describeWith(needs.azurite, "Azurite", () => {
 });
 
 /**
- * A script for nginx. It checks URLs as Cloudflare's `is_timed_hmac_valid_v0` does, or as secure_link would do with an HMAC. The script shares no
- * code with the signers.
+ * Lets nginx check URLs as Cloudflare's `is_timed_hmac_valid_v0` does, or as secure_link would do with an HMAC. This script shares no code with the
+ * signers.
  */
 const njs = `
 const crypto = require('crypto');

@@ -36,8 +36,8 @@ describe.each(isWhole ? realPods : realPods.slice(0, 1))("upload that outlives i
     let docker: Docker | null = null;
     beforeAll(async () => {
       front = await startFront();
-      // Every client has to push its layer, so no blob may be mounted from another Pod. For such a mount, the edge signs a URL of the source's store.
-      // With `scheme: pod`, it cannot sign any.
+      // Every client has to push its layer, so no blob may be mounted from another Pod. With `scheme: pod`, the edge cannot sign the URL that such a
+      // mount needs.
       const topology = withStores("[{ scheme: pod }]", "[{ scheme: pod }]");
       stage = await openStageWithGateways(kind, { port: front.port, tokenSeconds, topology });
       front.setTargets([(await stage.startReplica()).port]);

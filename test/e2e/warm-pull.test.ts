@@ -79,8 +79,8 @@ describe.each(kinds)("warm pull of an image of 10 layers on %s Pods", (kind, too
     });
 
     /**
-     * Pulls twice, each time as a client that has nothing in its caches. In the first pull, the registry may get only requests for manifests. In the
-     * second pull, all of them must be for the tag.
+     * Pulls twice, each time as a client that has nothing in its caches. The registry may get only requests for manifests, and in the second pull
+     * only for the tag.
      */
     async function expectManifestsOnly(pull: () => Promise<void>): Promise<void> {
       for (let pulls = 0; pulls < 2; pulls += 1) {

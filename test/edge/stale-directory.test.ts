@@ -21,10 +21,7 @@ const records = new Map(
   }).map(([key, record]) => [key, JSON.stringify(record)]),
 );
 
-/**
- * The edge writes into the trace what the log needs. This trace forgets all of it. So these tests would fail if the edge decided something by the
- * trace.
- */
+/** This trace forgets what the edge writes into it for the log. So these tests would fail if the edge decided something by the trace. */
 const lostTrace = Object.freeze(
   Object.defineProperties({} as Services["trace"], {
     kvReads: { get: () => 0, set: () => {}, enumerable: true },

@@ -108,8 +108,8 @@ describe("mount by order", () => {
       setTimeout(() => request.resume().once("end", answer), 700);
     });
     const gateway = await startTestGateway({ env: { REGISTRY: `http://127.0.0.1:${port}` } });
-    // While the registry is slow, Node's `fetch` would keep all of `small` in its buffers. If the source closed its connection then, `fetch` would
-    // throw an error that no code can catch (undici, `assert(!this.paused)`). So the gateway does not use `fetch`.
+    // The gateway does not use Node's `fetch`, which would keep all of `small` in its buffers while the registry is slow. If the source then closed
+    // its connection, `fetch` would throw an error that no code can catch (undici, `assert(!this.paused)`).
     const small = blob.subarray(0, 70_000);
     const source = await startSource((_, response) => {
       const length = what.startsWith("ends") ? small.byteLength : small.byteLength + 1;

@@ -31,8 +31,7 @@ test("a CIDR block holds the addresses that Node's BlockList holds", () => {
       const text = `${address}/${length % (bits + 1)}`;
       const [cidr, ip] = [parseCidr(text), parseIp(other)];
       if (cidr === null || ip === null) expect.fail(`${address} or ${other} is refused`);
-      // In Node's list, ::/0 also contains IPv4 addresses. Our ranges keep the two families apart. So we compare only addresses of the block's own
-      // family.
+      // In Node's list, ::/0 also contains IPv4 addresses, but our ranges keep the two families apart.
       if (ip.family === cidr.family) expect(rangesHold(rangesOf([text]), ip)).toBe(list.check(other, type));
     }),
     { numRuns: 2000 },

@@ -7,10 +7,7 @@ import { createProgram } from "../../src/podctl/program.ts";
 const pages = ["README.md", ...globSync("docs/*.md")];
 const read = (path: string) => readFileSync(path, "utf8");
 
-/**
- * Returns the words of podctl's part of a shell line. This part ends at a pipe, a redirection or the next command. Null if the line does not call
- * podctl.
- */
+/** Returns the words of podctl's part of a shell line, up to a pipe, a redirection or the next command. Null if the line does not call podctl. */
 function wordsOf(line: string): readonly string[] | null {
   const call = /(?:^|[|(]\s*)(?:podctl|npm run (?:--silent )?podctl --) (.*)$/.exec(line)?.[1];
   if (call === undefined) return null;

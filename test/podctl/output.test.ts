@@ -56,10 +56,7 @@ test("progress: while a bar is drawn, Ctrl-C and kill still end the command and 
 const invisible = [
   0xad, 0x61c, 0x180e, 0x200b, 0x200f, 0x2028, 0x2029, 0x202e, 0x2066, 0x2069, 0xfeff, 0x3164, 0xe0041,
 ];
-/**
- * Texts with a control character or an invisible character. There are three texts for each character: only the character, one line with it, and
- * several lines with it. JSON and YAML quote these three differently.
- */
+/** Each control character or invisible character is in three texts, because JSON and YAML quote these differently. */
 const unsafeTexts = [
   ...Array.from({ length: 0x20 }, (_, code) => code),
   ...Array.from({ length: 0x21 }, (_, n) => 0x7f + n),

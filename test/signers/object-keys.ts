@@ -1,8 +1,5 @@
-/**
- * The key of a blob. An operator may choose any name for the folder of the blobs. The names in `prefixes` have characters that are easily escaped
- * wrongly.
- */
 const blob = `docker/registry/v2/blobs/sha256/ab/ab${"c".repeat(62)}/data`;
+/** An operator may choose any name for the folder of the blobs. These names have characters that are easily escaped wrongly. */
 const prefixes = [
   "registry",
   "with space",

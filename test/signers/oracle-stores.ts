@@ -1,6 +1,6 @@
 /**
- * Stores for which our URLs are compared with those of the vendors' SDKs. `npm run e2e` compares the URLs of all object keys with those that the
- * installed SDKs make (test/e2e/oracles). `npm test` compares the URLs of a few keys with those in `recorded/`, which the same SDKs made.
+ * `npm run e2e` compares our URLs of these stores with those that the vendors' SDKs make (test/e2e/oracles). `npm test` compares a few URLs with
+ * those in `recorded/`, which the same SDKs made.
  */
 import { createPrivateKey } from "node:crypto";
 import { readFileSync } from "node:fs";

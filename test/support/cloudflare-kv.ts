@@ -22,8 +22,8 @@ export type CloudflareKv = {
   /** Each of the next `calls` pages of a listing is empty but has a cursor, as at Cloudflare after many keys were deleted. */
   emptyPages(calls: number): void;
   /**
-   * Called before each key that is written or deleted. `n` is 1 for the first key. After it has returned false once, `data` does not change any more,
-   * and each call that writes or deletes fails.
+   * Called before the `n`th key is written or deleted. After it has returned false once, `data` does not change any more, and each call that writes
+   * or deletes fails.
    */
   onWrite: (n: number) => boolean;
   /** Ends all faults, and clears the counts and the list of calls. */

@@ -4,7 +4,7 @@ const runsFactor = Number(process.env["FUZZ"] ?? 1);
 
 /**
  * Checks a property of the whole edge `runs` times, or FUZZ times as often if the variable FUZZ is set. Each run waits for the run before it, so that
- * what a Pod saw belongs to this run's request. A failure names the seed and the smallest value that still fails.
+ * what a Pod saw belongs to this run's request.
  */
 export async function fuzz<T>(runs: number, values: fc.Arbitrary<T>, holds: (value: T) => Promise<void>) {
   await fc.assert(fc.asyncProperty(values, holds), { numRuns: runs * runsFactor });

@@ -7,7 +7,7 @@ import { pushImage } from "./image.ts";
 import { keepManifest, pullerOf, type Seen, seenOf } from "./pull.ts";
 
 type User = "demo" | "reader" | null;
-/** `name:password`. A name without a colon is its own password: `demo` means `demo:demo`. `User` has null for a request without credentials. */
+/** A name without a colon is its own password: `demo` means `demo:demo`. Null is a request without credentials. */
 export type Login = User | `${string}:${string}`;
 type Image = Awaited<ReturnType<typeof pushImage>>;
 const warning = '110 - "response is stale"';
@@ -53,8 +53,7 @@ export async function pull(stack: Stack, repository: string, { digest, blobs, te
   const { status, token, expiresIn } = await askToken(stack, [pullOf(repository)], user);
   if (status !== 200) return { status, answers: [] };
   expect(expiresIn).toBeGreaterThan(0);
-  // A Pod's token lives for 300 s. The edge counts `expires_in` from the start of the client's request, and the Pod makes the token a little later.
-  // So `expires_in` may be a little more than 300.
+  // The edge counts `expires_in` from the start of the client's request, and the Pod makes its token of 300 s a little later.
   expect(expiresIn).toBeLessThanOrEqual(302);
   const base = await createClient(stack.edge).get("/v2/", token);
   expect([base.status, await base.json()]).toEqual([200, {}]);

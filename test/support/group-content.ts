@@ -95,8 +95,8 @@ async function pushSignatures(stack: Stack, repository: string, subject: string)
 type Bulk = { readonly repositories: number; readonly tags: number };
 
 /**
- * Pushes this many repositories, which have this many tags in all. Half of the tags are indexes for two platforms, and the first tag of each
- * repository is signed. Returns the repositories.
+ * Pushes this many repositories with this many tags in all, and returns the repositories. Half of the tags are indexes for two platforms, and the
+ * first tag of each repository is signed.
  */
 export async function pushRepositories(
   stack: Stack,
@@ -169,10 +169,7 @@ export async function contentOf(
   return content;
 }
 
-/**
- * Reads all pages, because a test may push more tags than a registry lists at once. An answer without a `Link` is the last page. docker-registry 2.8
- * has only one page: it lists all tags at once.
- */
+/** Reads all pages, because a test may push more tags than a registry lists at once. docker-registry 2.8 lists all tags at once, without a `Link`. */
 async function tagsOf(get: (path: string) => Promise<Response>, last = ""): Promise<readonly string[]> {
   const listed = await get(`tags/list?${new URLSearchParams({ n: "1000", ...(last && { last }) })}`);
   if (listed.status !== 200) return [];

@@ -27,10 +27,7 @@ export class History<T> {
     this.#knownMs = Date.now();
   }
 
-  /**
-   * The values that an answer may have. The request was sent at `askedMs`, and the answer came at `gotMs`. A value may still be used for `ageMs`
-   * after a new value has replaced it.
-   */
+  /** Returns the values that an answer may have. A value may still be used for `ageMs` after a new value has replaced it. */
   within({ askedMs, gotMs, ageMs }: Asked & { readonly ageMs: number }): readonly T[] {
     const fromMs = Math.max(askedMs - ageMs, Math.min(this.#knownMs, askedMs));
     return this.#spans.filter((span) => span.fromMs <= gotMs && span.toMs >= fromMs).map(({ value }) => value);

@@ -19,8 +19,7 @@ const longestIdleMs = 12_000;
 
 /**
  * Makes this number of clients reset their connections in the middle of uploads, manifests and redirects, while another client lists tags. Expects
- * that this client gets every answer, and that the Worker logs only its log lines. Expects also that the edge goes on calling the Pod, and leaves no
- * connection to the Pod open.
+ * that this client gets every answer, and that the edge goes on calling the Pod and leaves no connection to the Pod open.
  */
 export async function expectLeavingClientsHarmless(stack: Stack, clients: number): Promise<void> {
   const token = await createClient(stack.edge).token([`repository:${repository}:pull,push`]);

@@ -76,10 +76,7 @@ export const asTokenServices =
   (topology: string): string =>
     asPodB(ofB, "TOKEN")(topology).replace(`\${POD_A_TOKEN}`, `${ofA.url}/jwt/auth`);
 
-/**
- * Makes the odd Pod pass each token request on to `tokenService`. The toy token service knows no OAuth2 forms, so a form is turned into a GET. A form
- * has a user name and a password, or a refresh token, which is `user:password`.
- */
+/** Makes the odd Pod pass each token request on to `tokenService`. The toy token service knows no OAuth2 forms, so a form is turned into a GET. */
 export function answerFormsToo(pod: OddPod, tokenService: string): void {
   pod.answer(async (response, { method, path, headers, body }) => {
     const form = new URLSearchParams(method === "POST" ? body : path.split("?")[1]);

@@ -9,8 +9,8 @@ type SealingKeys = { readonly publicJwk: JWK; readonly privateJwk: JWK };
 type StoredPod = { readonly blobs: { readonly stores: readonly object[] } };
 
 /**
- * Gives a Pod a second store: the Pod's own storage behind another tap. So a test can set a fault for one of the two stores only. `sealingKeys` are
- * the keys that the stack was started with.
+ * Gives a Pod a second store: the Pod's own storage behind another tap, which can have faults of its own. `sealingKeys` are the keys that the stack
+ * was started with.
  */
 export async function addSecondStore(stack: Stack, pod: LocalPodId, sealingKeys: SealingKeys): Promise<Tap> {
   const tap = await startTap(Number(new URL(stack.pods[pod].storage.direct).port), "localhost");

@@ -17,16 +17,15 @@ export type PodRecord = {
 };
 type Store = Readonly<Record<string, unknown>>;
 
-/**
- * What is wrong with a Pod. Most members replace members of its record. `store` replaces members of the record's first store, and `moreStores` come
- * after that store. `sealedFor` says which secret is put into the first store's record, and for which Pod and target it is
- * sealed.
- */
+/** What is wrong with a Pod. Most members replace members of its record. */
 export type Sickness = Partial<Omit<PodRecord, "blobs">> & {
   readonly blobs?: Partial<PodRecord["blobs"]>;
+  /** Replaces members of the record's first store. */
   readonly store?: Store;
   readonly proof?: string;
+  /** These stores come after the record's first store. */
   readonly moreStores?: readonly Store[];
+  /** Which secret is put into the first store's record, and for which Pod and target it is sealed. */
   readonly sealedFor?: { readonly pod?: string; readonly target?: string; readonly secret?: string };
 };
 

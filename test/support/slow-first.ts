@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /**
- * The slowest drills, and then the slowest files of `npm test`, each list with its slowest first. The first drills mostly wait for deadlines, moves
- * and cache times. So they leave the processor to the files that run next to them.
+ * The slowest drills, and then the slowest files of `npm test`, each list with its slowest first. The first drills mostly wait, so they leave the
+ * processor to the files that run next to them.
  */
 const slowest = [
   "test/drills/move-phases.test.ts",

@@ -20,8 +20,7 @@ export function useMoves<E extends Readonly<Record<string, string>>>(stack: { re
 }
 
 /**
- * Returns the `move` of an assignment. Its group is now in this phase of a move to the Pod `to`. `switch`: the phase `settle` is announced, and has
- * not begun.
+ * Returns the `move` of an assignment whose group is now in this phase of a move. In `switch`, the phase `settle` is announced, and has not begun.
  */
 export const moveIn = (phase: Moving["phase"], to: string): MoveRecord =>
   phase === "switch"

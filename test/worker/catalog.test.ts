@@ -220,7 +220,7 @@ describe("catalog of a Pod that lists more than its own", async () => {
     const readsBefore = stack.current.kvReads();
     const { pages, status } = await readAll("/v2/_catalog?n=1000");
     expect([status, pages.flat()]).toEqual([200, [...others, ...names]]);
-    // A page has up to 1,000 names. They and their group need 1,001 keys. One bulk read has at most 100 keys, so eleven reads are enough.
+    // A page of 1,000 names needs 1,001 keys, one of them for the group. One bulk read has at most 100 keys, so eleven reads are enough.
     expect(stack.current.kvReads() - readsBefore).toBeLessThan(12 * pages.length);
   });
 

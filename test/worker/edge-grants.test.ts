@@ -67,7 +67,7 @@ const statusesOf = async (token: string) => {
   return (await Promise.all(answers)).map(({ status }) => status);
 };
 
-/** A JWT with the claims of a grant of the edge. The Pod's key has signed it, so the Pod would accept it. The edge must not take it for a grant. */
+/** A JWT with the claims of a grant of the edge, signed by the Pod's key. The edge must not take it for a grant. */
 const signedLikeGrant = () => signFor(forge, { repositories: [name], aud: "pod-a", access: [] });
 
 describe("grant of the edge's own", () => {

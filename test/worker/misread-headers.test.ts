@@ -61,13 +61,11 @@ describe("Pod that converts a list for a client that does not name the list's ty
   const image = JSON.stringify({ schemaVersion: 2, mediaType: imageType });
   const digestOf = (text: string) => sha256(new Uint8Array(Buffer.from(text)));
 
-  /**
-   * Answers as distribution 2.8 does. For the tag, it gives the list only if `Accept` names the list's type, and otherwise the image. A type after
-   * U+FEFF is another type, because Go does not trim U+FEFF. `trim` does not remove it here: Node reads it as three other characters.
-   */
+  /** Answers as distribution 2.8 does, which for the tag gives the image if `Accept` does not name the list's type. */
   async function answerConverted(): Promise<void> {
     const digests = { [list]: await digestOf(list), [image]: await digestOf(image) };
     odd.answer((response, { headers, path }) => {
+      // Go does not trim U+FEFF. `trim` does not remove it here either, because Node reads it as three other characters.
       const types = (headers.accept ?? "").split(",").map((entry) => entry.trim());
       const text =
         path.endsWith(digests[list] ?? "") || (path.endsWith("/1") && types.includes(listType)) ? list : image;
@@ -85,8 +83,8 @@ describe("Pod that converts a list for a client that does not name the list's ty
     const token = await createClient(stack.current.edge).token([`repository:${repository}:pull`]);
     const ask = pullerOf(stack.current, repository, token);
     await keepManifest(stack.current, repository, await digestOf(list));
-    // The tag names a list of images. This client does not accept lists, so the Pod gives it one of the images. The pull by the image's digest
-    // then makes the edge keep the image. While the Pod is down, other clients must get the list for the tag, not the kept image.
+    // This client does not accept lists, so for the tag the Pod gives it an image. The pull by the image's digest then makes the edge keep the image,
+    // which must not replace the list for others.
     for (let time = 0; time < 3; time += 1) {
       const headers = [`Authorization: Bearer ${token}`, ...lines];
       const answer = await getRaw(stack.current, `/v2/${repository}/manifests/1`, headers);

@@ -19,13 +19,14 @@ describe("mount of a repository's own blob", () => {
 
   /**
    * Pushes a blob to pod-b, and puts its repository's group into this phase of a move. Then asks for a mount of the blob with this repository as both
-   * source and target. In every phase, pod-b is the Pod that serves the group.
+   * source and target.
    */
   async function mountOwn(phase: Moving["phase"] | null): Promise<number> {
     groups += 1;
     repository = `moving${groups}/app`;
     const text = `a layer of a group that is moved: ${phase}`;
     const digest = await pushBlob(createPodClient(stack.current, "pod-b"), repository, text);
+    // In every phase, pod-b is the Pod that serves the group.
     const isSwitched = phase === "switch" || phase === "settle";
     const [pod, to] = isSwitched ? ["pod-a", "pod-b"] : ["pod-b", "pod-a"];
     const members = phase === null ? { pod } : { pod, move: moveIn(phase, to) };

@@ -1,7 +1,4 @@
-/**
- * One local Pod: storage, token service and registry. In front of each is a tap, a proxy that records requests. Kinds of Pods differ only in storage
- * and registry.
- */
+/** One local Pod: storage, token service and registry. In front of each is a tap, a proxy that records requests. */
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { serve } from "../http-server.ts";

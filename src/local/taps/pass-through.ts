@@ -124,8 +124,8 @@ function closeTogether(service: Socket, client: Socket, connection: Connection):
 }
 
 /**
- * Returns the headers as received. If a POST, PUT or PATCH comes without a body and without a length, we add a length of 0. Otherwise Node's client
- * would make the request chunked. RFC 9110 §8.6 asks senders for this header anyway.
+ * Returns the headers as received. A POST, PUT or PATCH without a body gets a length of 0 (RFC 9110 §8.6), because Node's client would otherwise make
+ * the request chunked.
  */
 function requestHeaders(request: http.IncomingMessage): readonly string[] {
   const { headers, rawHeaders, method } = request;

@@ -21,8 +21,8 @@ export type RepositoryPlace = { readonly name: RepositoryName } & (
 export type Route = { readonly place: Place; readonly query: URLSearchParams };
 
 /**
- * Reads the path as distribution's router does: it decodes the path once, and takes the longest name that fits. The edge's parser works in another
- * way. A test fails if the two read any name differently.
+ * Reads the path as distribution's router does: it decodes the path once, and takes the longest name that fits. A test compares the names with those
+ * of the edge's parser, which works in another way.
  */
 export function parseRoute(request: IncomingMessage): Result<Route, ToyReply> {
   const target = parseTarget(request);

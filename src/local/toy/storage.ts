@@ -7,10 +7,7 @@ import { listener, send, type ToyReply } from "./http.ts";
 import type { SigningCredentials } from "./sigv4.ts";
 import { type StorageError, verifySignature } from "./sigv4-verify.ts";
 
-/**
- * The toy storage is an S3 bucket in a folder of files, with path-style URLs. It accepts only presigned URLs, and no request that
- * is signed in its headers. It has no listing and no multipart upload.
- */
+/** The toy storage is an S3 bucket in a folder of files, with path-style URLs that must be presigned. It has no listing and no multipart upload. */
 type ToyStorageOptions = SigningCredentials & {
   readonly bucket: string;
   readonly dir: string;

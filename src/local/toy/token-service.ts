@@ -7,8 +7,8 @@ import { type Access, parseScopes } from "../../oci/scope.ts";
 import { json, listener, parseTarget, send, type ToyReply } from "./http.ts";
 
 /**
- * The toy token service answers `GET /jwt/auth` as GitLab does. Like GitLab, it has no POST, no `expires_in`, no
- * refresh tokens, and no challenge in a 401. Its users are fixed.
+ * The toy token service answers `GET /jwt/auth` as GitLab does. Like GitLab, it has no POST, no `expires_in`, no refresh tokens, and no challenge in
+ * a 401.
  */
 type TokenServiceOptions = {
   readonly issuer: string;
@@ -71,9 +71,7 @@ const unauthorized = json(
 
 const denied = json(403, { errors: [{ code: "DENIED", message: "access forbidden" }], http_status: 403 }, noStore);
 
-/**
- * Returns null for an anonymous client. A client is anonymous if it sent no header, or a scheme other than Basic. Rails ignores other schemes, too.
- */
+/** Returns null for an anonymous client, which sent no header or a scheme other than Basic. Rails ignores other schemes, too. */
 function authenticate(header: string | undefined): User | null | "wrong" {
   const encoded = /^basic\s+(.*)$/i.exec(header ?? "")?.[1];
   if (encoded === undefined) return null;

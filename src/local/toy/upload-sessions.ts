@@ -52,8 +52,8 @@ export class UploadSessions {
   }
 
   /**
-   * Returns the value of `_state` in a push location. Clients send it back and need not understand it. Like distribution's, it is padded base64url,
-   * so clients and proxies have to handle `=` and `%3D`.
+   * Returns the value of `_state` in a push location. Like distribution's, it is padded base64url, so clients and proxies have to handle `=` and
+   * `%3D`.
    */
   state({ id, name, sizeBytes }: Upload): string {
     const message = Buffer.from(JSON.stringify({ Name: name, UUID: id, Offset: sizeBytes }));

@@ -1,11 +1,8 @@
-/**
- * The Worker's log. It keeps every line as text, and a line about a request also as a record. If a line that is not about a request is a warning or
- * an error, it is also printed.
- */
+/** The Worker's log. It keeps every line as text, and a line about a request also as a record. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseJsonObject } from "../../lib/json.ts";
 
-/** The Worker's line about one request. This type has only the fields that the stack and its tests read. The line has more. */
+/** The Worker's line about one request. This type has only the fields that the stack and its tests read. */
 export type EdgeRecord = {
   readonly at: string;
   readonly sample: number;

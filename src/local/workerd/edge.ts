@@ -47,8 +47,8 @@ export type RestartableEdge = Omit<Edge, "kv"> & {
   /** Resolves when the fault is in force. */
   readonly setKvFault: (fault: KvFault) => Promise<void>;
   /**
-   * Restarts the edge on the same port and with the same KV. `kept`: the caches stay and only the isolate is new, as after a deployment. `empty`: the
-   * caches are empty, too, as in a new location.
+   * Restarts the edge on the same port and with the same KV. With `kept` caches this is like a deployment, and with `empty` caches like a new
+   * location.
    */
   readonly restart: (caches?: "empty" | "kept") => Promise<void>;
 };

@@ -2,7 +2,7 @@
 import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 
-/** `share` is the part of the calls that meet the fault, from 0 to 1. These calls are spread evenly. All other calls are answered as usual. */
+/** `share` is the part of the calls that meet the fault, from 0 to 1. These calls are spread evenly. */
 export type KvFault =
   | { readonly mode: "none" }
   | { readonly mode: "fail" | "hang"; readonly share: number }

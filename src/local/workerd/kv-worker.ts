@@ -1,6 +1,6 @@
 /**
- * This Worker is between the edge and its KV namespace. It passes the edge's calls on, and can play the faults of a KV that is down or slow. The
- * stack itself calls `fetch` to set the fault, and to read and write KV. Its reads and writes never meet the fault.
+ * This Worker is between the edge and its KV namespace, and can play the faults of a KV that is down or slow. The stack's own reads and writes come
+ * by `fetch`, and never meet the fault.
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { BulkKv, KvWriter } from "../../directory/kv.ts";
@@ -61,10 +61,7 @@ async function playFault(): Promise<void> {
   await sleep(fault.mode === "delay" ? fault.ms : endlessMs);
 }
 
-/**
- * Whether this call meets the fault. Each call adds the fault's share to a sum. The call with which the sum reaches 1 meets the fault, and we
- * subtract 1 from the sum. So with a share of 0.9, nine of ten calls meet the fault.
- */
+/** Whether this call meets the fault. With a share of 0.9, nine of ten calls meet the fault. */
 function meets(share: number): boolean {
   current.met += share;
   // A sum of tenths that should be 1 can be slightly smaller in floating point.

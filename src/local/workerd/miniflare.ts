@@ -10,7 +10,7 @@ import { type KvSocket, openKv } from "./kv-socket.ts";
 export type WorkerSettings = {
   readonly config: WorkerConfig;
   readonly script: string;
-  /** A second Worker, through which `script` calls KV. It can play faults of KV. Without it, `script` calls KV directly. */
+  /** The code of a second Worker, through which `script` calls KV. This Worker can play faults of KV. */
   readonly kvScript?: string;
   /** These override the variables of `config`. */
   readonly vars: Readonly<Record<string, string>>;
@@ -51,10 +51,7 @@ export function startMiniflare(settings: WorkerSettings): RunningMiniflare {
   };
 }
 
-/**
- * The name of the Worker that runs `kvScript`. This Worker has the KV namespaces. Each KV binding of `script` leads to this Worker, which can behave
- * like a KV that fails.
- */
+/** The name of the Worker that runs `kvScript`. This Worker has the KV namespaces, and the KV bindings of `script` lead to it. */
 const kvWorkerName = "kv";
 
 function miniflareOptions(settings: WorkerSettings): MiniflareOptions {

@@ -13,8 +13,8 @@ const { $schema: _, ...whenInFile } = toJsonSchema(v.strictObject({ ...when.entr
 export const topologyJsonSchema = (): object => ({
   ...toJsonSchema(topologySchema, {
     ...options,
-    // In a file, `when` may name clouds. podctl replaces each cloud by its CIDRs before it applies `topologySchema`, which therefore has no clouds.
-    // An editor checks the file as it is written, so the schema for editors needs a `when` with clouds.
+    // A file's `when` may name clouds, which podctl replaces by CIDRs before it applies `topologySchema`. An editor checks the file as it is written,
+    // so the editor's schema needs a `when` with clouds.
     overrideSchema: ({ valibotSchema }) => (valibotSchema === when ? whenInFile : null),
   }),
   title: "registry-edge topology",

@@ -30,8 +30,8 @@ export async function checkDeployment(tested: DeploymentUnderTest): Promise<read
   const checked = tested.pods.map((id) => new Checks(id));
   const checkOne = async (checks: Checks) => {
     const user = tested.userAt(checks.pod, settings);
-    // Whether this Pod gets the operator's login through the edge. With `credentials: own`, the edge sends a login only to the default Pod. But if
-    // the password is a GitLab token that names a cell, the login goes to the Pod of that cell. We assume that such a token names this Pod's cell.
+    // Whether this Pod gets the operator's login through the edge. The edge sends a GitLab token that names a cell to the cell's Pod, and we assume
+    // that this is the Pod under test.
     const isForPod = maySeeLogin(checks.pod, settings) || (user !== null && cellOf(user.password) !== null);
     const known = { checks, deployment, user, userAtEdge: isForPod ? user : null };
     const underTest = await podUnderTest(tested.directory, known);

@@ -22,14 +22,14 @@ export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): P
 }
 
 /**
- * Clients get their tokens from the realm, which may be on another host than the edge. Checks whether that host leads to the edge. If it leads to a
- * Pod's token service, that Pod gets the passwords of all users. We ask both hosts for a token of a wrong `service` and compare the answers, because
- * the edge refuses such a request without asking a Pod.
+ * Checks whether the realm, where clients get their tokens, leads to the edge. A Pod's token service at the realm would get the passwords of all
+ * users.
  */
 async function checkRealm(edge: string, checks: Checks): Promise<void> {
   const ping = await call(`${edge}/v2/`);
   const realm = ping.ok ? (parseChallenge(ping.value.headers.get("WWW-Authenticate"))?.realm ?? "") : "";
   if (!URL.canParse(realm) || new URL(realm).origin === edge) return;
+  // The edge refuses a request with a wrong `service` without asking a Pod, so we compare the answers of both hosts to such a request.
   const ask = (url: string) => call(`${url}?service=dependency_proxy`);
   const [own, there] = await Promise.all([ask(`${edge}/jwt/auth`), ask(realm)]);
   const isEdge = own.ok && there.ok && there.value.status === own.value.status && there.value.text === own.value.text;

@@ -33,9 +33,8 @@ export const signsByManifests = ({ blobs }: Pod): boolean =>
   blobs.proof === "manifest" && blobs.stores.some(({ scheme }) => scheme !== "pod");
 
 /**
- * Gets one byte of each blob of the probe's image by way of the edge. A pull-through cache may serve a manifest before the blobs are in the storage,
- * and then the edge redirects clients to objects that do not exist. A HEAD would hide this fault: the edge forwards it, and the registry then fetches
- * the missing blob.
+ * Gets one byte of each blob of the probe's image by way of the edge. A pull-through cache may serve a manifest before its blobs are in the storage,
+ * and the edge then redirects clients to missing objects.
  */
 export async function checkManifestProofs({ checks, probe }: PodWithProbe, repository: EdgeRepository): Promise<void> {
   const blobs = await findImage(repository, probe.digest);
@@ -46,6 +45,7 @@ export async function checkManifestProofs({ checks, probe }: PodWithProbe, repos
   // with the probe's blob, which the edge already knows from our earlier HEAD.
   const others = blobs.filter((digest) => digest !== probe.digest);
   for (const digest of [probe.digest, ...others].slice(0, maxBlobs)) {
+    // We send no HEAD, because the edge would forward it, and a pull-through cache would then fetch the missing blob.
     const answer = await fetchByte(`${repository.url}/blobs/${digest}`, repository.headers);
     const status = answer.ok ? answer.value : null;
     if (status === 200 || status === 206) continue;

@@ -5,13 +5,14 @@ import type { Checks } from "./findings.ts";
 
 /**
  * Compares a Pod in KV with the other Pods of its registry. `podctl validate` compares the Pods of a topology file, but an operator may have put a
- * record into KV by hand. If the directory record does not list the Pod, its `sharedRegistries` may lack the Pod, too. We then compare nothing.
+ * record into KV by hand.
  */
 export async function checkOneRegistry(pod: Pod, checks: Checks, directory: Directory): Promise<void> {
   const [listed, all] = [await directory.record(), await allPods(directory)];
   if (!listed.ok) return;
   if (!all.ok) return checks.found("one registry", "record-wrong", all.error.text);
   const others = all.value.filter(({ id, registry }) => id !== pod.id && registry === pod.registry);
+  // If the directory record does not list the Pod, the record's `sharedRegistries` may lack the Pod too, so we compare nothing.
   if (listed.value.pods?.includes(pod.id) !== true || others.length === 0) return;
   const known = othersOfRegistry(listed.value, pod.id);
   const wrong = others.flatMap((other) => [

@@ -47,8 +47,7 @@ export async function checkStores(tested: PodWithProbe, seeClock: (called: Calle
 }
 
 /**
- * Waits a moment until the store has the blob. A pull-through cache may answer for a blob before the blob is in its storage. `checkStore` must not
- * report this as a fault of the store, because `checkManifestProofs` reports such a cache.
+ * Waits a moment for a blob that a pull-through cache may not have stored yet. `checkManifestProofs` reports such a cache, so `checkStore` must not.
  */
 async function waitForBlob(store: ProbedStore): Promise<void> {
   if (!("urls" in store)) return;
@@ -111,8 +110,8 @@ function findingOf(status: number): Finding {
 const errorCode = (body: string): string => /<Code>([A-Za-z0-9.]{1,60})<\/Code>/.exec(body)?.[1] ?? "";
 
 /**
- * Returns the size of the whole blob. A 206 names it in Content-Range (RFC 9110 §14.4). A server may also answer a range request with the whole blob,
- * and then the size is the Content-Length.
+ * Returns the size of the whole blob, which a 206 names in Content-Range (RFC 9110 §14.4). A server may also answer a range request with the whole
+ * blob.
  */
 function sizeOf({ status, headers }: Called): number {
   const total = /\/(\d+)$/.exec(headers.get("Content-Range") ?? "")?.[1];

@@ -12,11 +12,7 @@ type Repository = {
   readonly headers: Readonly<Record<string, string>>;
 };
 
-/**
- * Makes the checks that write, only in the probe repository, and removes what they wrote. We upload a blob and delete it again. The storage then
- * still has the blob but the repository does not, as if the blob belonged to another repository. If the registry accepts a manifest that names this
- * blob, a manifest proves nothing, and the record must have `proof: "head"`.
- */
+/** Makes the checks that write, only in the probe repository, and removes what they wrote. */
 export async function checkWrites(tested: PodWithProbe, token: string | null): Promise<void> {
   const { pod, checks, probe, deployment } = tested;
   const repository: Repository = {
@@ -54,6 +50,8 @@ export async function checkWrites(tested: PodWithProbe, token: string | null): P
     return checks.skip("manifests", "a written blob could not be removed again");
   }
   checks.ok("deletes", "on");
+  // The storage still has the deleted blob, as if the blob belonged to another repository. If the registry accepts a manifest that names this blob, a
+  // manifest proves nothing, and the record must have `proof: "head"`.
   await checkManifests(tested, repository, digest);
 }
 

@@ -74,10 +74,7 @@ function challengeText({ token }: Question, endpoint: Endpoint | null, { cause }
   return `401 with error="${cause}"${isMalformed || isNameless ? why : ""}`;
 }
 
-/**
- * Says why a request is refused. `cause` is one word or a sentence. If it is a sentence, we show it instead of the answer's message, because it says
- * more.
- */
+/** Says why a request is refused. If `cause` is a sentence and not one word, it says more than the answer's message, so we show it instead. */
 async function refusalText(endpoint: Endpoint | null, { response, outcome, cause }: AttributedAnswer): Promise<string> {
   const [error] = (parseJsonObject(await response.text())?.["errors"] ?? []) as { code?: string; message?: string }[];
   const text = cause?.includes(" ") ? cause : (error?.message ?? "");

@@ -50,16 +50,15 @@ export async function explainRequest(question: Question, open: OpenDirectory): P
 }
 
 /**
- * Runs `handle()`, but first removes the parameters that the Worker adds to the URL of an upload. One of them, `_pod`, is encrypted. podctl does not
- * have the key, so `handle()` would refuse the upload.
+ * Runs `handle()` without the parameters that the Worker adds to the URL of an upload. One of them, `_pod`, is encrypted by a key that podctl does
+ * not have, so `handle()` would refuse the upload.
  */
 function run(question: Question, directory: Directory): Promise<Recorded> {
   const { token } = question;
   const url = new URL(question.url);
   url.search = withoutParameters(url.search.slice(1), ownParameters);
   const isToken = url.pathname === "/jwt/auth";
-  // A token request gets credentials here. Without them, its calls would not show which Pods get a client's credentials. `Og==` is `:`, an empty name
-  // with an empty password.
+  // A token request gets an empty name and password (`Og==` is `:`), so that its calls show which Pods get a client's credentials.
   const authorization = isToken ? "Basic Og==" : token === null ? null : `Bearer ${token}`;
   const method = isToken && question.method === "POST" ? "GET" : question.method;
   return runHandle(requestFrom(question.client, { method, url, authorization }), { ...question, directory });

@@ -82,8 +82,8 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     held.delete(name);
     // Whether the target's registry lists referrers.
     const { listsReferrers } = before;
-    // If this run is killed during the copy, the next run lists what the target holds. No list of a registry names a manifest without a tag. So
-    // before the copy, we save which manifests without a tag the target may end up with.
+    // If this run is killed during the copy, the next run cannot list the target's manifests without a tag. So before the copy, we save which of
+    // these the target may end up with.
     await save(name, { fingerprint: null, untagged: onlyInOne(before.manifests, now.manifests), listsReferrers });
     const { changes, isWhole, untagged } = await copyRepository(name, [now, before], ports);
     if (!isWhole) return changes;
@@ -140,8 +140,8 @@ async function compareBoth({ source, target }: Both, name: RepositoryName, optio
 }
 
 /**
- * Lists the repositories of both Pods. If the target has some and the source has none, the source may have lost its storage, and the move would
- * delete the last copy. This throws a CliFailure then, unless `mayEmpty` is set.
+ * Lists the repositories of both Pods. Without `mayEmpty`, throws if only the target has some, because the source may have lost its storage and the
+ * move would delete the last copy.
  */
 async function namesAtBoth(
   { source, target }: Both,

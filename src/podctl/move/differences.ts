@@ -1,7 +1,4 @@
-/**
- * Compares a repository at the source with its copy at the target. Says what to copy and what to remove, and describes the differences in words.
- * Pure.
- */
+/** Compares a repository at the source with its copy at the target, and says what to copy and what to remove. Pure. */
 import type { Digest } from "../../oci/digest.ts";
 import type { Tag } from "../../oci/reference.ts";
 import { fallbackTag, isFallbackTag, type Snapshot, textOfReferrers } from "./snapshot.ts";
@@ -15,8 +12,8 @@ export type Work = {
   /** Tags to remove from the target. */
   readonly gone: readonly Tag[];
   /**
-   * Manifests of the target that no tag, index or referrer of the source leads to. The source may still have some of them, but without a tag. A move
-   * removes only those that the source has deleted.
+   * Manifests of the target that no tag, index or referrer of the source leads to. A move removes only those that the source has deleted, because the
+   * source may still have some without a tag.
    */
   readonly dead: readonly Digest[];
   /** Manifests whose referrers must be kept under a tag at the target, because the source lists referrers (OCI end-12) and the target does not. */

@@ -10,7 +10,7 @@ import { hasBlob } from "./lists.ts";
 import type { Registry } from "./registry.ts";
 import { deleteScope } from "./scopes.ts";
 
-/** Lets the gateway copy a blob. Returns whether the target has the blob afterwards. If not, podctl must copy the blob itself. */
+/** Lets the gateway copy a blob. Returns whether the target has the blob afterwards. */
 export type GatewayCopy = (name: RepositoryName, digest: Digest) => Promise<boolean>;
 
 /** podctl itself copies the blobs that are smaller than this, because a copy by the gateway needs more requests. */
@@ -25,10 +25,7 @@ const orderMs = mountLimits.copyMs + mountLimits.cleanUpMs + 10_000;
 
 export type EdgeLogin = { readonly origin: string; readonly user: User | null; readonly auth: "token" | "none" };
 
-/**
- * podctl asks the edge for the copy. Only the edge has the gateway's key, and can sign a URL of the source's store. Null if the target has no
- * gateway.
- */
+/** Asks the edge for each copy, because only the edge has the gateway's key. Null if the target has no gateway. */
 export function openGatewayCopy(edge: EdgeLogin, target: Registry): GatewayCopy | null {
   if (!target.pod.gateway) return null;
   let pausedUntilMs = 0;
@@ -63,12 +60,10 @@ async function mountFromItself(edge: EdgeLogin, name: RepositoryName, digest: Di
   return answer.value.status === 201;
 }
 
-/**
- * Returns a token for both Pods. It includes the right to delete, because the gateway needs this right to cancel an upload that fails. Null if the
- * edge gives no token, for example because the Pods have different users.
- */
+/** Returns a token for both Pods. Null if the edge gives none, for example because the Pods have different users. */
 async function fetchToken({ origin, user }: EdgeLogin, name: RepositoryName): Promise<string | null> {
   const url = new URL("/jwt/auth", origin);
+  // The gateway needs the right to delete, so that it can cancel an upload that fails.
   url.searchParams.set("scope", formatScope(deleteScope(name)));
   const answer = await call(url, { headers: basic(user) });
   const { token } = (answer.ok && answer.value.status === 200 ? parseJsonObject(answer.value.text) : null) ?? {};

@@ -1,15 +1,12 @@
 /**
- * Finds the blobs and manifests that a manifest names, for moves. Pure. A move copies all that it can read, even from a malformed manifest. The edge
- * has a stricter reader (oci/manifest-blobs.ts), because a malformed manifest must not prove any blob.
+ * Finds the blobs and manifests that a manifest names, even a malformed one, for moves. Pure. The edge has a stricter reader (oci/manifest-blobs.ts),
+ * because a malformed manifest must not prove any blob.
  */
 import { createHash } from "node:crypto";
 import { parseJsonObject } from "../../lib/json.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 
-/**
- * A blob that a manifest names. `elsewhere`: the blob has `urls` or a foreign media type. Clients get it from another server, so a registry need not
- * have it.
- */
+/** A blob that a manifest names. `elsewhere`: clients get it from another server (`urls` or a foreign media type), so a registry need not have it. */
 export type NamedBlob = { readonly digest: Digest; readonly bytes: number; readonly elsewhere: boolean };
 
 export type ManifestParts = {

@@ -95,8 +95,7 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
 
 /**
  * Returns which way `--back` takes a group. `there`: the group has not left its former Pod yet, so the move is only given up. `back`: the group is
- * copied to its former Pod, because it has settled at the new Pod or is on its way back already. An announced `settle` is enough for `back`, because
- * the edges begin `settle` at the announced time even if podctl is not running.
+ * copied to its former Pod, because it settles at the new Pod or is on its way back already.
  */
 function wayBack({ record, pod }: LiveAssignment, state: StateFile): Way {
   const move = record?.move;
@@ -108,6 +107,7 @@ function wayBack({ record, pod }: LiveAssignment, state: StateFile): Way {
     throw new CliFailure("the group is not being moved");
   }
   if (move.settledSince !== undefined) return { from: pod, to: move.to, way: "back" };
+  // An announced `settle` is enough, because the edges begin it at the announced time even if podctl is not running.
   return move.phase === "settle" ? { from: move.to, to: pod, way: "back" } : { from: pod, to: move.to, way: "there" };
 }
 

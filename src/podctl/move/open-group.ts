@@ -53,8 +53,8 @@ export async function openBoth(opened: MoveTarget, { from, to }: Pods, options: 
 }
 
 /**
- * Returns the Pod that the operator named by `--to` when the move began. On the way back, this is the Pod that the group leaves. With `credentials:
- * own`, podctl sends the general login (`PODCTL_USER`) only to this Pod and to the default Pod.
+ * Returns the Pod that the operator named by `--to` when the move began. With `credentials: own`, podctl sends the general login (`PODCTL_USER`) only
+ * to this Pod and to the default Pod.
  */
 export const namedPod = ({ way, from, to }: Way): PodId => (way === "there" ? to : from);
 
@@ -109,8 +109,8 @@ export async function withGroup(
     const times = { waitMs: options.wait * 1_000, maxFreezeMs: options.maxFreeze * 1_000 };
     const ports = { kv, inTurn, prefix, without: group.without, state, ...times, say, checkClock };
     const isOwn = live.record?.move === undefined || state.sinces.has(live.record.move.since);
-    // The state in this folder says what the target holds. If the current phase was not written from this folder, a run with another folder wrote
-    // it, and may have changed the target. Then we do not use the state.
+    // If a run with another folder wrote the current phase, it may have changed the target. So we then do not use this folder's state, which says
+    // what the target holds.
     const saved = isOwn && state.header?.way === way.way && state.header.to === way.to ? state.copied : new Map();
     const gateway = openGatewayCopy({ ...opened.access, auth: opened.target.auth }, both.target);
     const copy = createGroupCopy({

@@ -1,7 +1,4 @@
-/**
- * The registry of one Pod, for a move. A request that fails by an outage is sent again for about a minute. If the outage has not ended by then, the
- * command fails.
- */
+/** The registry of one Pod, for a move. */
 
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -191,7 +188,7 @@ type Following = Pick<Sent, "idleMs" | "signal"> & { readonly pod: Pod; readonly
 
 /**
  * Follows one redirect, as clients do, but only to a host of the Pod's `blobs.hosts`. Otherwise a Pod could make podctl read from a host that only
- * podctl can reach. We send no token, because the storage must not see it.
+ * podctl can reach.
  */
 async function follow(
   received: Result<Received, string>,
@@ -202,5 +199,6 @@ async function follow(
   body.resume();
   const url = redirectTarget(headers.location ?? null, pod);
   if (url === null) return err("it redirects a blob to a host that is not one of its record's blobs.hosts");
+  // We send no token, because the storage must not see it.
   return exchange({ method: "GET", url, headers: {}, ...limits }, connections);
 }

@@ -14,13 +14,12 @@ const smallRound = 20;
 /** After this many rounds we give up: the group changes faster than we can copy it. */
 const maxRounds = 30;
 /**
- * How many times we compare before we report differences. A push that began before the freeze may end between a copy and its comparison. Then the
- * Pods differ, but the next copy includes that push.
+ * How many times we compare before we report differences. If a push from before the freeze ends between a copy and its comparison, only the next copy
+ * includes that push.
  */
 const compareTries = 3;
 /**
- * Returns how long after the beginning of the freeze we compare the Pods. Pushes from before the freeze may take `writesEndMs` to end. With a short
- * `--wait`, as in tests, we compare sooner.
+ * Returns how long after the beginning of the freeze we compare the Pods. Earlier pushes have ended by then, unless `--wait` is short, as in tests.
  */
 const inFlightMs = (waitMs: number): number => Math.min(writesEndMs, (waitMs * 2) / 3);
 
@@ -65,8 +64,8 @@ export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise
 const secondsOf = (ms: number): number => Math.ceil(ms / 1_000);
 
 /**
- * Returns the phase whose work comes next. When a move back begins, the assignment is still in the `settle` of the first move. We copy until we
- * announce `freeze`, so this phase is then `copy`.
+ * Returns the phase whose work comes next. A move back begins with `copy`, although the assignment stays in the `settle` of the first move until
+ * `freeze` is announced.
  */
 function phaseOf(
   { record, pod }: LiveAssignment,
@@ -89,8 +88,8 @@ function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignm
 }
 
 /**
- * Copies round after round, until a round changes little or takes no longer than `waitMs`. The freeze is then announced, and begins `waitMs` later. A
- * further round would gain nothing, because just as much may change again during these `waitMs`.
+ * Copies round after round, until a round changes little or takes no longer than `waitMs`. A further round would gain nothing, because just as much
+ * may change in the `waitMs` before the freeze.
  */
 async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void> {
   const { prefix, say, waitMs } = ports;
@@ -106,17 +105,14 @@ async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void
   }
 }
 
-/**
- * Copies what has changed, compares both Pods, and returns what differs. Deletions and pushes may have begun before the freeze. The deletions have
- * ended `endedMs / 2` after the freeze begins, and the pushes have ended after `endedMs`.
- * - We copy only after the deletions. A manifest that is deleted after the copy would stay at the target, and the comparison would miss it if it has
- *   no tag.
- * - We copy while pushes may still end, so that the freeze is shorter. If a late push makes the Pods differ, we copy again.
- */
+/** Copies what has changed, compares both Pods, and returns what differs. */
 async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<readonly string[]> {
   const endedMs = inFlightMs(ports.waitMs);
   const mayCopy = createCheck(ports, live);
+  // After this wait, deletions from before the freeze have ended. A manifest that is deleted after the copy would stay at the target, and the
+  // comparison would miss it if it has no tag.
   await waitAfterSince(ports, live, { afterMs: endedMs / 2, forWhat: "pushes are refused" });
+  // Pushes from before the freeze may still end, but a copy now makes the freeze shorter. If a late push makes the Pods differ, we copy again.
   let { problems } = await copy.round(mayCopy);
   await waitAfterSince(ports, live, { afterMs: endedMs, forWhat: "pushes that are under way have ended" });
   for (let left = compareTries; ; left -= 1) {
@@ -131,8 +127,8 @@ async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<
 const checkedForMs = 10_000;
 
 /**
- * Returns a function that throws a CliFailure if the assignment is not the one that this run knows. While this run was suspended, another operator
- * may have taken over the move. The target may already take pushes, and this run would overwrite them.
+ * Returns a function that throws a CliFailure if the assignment is not the one that this run knows. If another operator took over the move while this
+ * run was suspended, a copy could overwrite pushes at the target.
  */
 function createCheck(ports: MovePorts, live: LiveAssignment): () => Promise<void> {
   let checkedAtMs = 0;
@@ -145,9 +141,8 @@ function createCheck(ports: MovePorts, live: LiveAssignment): () => Promise<void
 }
 
 /**
- * Throws a CliFailure if an assignment below the group's prefix was added or removed since the run began. Names below a new assignment are no longer
- * in the group. If clients push to them at the target, this run would remove what was pushed, because the source lacks it. Names below a removed
- * assignment are now in the group, but this run would not copy them.
+ * Throws a CliFailure if an assignment below the group's prefix was added or removed since the run began. This run would remove what clients push
+ * under a new assignment at the target, and would not copy the names below a removed one.
  */
 async function refuseOtherGroup({ kv, prefix, without }: MovePorts): Promise<void> {
   const now = await readGroup(kv, prefix);
@@ -156,8 +151,7 @@ async function refuseOtherGroup({ kv, prefix, without }: MovePorts): Promise<voi
 }
 
 /**
- * Copies and compares. If this fails or the Pods differ, ends the freeze, so that the Pod that the group leaves takes pushes again. Then the command
- * fails.
+ * Copies and compares. Throws if this fails or the Pods differ, but first ends the freeze, so that the Pod that the group leaves takes pushes again.
  */
 async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
   const { prefix, say } = ports;
@@ -177,10 +171,7 @@ async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise
   refuse(prefix, differences, `differs between ${way.from} and ${way.to}, so pushes go to ${way.from} again`);
 }
 
-/**
- * Copies and compares. Throws a CliFailure after `maxFreezeMs`, because a slow Pod must not keep pushes refused. A copy that is not complete then
- * ends when `withGroup` closes its connections to both Pods.
- */
+/** Copies and compares. Throws a CliFailure after `maxFreezeMs`, because a slow Pod must not keep pushes refused. */
 async function inTime(ports: MovePorts, way: Way, moved: Moved): Promise<readonly string[]> {
   const { prefix, maxFreezeMs } = ports;
   const ended = new AbortController();
@@ -192,6 +183,7 @@ async function inTime(ports: MovePorts, way: Way, moved: Moved): Promise<readonl
     );
   });
   try {
+    // A copy that is late goes on until `withGroup` closes the connections to both Pods.
     return await Promise.race([copyAndCompare(ports, moved), late]);
   } finally {
     ended.abort();

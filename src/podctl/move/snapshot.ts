@@ -104,8 +104,8 @@ export type SnapshotOptions = {
   readonly jobs: number;
   readonly known?: Known | undefined;
   /**
-   * If a repository has more manifests than this, the command fails. Without this limit, a hostile registry could name referrers of referrers without
-   * end. Only tests set this.
+   * If a repository has more manifests than this, the command fails, because a hostile registry could name referrers of referrers without end. Only
+   * tests set this.
    */
   readonly mostManifests?: number;
   /** Limits the memory that all snapshots of one round take together. */

@@ -1,7 +1,4 @@
-/**
- * The saved state of a move. We only append lines to the file, so a save never writes the whole file again. If podctl is killed while it writes a
- * line, the next run ignores that line.
- */
+/** The saved state of a move, in a file to which we only append lines. If podctl is killed while it writes a line, the next run ignores that line. */
 import { appendFile, mkdir, open, readFile, rm, stat } from "node:fs/promises";
 import { uptime } from "node:os";
 import { join } from "node:path";
@@ -21,8 +18,8 @@ const header = v.strictObject({
   to: v.string(),
   way,
   /**
-   * The `since` of the phase in KV. We save it here, and then write the phase to KV. If podctl is killed after both, the next run finds the same
-   * `since` in both places, and so knows that the phase is its own.
+   * The phase's `since`, saved here before the phase is written to KV. If both places have the same `since`, the next run knows that the phase is its
+   * own.
    */
   since: v.string(),
 });

@@ -18,10 +18,7 @@ export type MovePorts = {
   readonly state: StateFile;
   /** How long it takes until every edge knows what a step wrote to KV. So a phase is announced this long before it begins. */
   readonly waitMs: number;
-  /**
-   * How long the copy and the comparison of a freeze may take. The time begins with the freeze. If the freeze had begun before this run, the time
-   * begins with this run.
-   */
+  /** How long the copy and the comparison of a freeze may take. The time begins with the freeze or, if the freeze began earlier, with this run. */
   readonly maxFreezeMs: number;
   readonly say: (text: string) => void;
   /**
@@ -33,10 +30,7 @@ export type MovePorts = {
   readonly checkClock: () => Promise<void>;
 };
 
-/**
- * The Pods between which the group moves now. `there`: from the former Pod to the new one. `back`: from the new Pod to the former one, after the
- * group had settled.
- */
+/** The Pods between which the group moves now. With `back`, a group that has settled returns from the new Pod to its former one. */
 export type Way = { readonly from: PodId; readonly to: PodId; readonly way: "there" | "back" };
 
 /** Returns the step that writes a phase. In both directions, `pod` is the Pod that the group leaves, and `move.to` is the Pod that it goes to. */
@@ -61,8 +55,8 @@ export const enter = async (ports: MovePorts, way: Way, entering: Entering, begi
   (await write(ports, way, { ...entering, begin })).live;
 
 /**
- * `begin` returns the time at which the step begins. We save this time in the state file before we write the step to KV. If this run is killed, the
- * next run finds the same time in the file and in KV. So it knows that the step was not written by another podctl.
+ * Saves the step's time (`begin`) in the state file, and then writes the step to KV. If this run is killed, the next run finds the same time in both,
+ * and knows that no other podctl wrote the step.
  */
 function write(
   { kv, prefix, state, inTurn }: MovePorts,
@@ -81,12 +75,11 @@ function write(
 const announceTries = 3;
 
 /**
- * Announces a phase: writes it with a time at which every edge will know it, so that all edges begin it at the same moment. If KV was slow, an edge
- * may learn of the phase after that time, so we announce the phase again for a later time. An edge that knows only the first announcement then begins
- * the phase too early, but no push is lost:
+ * Announces a phase: writes it with a time at which every edge will know it, so that all edges begin it at the same moment. If KV was slow, we
+ * announce the phase again for a later time. An edge that knows only the first announcement then begins the phase too early, but no push is lost:
  * - `freeze`: it refuses pushes. The other edges still send pushes to the Pod that the group leaves, from which all edges read.
  * - `settle`: it sends pushes to the Pod that the group moves to. Every edge that knows either announcement reads from that Pod, so pulls find these
- *   pushes. We never take back a `settle`: if the group were frozen again, all edges would read from the other Pod, which does not have the pushes.
+ *   pushes.
  */
 export async function announce(ports: MovePorts, way: Way, { live, step }: Entering): Promise<LiveAssignment> {
   const { prefix, waitMs } = ports;
@@ -102,6 +95,8 @@ export async function announce(ports: MovePorts, way: Way, { live, step }: Enter
     current = written.live;
     if (sinceOf(current) - written.writtenAtMs >= waitMs - maxSkewMs) return current;
   }
+  // We never take back a `settle`. If the group were frozen again, all edges would read from the Pod that the group leaves, which does not have the
+  // latest pushes.
   if (step.move?.phase === "freeze") await leave(ports, way, current);
   throw new CliFailure(
     `KV takes longer than ${maxSkewMs / 1_000} s to write the phase of "${prefix}", so the phase could begin before every edge knows it; ` +

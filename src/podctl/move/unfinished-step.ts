@@ -15,8 +15,8 @@ const abandonedAfterMs = 20_000;
 const maxJoined = 100;
 
 /**
- * What we may do with an interrupted write. `ours`: it changes this group's assignment, but we may not complete it, because another podctl may still
- * be writing. `another's`: it does not change this group's assignment, and we may not complete it.
+ * Whether we may complete an interrupted write. If we may not, `ours` says that the write changes this group's assignment, and `another's` that it
+ * does not.
  */
 type Unfinished = "may be completed" | "ours" | "another's";
 

@@ -1,7 +1,4 @@
-/**
- * Moves a group between two Pods of one registry. All data stays where it is, so nothing is copied or compared. No push is refused, because both Pods
- * write to the same place. Only the assignment and the token service change.
- */
+/** Moves a group between two Pods of one registry. All data stays where it is, so nothing is copied or compared, and no push is refused. */
 import { maxSkewMs } from "../../directory/moves.ts";
 import { CliFailure } from "../failure.ts";
 import type { Both } from "./copy-blob.ts";
@@ -11,8 +8,8 @@ import { endAt, enter, type MovePorts, stepOf, type Way, waitAfterSince } from "
 export const haveOneRegistry = ({ source, target }: Both): boolean => source.pod.registry === target.pod.registry;
 
 /**
- * Moves a group to its new Pod, from the phase that it is in. In `copy`, the edge begins to give tokens for both Pods. In `settle`, the edges learn
- * that the new Pod serves the group. When all edges know this, tokens for the old Pod are no longer needed, so the move ends.
+ * Moves a group to its new Pod, from the phase that it is in. From `copy` on, edges give tokens for both Pods, until all edges know that the new Pod
+ * serves the group.
  */
 export async function moveWithinRegistry(ports: MovePorts, way: Way, first: LiveAssignment): Promise<void> {
   const { prefix, say } = ports;
@@ -47,8 +44,8 @@ export async function endWithinRegistry(ports: MovePorts, way: Way, live: LiveAs
 }
 
 /**
- * Ends a move by returning the group to its old Pod. From `settle`, the group first goes to `copy`, where tokens are for both Pods. It stays in
- * `copy` until every edge knows that the old Pod serves the group again. From then on, tokens for the new Pod are not needed.
+ * Ends a move by returning the group to its old Pod. The group stays in `copy`, where tokens are for both Pods, until every edge knows that the old
+ * Pod serves the group.
  */
 export async function backWithinRegistry(ports: MovePorts, first: LiveAssignment): Promise<void> {
   const { prefix, say } = ports;

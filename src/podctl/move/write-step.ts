@@ -24,7 +24,7 @@ type Writing = {
   readonly step: Step;
   /**
    * Returns the step's `since`: the time at which its phase begins. `nowMs` is the present time, plus spare time if KV was too slow in an earlier
-   * try. Every write of the step to KV begins at most `maxSkewMs` after `nowMs`.
+   * try.
    */
   readonly begin: (nowMs: number) => Promise<string>;
 };
@@ -56,8 +56,8 @@ export async function writeStep(kv: KvStore, prefix: Prefix, { from, step, begin
     if (left === 0) throw new CliFailure(failure);
     await sleep(Math.random() * mostPauseMs);
     if (isSame((await readAssignment(kv, prefix)).record, made.after)) continue;
-    // The step is not in KV yet, and the tries may have taken a minute. Every edge must know the step before its `since`, so the next try gets a
-    // later one. If KV was too slow for this try, `since` becomes later still, so that the next try has more time.
+    // Every edge must know the step before its `since`, so the next try gets a later one. If KV was too slow for this try, the next try also gets
+    // more time.
     if (Date.now() > made.notAfter.getTime()) spareMs += maxSkewMs;
     made = await make();
   }
@@ -78,8 +78,8 @@ const changed = (prefix: Prefix): CliFailure =>
 type Assignment = Pick<AssignmentRecord, "pod" | "move"> | null;
 
 /**
- * Whether both are the same assignment in the same step. Each step has a `since` of its own, the time at which its phase begins. There is one
- * exception. If podctl gives up a move back, it writes the former phase `settle` again with the old `since`, and both count as one step.
+ * Whether both are the same assignment in the same step, with the same `since`. If podctl gives up a move back, it writes `settle` again with the old
+ * `since`, and both count as one step.
  */
 const isSame = (live: Assignment, from: Assignment): boolean =>
   live?.pod === from?.pod && isDeepStrictEqual(live?.move, from?.move);

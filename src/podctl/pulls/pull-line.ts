@@ -45,10 +45,7 @@ const schema = v.object({
   userAgent: optionalText,
 });
 
-/**
- * Reads one line. A pull is a GET of a blob or a manifest that was answered with the content or with a redirect. It is a pull even if its body broke
- * off later. A HEAD is not a pull, because the client only asks what is there.
- */
+/** Reads one line. A pull is a GET of a blob or manifest that was answered with content or a redirect, even if the answer broke off later. */
 export function readPullLine(line: string): LoggedPull {
   const json = parseJsonObject(line);
   if (json === null || typeof json["log"] !== "string") return { kind: "unread" };

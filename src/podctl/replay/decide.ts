@@ -53,18 +53,15 @@ export function createDecide(
       url: new URL(path, "https://edge.invalid"),
       authorization: null,
     });
-    // We want the last call of `handle()` to go to the Pod of the request. With `auth: "none"`, a request passes as if its token allowed it. With
-    // status 404, no Pod seems to have the blob of a mount, so `handle()` begins an ordinary upload at the Pod of the request.
+    // With `auth: "none"`, a request passes as if its token allowed it. With status 404, no Pod seems to have a mount's blob, so the last call of
+    // `handle()` goes to the Pod of the request.
     const assumed = { directory, auth: "none", podStatus: 404, now: new Date(0) } as const;
     const recorded = await runHandle(request, assumed);
     return wordsFor(recorded) + (recorded.calls.length === 0 ? "" : await wayOf(subject, directory));
   };
 }
 
-/**
- * Returns words to add after the Pod. If the repository was renamed, they give its new name. Otherwise, they say how the blob's bytes travel, if the
- * group has a setting for this.
- */
+/** Returns words to add after the Pod: the new name of a renamed repository or, if the group sets it, how a blob's bytes travel. */
 async function wayOf({ name, method, path }: Subject, directory: Directory): Promise<string> {
   const record = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
   const alias = renamed(record, name);

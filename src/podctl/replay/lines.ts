@@ -40,8 +40,8 @@ export const unreadable = (log: string): string =>
   `no line of "${log}" is a line of an access log; if it is compressed, pass \`-\` and pipe the text of zcat into podctl`;
 
 /**
- * How many requests a line of the edge's log counts for. The edge writes a line for only a part of the ordinary requests, and `sample` is that part.
- * Without `sample`, a line counts for one request. Null if `sample` is not a number, is 0 or less, or is more than 1.
+ * Returns how many requests a log line counts for, where `sample` is the part of the ordinary requests that the edge logs. Null if `sample` is
+ * present, but is not a number above 0 and at most 1.
  */
 export function requestsOf(sample: unknown): number | null {
   if (sample === undefined) return 1;

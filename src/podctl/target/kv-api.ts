@@ -160,8 +160,8 @@ function whatToDo(status: number): string {
 }
 
 /**
- * Describes an answer that is not in the API's form. Such an answer is a failure even with status 200. Otherwise a proxy's page would look like an
- * empty namespace, or like a write that was done.
+ * Describes an answer that is not in the API's form, which is a failure even with status 200. Otherwise a proxy's page would look like an empty
+ * namespace, or like a write that was done.
  */
 function describeWrongAnswer({ text }: Called): string {
   const isJson = parseJson(text) !== undefined;

@@ -15,10 +15,7 @@ export type KvStore = {
   /** Reads any number of keys. The value is null for a key that is not in KV. */
   read(keys: readonly string[]): Promise<ReadonlyMap<string, string | null>>;
   /**
-   * Writes at most {@link maxBulkKeys} keys in one call. A value that fits into its key's metadata is written there, too, because a listing returns
-   * only the metadata of each key.
-   *
-   * KV may make us wait for minutes before we try again. If a try would begin after `notAfter`, this throws a CliFailure, because the entries may be
+   * Writes at most {@link maxBulkKeys} keys in one call. Throws a CliFailure instead of beginning a try after `notAfter`, because the entries may be
    * wrong by then.
    */
   write(entries: readonly KvEntry[], notAfter?: Date): Promise<void>;

@@ -15,8 +15,8 @@ export async function readHistoryIndex(kv: KvStore, revision: number): Promise<H
 }
 
 /**
- * Returns the history index of the next revision. There is one while the write to that revision is running, or if that write was interrupted. Null if
- * there is none, or if the write's rollback has begun.
+ * Returns the history index of a write to the next revision that is running or was interrupted. Null if there is none, or if the write's rollback has
+ * begun.
  */
 export async function readUnfinished(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex | null> {
   const index = await readHistoryIndex(kv, (directory?.revision ?? 0) + 1);
@@ -47,10 +47,7 @@ export async function findFormer(kv: KvStore, { revision, chunks }: HistoryIndex
   return all;
 }
 
-/**
- * Writes the chunks and returns their number. The index comes later. If this run is interrupted before that, the chunks are ignored, so no one reads
- * half a history.
- */
+/** Writes the chunks and returns their number. Until the index is written, the chunks are ignored, so no one reads half a history. */
 export async function writeHistoryChunks(kv: KvStore, revision: number, all: Former): Promise<number> {
   let chunks = 0;
   for (const entry of historyChunks(revision, all)) {
@@ -65,10 +62,7 @@ export async function writeHistoryIndex(kv: KvStore, index: Omit<HistoryIndex, "
   await kv.write([[historyKey(index.revision), JSON.stringify({ v: 1, ...index })]]);
 }
 
-/**
- * Removes the indexes first and the chunks last. If this run is interrupted, chunks without an index are left. These are ignored, so no one reads
- * half a history.
- */
+/** Removes the indexes first and the chunks last. If this run is interrupted, chunks without an index are ignored, so no one reads half a history. */
 export async function removeHistory(kv: KvStore, isOld: (revision: number) => boolean): Promise<void> {
   const keys: string[] = [];
   for await (const page of kv.list(historyPrefix)) {

@@ -30,8 +30,8 @@ export function refuseWithoutPods(kept: readonly Kept[], { pods }: Topology): vo
 }
 
 /**
- * Returns the directory record that the topology asks for, but with at least the depth of the longest prefix in `kept`. The edge looks up no prefix
- * that is longer than the depth. If it missed a kept assignment, it would use one with a shorter prefix, and pushes would go to another Pod.
+ * Returns the directory record that the topology asks for, but with at least the depth of the longest prefix in `kept`. Otherwise the edge would miss
+ * a kept assignment, use one with a shorter prefix, and send pushes to another Pod.
  */
 export function deepEnoughFor(kept: readonly Kept[], directory: { readonly depth?: number }): object {
   const { depth } = directory;

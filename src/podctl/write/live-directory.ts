@@ -31,16 +31,14 @@ export function raiseDepth(key: string, { record, text }: DirectoryInKv): Change
     : { action: "change", key: directoryKey, before: text, after: { ...contentOf(record), depth } };
 }
 
-/**
- * Yields all records except the history, in pages and in the order of the keys. With `prefix`, yields only records whose keys begin with it. In a
- * listing, the metadata of most keys repeats their values, so we read only the other values.
- */
+/** Yields all records except the history, in pages and in the order of the keys. With `prefix`, yields only records whose keys begin with it. */
 export async function* readLive(kv: KvStore, prefix?: string): AsyncGenerator<readonly LiveRecord[]> {
   for await (const page of kv.list(prefix)) yield await recordsOf(kv, page);
 }
 
 async function recordsOf(kv: KvStore, page: readonly ListedKey[]): Promise<readonly LiveRecord[]> {
   const listed = page.filter(({ key }) => !key.startsWith(historyPrefix) && kindOf(key) !== null);
+  // In a listing, the metadata of most keys repeats their values, so we read only the other values.
   const unseen = listed.filter(({ metadata }) => !isRecord(metadata)).map(({ key }) => key);
   const read = unseen.length === 0 ? new Map<string, string | null>() : await kv.read(unseen);
   return listed.flatMap(({ key, metadata }): LiveRecord[] => {

@@ -1,6 +1,6 @@
 /**
- * Warns of changes that let more clients use a group or push to it, although the operator may not intend this. Only the settings of the longest
- * prefix apply to a name. So an assignment that is added or deleted can take away the conditions that its names had before.
+ * Warns of changes that let more clients use a group or push to it, although the operator may not intend this. Only the longest prefix's settings
+ * apply to a name, so an added or deleted assignment can take away the conditions of its names.
  */
 import * as v from "valibot";
 import type { ClientRules } from "../../directory/group-settings.ts";
@@ -18,8 +18,8 @@ export type Warning = {
 };
 
 /**
- * If KV does not have an assignment, its names belong to the assignment of a shorter prefix, or to the default Pod. This is that record, with its
- * key. The key is null for the default Pod.
+ * What holds for names without an assignment of their own: the assignment of a shorter prefix, or the default Pod. The key is null for the default
+ * Pod.
  */
 type Held = { readonly key: string | null; readonly record: object };
 
@@ -93,12 +93,10 @@ type Lost = {
   readonly readOnly: boolean;
 };
 
-/**
- * Returns the restrictions of the former assignment (`was`) that the new one (`is`) lacks. If one of the two assignments is not a valid record, no
- * restriction counts as lost. An invalid new one lets no client in, and the restrictions of an invalid former one never applied.
- */
+/** Returns the restrictions of the former assignment (`was`) that the new one (`is`) lacks. */
 export function lostFrom(was: object, is: object): Lost {
   const [from, to] = [assignmentOf(was), assignmentOf(is)];
+  // An invalid new assignment lets no client in, and the restrictions of an invalid former one never applied.
   if (from === null || to === null) return { clients: "none", readOnly: false };
   const readOnly = from.state === "read-only" && to.state !== "read-only";
   if (letsAllIn(from.clients)) return { clients: "none", readOnly };

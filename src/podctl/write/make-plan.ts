@@ -26,8 +26,8 @@ export type Plan = {
   /** The blocked prefixes and digests that the topology does not have. They stay, because only `podctl unblock` lifts a block. */
   readonly keptBlocks: readonly string[];
   /**
-   * Why the blocks in KV cannot be read. Null if they can be read. If they cannot, the plan changes no blocks: writing only the topology's blocks
-   * would lift those that only KV has.
+   * Why the blocks in KV cannot be read, or null if they can. If they cannot, the plan changes no blocks: writing only the topology's blocks would
+   * lift those that only KV has.
    */
   readonly unreadBlocks: string | null;
   /**
@@ -140,8 +140,8 @@ function mergeBlocks(text: string | null, topology: Topology): MergedBlocks {
 }
 
 /**
- * Returns a function that says whether the prefix of an assignment is too long for the edge to find it. `directoryText` is the directory record,
- * which says how long a prefix may be. KV lists keys in order, so this record is read before the first assignment.
+ * Returns a function that says whether the prefix of an assignment is too long for the edge to find it. KV lists keys in order, so the directory
+ * record, which limits the length, is read before the first assignment.
  */
 function createUnfound(directoryText: string | null): (key: string) => boolean {
   const directory = directoryInKv(directoryText).record ?? {};

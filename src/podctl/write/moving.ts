@@ -38,9 +38,8 @@ export function keysAbove(key: string): readonly string[] {
 }
 
 /**
- * Refuses to add or remove an assignment below a group that is being moved. If a new assignment gave repositories of the group to the target, the
- * move would remove what is pushed to them there, because it makes the target equal to the source. If an assignment were removed, the group would get
- * more repositories, and the move would not copy them.
+ * Refuses to add or remove an assignment below a group that is being moved. The move would remove what is pushed under a new assignment at the
+ * target, and would not copy the names below a removed one.
  */
 export function refuseBelowMoving(key: string, texts: ReadonlyMap<string, string | null>): void {
   for (const above of keysAbove(key)) {
@@ -53,14 +52,13 @@ export const belowMoving = (key: string, above: string): string =>
   `"${nameIn(key)}" is below "${nameIn(above)}", which is being moved`;
 
 /**
- * Refuses to roll back a step of a move, because the data at both Pods may no longer fit the phase before that step. Also, all
- * locations of the edge begin a phase at the same time, which its step names. After a rollback, each location would go back at another time: when it
- * next reads KV. `former` has what the last write replaced.
+ * Refuses to roll back a step of a move, because the data at both Pods may no longer fit the phase before that step. `former` has what the last write
+ * replaced.
  */
 export async function refuseToUndoMove(kv: KvStore, former: ReadonlyMap<string, string | null>): Promise<void> {
   const keys = [...former.keys()].filter((key) => kindOf(key) === "route");
-  // The last write may be an apply of a million assignments. We read only two. A step of a move writes one assignment. If it also completes
-  // interrupted steps of other groups, it writes more, and all of them are steps.
+  // The last write may be an apply of a million assignments, so we read only two. If the last write is a step of a move, all assignments that it
+  // writes are steps.
   const live = await kv.read(keys.slice(0, 2));
   for (const key of keys) {
     const moving = movingIn(key, live.get(key) ?? null) ?? movingIn(key, former.get(key) ?? null);

@@ -43,9 +43,8 @@ function lockouts({ key, after }: Change): readonly Warning[] {
 }
 
 /**
- * Warns of Pods that no longer share a registry after these changes. While Pods share a registry, the edge refuses tokens with an unknown key. If
- * only one of them is left, the edge passes such tokens on, and the registry checks them. If the record of another one was deleted, its key is
- * unknown. If the registry still trusts this key, the deleted Pod's token service could give rights to all names of the registry.
+ * Warns of Pods that no longer share a registry after these changes. The edge passes tokens with an unknown key on to a registry that only one Pod
+ * uses. If that registry still trusts a deleted Pod's key, the deleted Pod's token service could give rights to all names there.
  */
 function partings(changes: readonly Change[]): readonly Warning[] {
   const change = changes.find(({ key }) => key === directoryKey);

@@ -1,7 +1,6 @@
 /**
- * Makes one write of the directory, from one revision to the next. First we save the records that the write replaces, then we write the new records
- * in a safe order. The directory record gets the new revision last. If the write is interrupted, the next run finds saved records of a revision that
- * the directory does not have yet. It then completes the write.
+ * Makes one write of the directory: saves the records that it replaces, writes the new ones, and gives the directory record its new revision last. If
+ * the write is interrupted, the next run finds saved records of a revision that the directory does not have yet, and completes the write.
  */
 import { hostname, userInfo } from "node:os";
 import { blocksKey, directoryKey } from "../../directory/keys.ts";
@@ -81,8 +80,8 @@ function contentAfter({ directory, changes }: Job): DirectoryContent {
 }
 
 /**
- * Refuses to go on if KV no longer has the directory record that the changes start from. If another operator has applied, our last write would
- * replace that operator's record. If another operator has rolled back, the revision is lower now, and ours would not be the next one.
+ * Refuses to go on if KV no longer has the directory record that the changes start from. Otherwise our last write would replace another operator's
+ * record or, after a rollback, would not have the next revision.
  */
 async function refuseOtherDirectory(kv: KvStore, { text, record }: DirectoryInKv): Promise<void> {
   const now = await readDirectory(kv);
@@ -107,13 +106,11 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
   );
 }
 
-/**
- * Reads the texts that an interrupted write replaced, from its history in KV. `undone` means that a rollback of that write has begun. The rollback
- * removes the history at its end. So if a part of the history is missing, the rollback is complete, and we need none of the texts. If the history is
- * whole, the rollback may have been interrupted, so we keep the texts.
- */
+/** Reads the texts that an interrupted write replaced, from its history in KV. */
 async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> {
   if (unfinished.undone !== true) return readFormer(kv, unfinished);
+  // A rollback of the interrupted write has begun, and removes the history at its end. If a part of the history is missing, the rollback is complete,
+  // and we need none of the texts.
   return (await findFormer(kv, unfinished)) ?? new Map();
 }
 
@@ -123,8 +120,8 @@ async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> 
  */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readHistoryIndex(kv, stamp.revision);
-  // If a write was interrupted, we overwrite the chunks of its history, one by one. Its texts come first, in their old order, so each chunk still has
-  // all the texts that it had before. No text is lost, even if this run is interrupted between two chunks.
+  // If a write was interrupted, we overwrite the chunks of its history. Its texts come first, in their old order, so no text is lost if this run is
+  // interrupted between two chunks.
   const former = new Map(unfinished === null ? [] : await formerOf(kv, unfinished));
   const now: Former = new Map([
     [directoryKey, directory.text],
@@ -133,8 +130,8 @@ async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Requi
   for (const [key, text] of now) if (!former.has(key)) former.set(key, text);
   const { revision, appliedAt, appliedBy } = stamp;
   const chunks = await writeHistoryChunks(kv, revision, former);
-  // Writing the chunks of a large apply takes minutes. If another operator has written the directory meanwhile, we refuse. This does no harm: without
-  // their index, new chunks are ignored, and chunks that replaced those of an interrupted write have the same texts and more.
+  // Writing the chunks of a large apply takes minutes, in which another operator may write the directory. If we refuse, the chunks do no harm: new
+  // ones are ignored without an index, and overwritten ones still have their old texts.
   await refuseOtherDirectory(kv, directory);
   await writeHistoryIndex(kv, { revision, at: appliedAt.toISOString(), by: appliedBy, chunks });
 }

@@ -10,9 +10,8 @@ export type Write = { readonly key: string; readonly text: (() => string) | null
 type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: number) => void };
 
 /**
- * Writes and deletes the records. `writes` must be in the order of `inWriteOrder`. KV may write the keys of one call in any order, so each call has
- * records of only one kind. Meanwhile, the directory record gets the texts of `steps`: one before the assignments, and one before the deletes (see
- * {@link DirectorySteps}). The caller writes the directory record's final text at the end.
+ * Writes and deletes records, which must be in the order of `inWriteOrder`. Meanwhile, the directory record gets the texts of `steps` (see
+ * {@link DirectorySteps}), but the caller writes its final text.
  */
 export async function writeRecords(
   kv: KvStore,
@@ -20,6 +19,7 @@ export async function writeRecords(
   { steps, onProgress }: Options,
 ): Promise<void> {
   const [written, deleted] = [writes.filter(({ text }) => text !== null), writes.filter(({ text }) => text === null)];
+  // KV may write the keys of one call in any order, so each call has records of only one kind.
   for (const [kind, some] of byKind(written)) {
     if (kind === "route" && steps.widened !== null) await kv.write([[directoryKey, steps.widened]]);
     for (const chunk of chunksOf(some, maxBulkKeys)) {
