@@ -2,8 +2,8 @@ import type { ChallengeError } from "./oci/challenge.ts";
 import type { OciError } from "./oci/errors.ts";
 
 /**
- * Every reason why a request is refused, which `edge/refuse.ts` turns into an OCI error. The comment of a reason says if the client sees its `text`.
- * Any other `text` is only for the log, because it may name Pods and keys of the directory.
+ * Every reason why a request is refused. `edge/refuse.ts` turns each reason into an OCI error. The comment of a reason says if the client sees its
+ * `text`. Any other `text` is only for the log, because it may name Pods and keys of the directory.
  */
 export type Refusal =
   /** The request itself is wrong, or asks for something that this registry does not do. The client gets `error`. */

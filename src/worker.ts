@@ -105,7 +105,7 @@ function readUrl({ url }: Request): URL | null {
   try {
     return new URL(url);
   } catch {
-    // `URL` throws if the host's port is too high.
+    // `URL` throws, for example, if the host's port is too high, or if its IPv4 address is not valid.
     return null;
   }
 }

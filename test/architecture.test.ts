@@ -38,7 +38,9 @@ const roomOf = (path: string) => path.split("/")[1] ?? "";
 const rungOf = (room: string) => ladder.findIndex((rung) => rung.includes(room));
 const isRoom = (name: string) => !name.endsWith(".ts");
 const read = (path: string) => readFileSync(path, "utf8");
-/** Removes `/*` comments only at the start of a line, and `//` also after white space, because a string may contain these signs. */
+/**
+ * Removes comments. A string may contain comment signs, too. So `/*` counts only at the start of a line, and `//` only there or after white space.
+ */
 const withoutComments = (code: string) => code.replace(/^\s*\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm, "");
 
 /** Finds each `x` in `import … from "x"`, `export … from "x"`, `import "x"` and `import("x")`. */

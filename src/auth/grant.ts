@@ -85,8 +85,9 @@ export async function grantFor(
   const access = verified.value.flatMap((part) => part.access);
   const allowedElsewhere = covers(access, wanted);
   if (pod === null && allowedElsewhere) return err({ reason: "name-unknown" });
-  // `insufficient_scope` says that the token is valid but does not allow the request. A bundle, which has a part for each Pod, is valid for all
-  // names, and a Pod's bare JWT only for the names of this Pod.
+  // `insufficient_scope` says that the token is valid but does not allow the request. A bundle (the edge's token, with a part for each Pod that
+  // granted something) is valid for all names. A Pod's bare JWT is valid only for the names of this Pod. For other names, its error is
+  // `invalid_token`.
   const lacksRight = token.kind === "bundle" || own !== undefined;
   // If one part does not verify, the error is `invalid_token` for all names. Otherwise a stranger with a made-up part for a Pod could tell this Pod's
   // names from other names by the error.
@@ -128,8 +129,8 @@ async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Resu
   const owner = verdict.kid === null ? ok(null) : await ports.directory.podOfKey(verdict.kid);
   if (!owner.ok) return owner;
   if (owner.value !== null && owner.value !== pod.id) return ok("invalid");
-  // If several Pods share a registry, it also accepts a token that another Pod's service signed for this Pod's names. So at such a registry, a token
-  // that the edge cannot verify is invalid.
+  // If several Pods share a registry, the registry trusts the keys of all their token services. Another Pod's service could then sign a token for
+  // this Pod's names. So at such a registry, a token that the edge cannot verify is invalid.
   const record = await ports.directory.record();
   if (!record.ok) return record;
   return ok(isOnlyOfRegistry(record.value, pod.id) ? { kind: "undecided", jwt } : "invalid");

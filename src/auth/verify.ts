@@ -9,7 +9,7 @@ import { type Access, formatScope } from "../oci/scope.ts";
 import { plainText } from "../telemetry/log-line.ts";
 
 /**
- * What the edge can say about a Pod's token. `kid` is null if the token names no key, and `subject`, the token's `sub` for the log, is null if the
+ * What the edge can say about a Pod's token. `kid` is null if the token names no key. `subject` is the token's `sub` for the log, or null if the
  * token is anonymous.
  */
 export type Verdict =

@@ -38,8 +38,8 @@ export async function contradicted<T extends Judged>(
 }
 
 /**
- * Whether an answer contradicts the store's verdict. A bad answer does not contradict a missing verdict, because the store may answer only clients
- * near it, and never the edge.
+ * Whether an answer contradicts the store's verdict. A store without a verdict may be one that answers only clients near it, and never the edge. So a
+ * bad answer from such a store changes nothing.
  */
 const contradicts = ({ verdict }: Judged, answer: CheckAnswer): boolean =>
   (verdict?.state === "in") === (answer !== null);

@@ -11,8 +11,8 @@ export type CacheApi = {
 };
 
 /**
- * Entries stay in the cache much longer than proofs are valid, because a manifest proves only blobs without an entry (see `recordManifest`). Without
- * the expired entry, a manifest would prove a blob that may have been deleted since the manifest was pushed.
+ * Entries stay in the cache much longer than proofs are valid. While a blob has an entry, a manifest does not prove the blob (see `recordManifest`).
+ * Without the expired entry, a manifest would prove a blob that may have been deleted since the manifest was pushed.
  */
 const keepSeconds = 24 * 3600;
 

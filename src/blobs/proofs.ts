@@ -158,8 +158,8 @@ function remember(key: string, proof: Proof, { memory, cache, waitUntil }: Proof
 }
 
 /**
- * Returns where a proof was found that is valid, or that expired less than `staleSeconds` ago. `unreadable`: no proof is valid, and the cache gave no
- * answer.
+ * Returns where a proof was found that is valid, or that expired less than `staleSeconds` ago. Null if there is none. `unreadable`: the cache gave no
+ * answer, and what this isolate remembers is not enough to decide.
  */
 async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Promise<FoundIn | null | "unreadable"> {
   const { memory, cache, clock } = ports;

@@ -14,8 +14,8 @@ export type SigningMemory = {
   /** Signed URLs, by store, method, root, blob and query parameters. */
   readonly urls: BoundedMap<string, SignedUrl>;
   /**
-   * An id for each parsed store, with which the keys of `urls` begin. A store whose record changes is parsed again and gets a new id, so that its old
-   * URLs are not found any more.
+   * An id for each parsed store. The keys of `urls` begin with it. If a store's record changes, the store is parsed again and gets a new id. So the
+   * URLs of the old record are not found any more. A key has the id, not the store, because a store may have thousands of CIDRs.
    */
   readonly storeIds: WeakMap<SigningStore, string>;
   /** Parsed secrets with their imported keys. The map's key is the scheme and the secret's clear text. */
@@ -56,8 +56,8 @@ export const createSigningMemory = (): SigningMemory => ({
 });
 
 /**
- * Whether the edge knows the key of a blob's object. distribution and GitLab keep every blob under its sha256, which only the registry knows if the
- * blob was pushed under another digest.
+ * Whether the edge knows the key of a blob's object. distribution and GitLab keep every blob under its sha256. If a client pushed the blob under
+ * another digest, only the registry knows its sha256.
  */
 export const hasObjectKey = (digest: Digest): boolean => digestParts(digest).algorithm === "sha256";
 

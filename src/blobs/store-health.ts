@@ -14,7 +14,7 @@ const noVerdicts: StoreHealth = new Map();
 export const verdictAt = (health: StoreHealth, pod: Pod, place: string): StoreVerdict | null =>
   health.get(verdictName(pod.id, place)) ?? null;
 
-/** Returns the verdict on a store, or null. The scheme `pod` never has one, because only the Pod knows where it redirects. */
+/** Returns the verdict on a store. Null if it has none yet. The scheme `pod` never has one, because only the Pod knows where it redirects. */
 export function verdictOf(health: StoreHealth, pod: Pod, store: Store): StoreVerdict | null {
   const place = storePlace(store);
   return place === null ? null : verdictAt(health, pod, place);

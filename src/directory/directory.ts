@@ -60,8 +60,8 @@ type DirectoryPorts = {
 };
 
 /**
- * If the directory lists more Pods than this, their records are not searched for a token key. So a stranger's request reads at most about 100 keys of
- * KV: 50 for Pods, and 20 for each of a mount's two long names.
+ * If the directory lists more Pods than this, their records are not searched for a token key. The edge then only looks up `key/<kid>` in KV. So a
+ * stranger's request reads at most about 100 keys of KV: 50 for the records of Pods, and 20 for each long name. A mount has two such names.
  */
 const maxScannedPods = 50;
 
@@ -157,8 +157,8 @@ export const othersOfRegistry = (record: DirectoryRecord | null, id: PodId): rea
   (record?.sharedRegistries ?? []).flatMap((pods) => (pods.includes(id) ? pods.filter((other) => other !== id) : []));
 
 /**
- * Whether this Pod is certainly the only one of its registry. A directory record that does not list the Pod was written by hand, and its
- * `sharedRegistries` may lack the Pod as well.
+ * Whether this Pod is certainly the only one of its registry. If the directory record does not list the Pod, this is not certain. Such a record was
+ * written by hand, and its `sharedRegistries` may lack the Pod as well.
  */
 export const isOnlyOfRegistry = (record: DirectoryRecord, id: PodId): boolean =>
   record.pods?.includes(id) === true && othersOfRegistry(record, id).length === 0;

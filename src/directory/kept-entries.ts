@@ -27,8 +27,8 @@ export class KeptEntries {
   }
 
   /**
-   * Stores an entry, and counts a key without a value for its first owner. `owner` is the Pod to which the looked-up name belongs, if that Pod also
-   * issued the request's token, otherwise null.
+   * Stores an entry. A key without a value is one of its owner's keys, and stays so if it is stored again for another owner. `owner` is the Pod to
+   * which the looked-up name belongs, if that Pod also issued the request's token. Otherwise `owner` is null.
    */
   set(key: string, entry: Entry, owner: PodId | null): void {
     if (entry.text !== null || isShared(key)) {

@@ -21,8 +21,8 @@ export type KvCache = {
    */
   readonly kept: KeptEntries;
   /**
-   * All other entries, such as those whose keys a stranger chose. The map has room for about as many keys as strangers may look up in the 15 s for
-   * which a missing value is current.
+   * All other entries, such as those whose keys a stranger chose. A missing value is current for 15 s. The map has room for about as many keys as
+   * strangers may look up in that time. So it seldom drops an entry that is still current.
    */
   readonly passing: BoundedMap<string, Entry>;
   readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
@@ -115,7 +115,7 @@ export function remember(
   { kept, passing }: KvCache,
   { key, entry, chosenBy }: { readonly key: string; readonly entry: Entry; readonly chosenBy: ChosenBy },
 ): void {
-  // A cell that exists is kept even if a stranger named it, because a login with GitLab's routable token needs it, and a fleet has few.
+  // A cell that exists is kept even if a stranger named it. A login with GitLab's routable token needs its cell, and a fleet has few cells.
   const isCell = chosenBy === "cell" && entry.text !== null;
   const owner = typeof chosenBy === "object" && "owner" in chosenBy ? chosenBy.owner : null;
   const known = kept.get(key);
@@ -126,8 +126,8 @@ export function remember(
 }
 
 /**
- * An entry is aging after this share of the time for which it is current. A request that uses an aging entry also reads it in the background, so
- * requests for a name in steady use never wait for KV.
+ * An entry is aging after this share of the time for which it is current. A request that uses an aging entry also reads the entry again in the
+ * background. So requests for a name in steady use never wait for KV.
  */
 const agingShare = 2 / 3;
 

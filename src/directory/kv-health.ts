@@ -48,7 +48,10 @@ export class KvHealth {
     return nowMs < this.#slowUntilMs;
   }
 
-  /** Whether a read may be made now, which `pauseMs` and `lastingRow` limit while KV fails. `isWanted`: the request cannot use older values. */
+  /**
+   * Whether a read may be made now. While KV fails, one read in each span of `pauseMs` may be made. A request that cannot use older values
+   * (`isWanted`) may always read until `lastingRow` reads in a row have failed.
+   */
   takeRead(nowMs: number, isWanted: boolean): boolean {
     if (this.#failure === null || (isWanted && this.#failuresInARow < lastingRow)) return true;
     if (nowMs < this.#nextReadAtMs) return false;

@@ -48,13 +48,16 @@ export type KvValues = {
 };
 
 export type ReadOptions = MaxAges & {
-  /** Who chose the keys. A function, which may have to check a token, is called only if the cache's `kept` lacks a current value or KV fails. */
+  /**
+   * Who chose the keys. If this is a function, it is called only if a key has no current value in the cache's `kept`, or if KV fails. The function
+   * may have to check a token.
+   */
   readonly chosenBy?: ChosenBy | (() => Promise<ChosenBy>);
   /** The read takes at most this many keys that are not yet in the cache's `kept`. */
   readonly maxNewKeys?: number;
   /**
    * The read takes at most this many keys from KV, besides those that every request needs. A key above this limit gets a current value of the cache's
-   * `kept`, even one older than {@link MaxAges} allows, or is in `unread`.
+   * `kept`, even if the value is older than {@link MaxAges} allows. Without such a value, the key is in `unread`.
    */
   readonly maxReadKeys?: number;
   /** The read waits for KV and fails if KV fails, even if there are older values. */

@@ -11,8 +11,8 @@ export type Moving = {
   /** The phase that the group is in now. `switch`: the record already names `settle`, which begins later. */
   readonly phase: MovePhase | "switch";
   /**
-   * When the record's phase begins, or when `settle` began if the group moves back after it. The edge remembers deletions under keys with this time,
-   * so during the move back it still finds the deletions of `settle`.
+   * When the record's phase begins. If the group moves back after `settle`, this is still the time at which `settle` began. The edge remembers
+   * deletions under keys with this time, so during the move back it still finds the deletions of `settle`.
    */
   readonly since: string;
   /** A move has two Pods, and only one of them serves the group in this phase. This is the other one. */
@@ -23,8 +23,8 @@ export type Moving = {
 export type Served = { readonly id: PodId; readonly moving: Moving | null };
 
 /**
- * Returns which Pod serves a group now. One edge must not write to a Pod that another edge no longer reads, so the record announces `freeze` and
- * `settle` early enough for every edge.
+ * Returns which Pod serves a group now. Edges learn of a new phase at different times. Meanwhile, one edge must not write to a Pod that another edge
+ * no longer reads. So `freeze` and `settle` are announced: the record says when they begin, and by then every edge knows the record.
  * - `copy`: the old Pod serves reads and writes.
  * - `freeze`: the old Pod serves reads, and writes are refused. Until `freeze` begins, the group stays in the phase before it.
  * - `switch`: `settle` is announced and has not begun. The new Pod serves reads, and writes are refused. The record has no phase of this name.
@@ -63,7 +63,8 @@ export const maxSkewMs = 5_000;
 export const writesEndMs = 60_000;
 /**
  * A deletion that began before `freeze` may still succeed until this long after the beginning of `freeze`. Then podctl copies once more, and removes
- * from the new Pod what was deleted, because the comparison does not see manifests without a tag.
+ * from the new Pod what was deleted. A manifest without a tag that was deleted later would stay at the new Pod, because the comparison does not see
+ * such manifests.
  */
 const deletionsEndMs = writesEndMs / 2;
 

@@ -57,8 +57,8 @@ const outage = v.strictObject({
 const sealed = v.pipe(v.string(), v.nonEmpty());
 
 /**
- * How a Pod knows that a request comes from the edge. `access` means a service token of Cloudflare Access, `binding` a call through the Worker's
- * binding for an mTLS certificate, a private network or another Worker.
+ * How a Pod knows that a request comes from the edge. `header`: by a header with a secret value. `access`: by a service token of Cloudflare Access.
+ * `binding`: the edge calls the Pod through a binding of the Worker. The binding is for an mTLS certificate, a private network or another Worker.
  */
 const trust = v.variant("kind", [
   v.strictObject({

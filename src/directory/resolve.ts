@@ -44,8 +44,8 @@ export type LookupOptions = Pick<
 >;
 
 /**
- * A token request, and a refusal of a name that may have moved, need an assignment that was read at most this long ago. For up to 30 s after a move,
- * the edge could otherwise ask the old Pod for tokens, and refuse the new Pod's.
+ * A token request needs an assignment that was read at most this long ago. So does a refusal of a name that may have moved to another Pod. For up to
+ * 30 s after a move, the edge could otherwise ask the old Pod for tokens, and refuse the new Pod's tokens.
  */
 export const recentMs = 2_000;
 
@@ -80,7 +80,8 @@ export async function resolvePod(
 
 /**
  * Keeps a name's keys in the isolate's memory if the name belongs to a Pod that issued the request's token. Other names are not kept: the tokens of a
- * hostile Pod may name anything, and these names could displace names that users depend on.
+ * hostile Pod may name anything, and these names could displace names that users depend on. The keys have just been read, so this call reads nothing
+ * from KV.
  */
 async function keepForIssuer(
   { readKv }: Directory,
@@ -133,8 +134,8 @@ type Known = Pick<DirectoryRecord, "depth" | "aliases"> | null;
 const depthOf = (record: Known): number => record?.depth ?? MAX_PREFIX_COMPONENTS;
 
 /**
- * Reads directory, blocks and assignments at once. To know which assignments are needed, we do not wait for the directory record, but first use the
- * one that this isolate saw last.
+ * Reads directory, blocks and assignments at once. The directory record decides which assignments are needed. Instead of waiting for it, we use the
+ * record that this isolate saw last, if any. If the new record needs other assignments, we read again.
  */
 async function findAssignments(
   directory: Directory,

@@ -18,8 +18,8 @@ type Item = ManifestEndpoint | BlobEndpoint;
 type Asked = { readonly context: Context; readonly authorized: Authorized };
 
 /**
- * Returns the reply for the client, which the other Pod of a move may give if the serving Pod lacks the item. A manifest without a tag, or one that
- * was pushed late, may be only there.
+ * Returns the reply for the client. If the serving Pod lacks an item while its group is being moved, the edge may ask the other Pod of the move. A
+ * manifest without a tag, or one that was pushed late, may be only there.
  */
 export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   if (!reply.ok || (endpoint.kind !== "manifest" && endpoint.kind !== "blob")) return reply;
@@ -28,7 +28,7 @@ export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, aske
   if (!isToDelete && (status !== 404 || !isLookedFor(endpoint, asked))) return reply;
   // If both Pods have the same registry, they have the same content, so the other Pod is not asked.
   if ((await otherOfRegistry(asked.authorized, asked.context.services)) !== null) return reply;
-  // When the new Pod takes writes, the edge deletes at both Pods. Otherwise the edge would still serve from the old Pod what was deleted.
+  // When the new Pod takes writes, a DELETE by digest goes to both Pods. Otherwise the edge would still serve from the old Pod what was deleted.
   if (isToDelete) return deleteThere(reply, endpoint, asked);
   if (await isDeleted(endpoint, asked)) return reply;
   const found = await serveThere(endpoint, asked);

@@ -130,8 +130,8 @@ async function authorizeName(
   const granted = token === null ? open : await grantWhileMoving(token, asked, services);
   if (!granted.ok) return granted;
   const { grant, resolution: served } = granted.value;
-  // During a move between two Pods of one registry, the token may be good only at the other Pod, which `served` then names. The request must also
-  // pass the serving Pod's gate, because the serving Pod may be down or read-only.
+  // During a move between two Pods of one registry, the token may be good only at the other Pod, which does not serve the group. Then `served` names
+  // the other Pod, and the request goes there. The request must also pass the serving Pod's gate, because the serving Pod may be down or read-only.
   const serving = passGate(endpoint.method, resolution.value, services);
   const isServing = served === resolution.value;
   const admitted = serving.ok && !isServing ? passGate(endpoint.method, served, services) : serving;
@@ -142,12 +142,15 @@ async function authorizeName(
     const oldName = renamed?.from ?? null;
     return ok({ pod: admitted.value, grant, assignment, moving, oldName, endpoint: own });
   }
-  // If the gate refuses and only the Pod could check the token, the client may be a stranger. A stranger must not learn that the name has a Pod, and
-  // gets the same refusal as for a name without a Pod.
+  // Here the gate has refused the request. If the grant is `undecided`, only the Pod could check the token, so the client may be a stranger. A
+  // stranger must not learn that the name has a Pod, and gets the same refusal as for a name without a Pod.
   return grant.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 
-/** Finds the Pod of a request. An upload goes on at the Pod where it began, which a pin in its URL names, even if its group has moved since. */
+/**
+ * Finds the Pod of a request. A pin in an upload's URL names the Pod where the upload began. The upload goes on at that Pod's registry, even if its
+ * group has moved since.
+ */
 async function locate(
   endpoint: RepositoryEndpoint,
   { directory, config, now }: Services,

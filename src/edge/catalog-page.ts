@@ -28,8 +28,9 @@ export const MAX_READABLE_NAMES = 4_000;
 /** If a Pod lists more names than this in one page, the rest comes with the next page. */
 export const MAX_PAGE_NAMES = 1000;
 /**
- * The edge reads at most this many KV keys for all listed names, in about 20 of a request's 50 calls (Workers' free plan). Without a limit, a hostile
- * Pod could list a thousand names of 20 components, which need 200 calls.
+ * To find the Pods of all listed names, the edge reads at most this many KV keys. One call reads 100 keys, and a request may make 50 calls in all
+ * (Workers' free plan). A name needs one key for each of its components, up to the depth of the directory. Without a limit, a hostile Pod could list
+ * a thousand names of 20 components, which need 200 calls.
  */
 const MAX_KEYS = 2_000;
 
@@ -41,7 +42,10 @@ type Asked = {
   readonly pods: number;
 };
 
-/** Reads a Pod's answer as a page of its catalog. Null if the answer is not a page that ends after its cursor `after`. */
+/**
+ * Reads a Pod's answer as a page of its catalog. Names that do not belong to this Pod are left out. Null if the answer is not a page, or if the
+ * page's last name does not come after its cursor `after`.
+ */
 export async function readPage(
   response: Response,
   { pod, after, directory, pods: asked }: Asked,
@@ -85,8 +89,8 @@ const orders: readonly ((name: string) => string)[] = [
 ];
 
 /**
- * Whether `end`, a page's last name, may come after the page's cursor in the Pod's order, which we do not know. If a client's cursor is not a
- * repository name, any `end` is accepted, because each Pod puts such a text elsewhere in its order.
+ * Whether `end`, a page's last name, may come after the page's cursor. We do not know the Pod's order, so it is enough if `end` comes later in one of
+ * the `orders`. A client may send a cursor that is not a repository name. Pods differ in where they sort such a text, so then any `end` is accepted.
  */
 const leadsPast = (cursor: string, end: string): boolean =>
   !parseRepositoryName(cursor).ok || orders.some((keyOf) => keyOf(end) > keyOf(cursor));

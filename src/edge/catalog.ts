@@ -50,8 +50,8 @@ export async function serveCatalog(endpoint: CatalogEndpoint, context: Context):
 }
 
 /**
- * Refuses a token at once if there are more than `MAX_PARTS` Pods, because it cannot allow all their catalogs. Otherwise the edge would first read
- * the records of perhaps hundreds of Pods.
+ * A token has at most `MAX_PARTS` parts, so if there are more Pods, it cannot allow all their catalogs. The edge then refuses the token at once.
+ * Otherwise, the edge would first read the records of perhaps hundreds of Pods.
  */
 async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }: Context): Promise<Reply | null> {
   const record = await services.directory.record();
@@ -109,8 +109,8 @@ const MAX_OBJECTION_BYTES = 16 * 1024;
 const openGrant = ok<PodGrant>({ kind: "open" });
 const entriesOf = ({ n }: CatalogEndpoint): number => (n !== null && /^\d{1,6}$/.test(n) ? Number(n) : DEFAULT_ENTRIES);
 /**
- * Returns the page size `n` for a Pod, reduced if a page of the client's `n` names may be too large to read. Any other `n` goes to the Pod as it is,
- * so that the Pod refuses a malformed `n` in its own words.
+ * Returns the page size `n` for a Pod. It is smaller than the client's `n` if a page of that many names may be too large to read. Without an `n` of
+ * the client, it is the default. Any other `n` goes to the Pod as it is, so that the Pod refuses a malformed `n` in its own words.
  */
 const pageSize = ({ n }: CatalogEndpoint): string =>
   n !== null && /^\d+$/.test(n) && Number(n) > MAX_READABLE_NAMES

@@ -23,7 +23,10 @@ export function unauthorized({ error, text }: Unauthorized, challenge: OwnChalle
   };
 }
 
-/** Turns a Pod's challenge into the edge's own, with the Pod's error and with those of the Pod's scopes that fit this endpoint. */
+/**
+ * Turns a Pod's challenge into the edge's own. The Pod's error stays, and so do those of the Pod's scopes that fit this endpoint. If none of them
+ * fits, the challenge asks for the access that this endpoint needs.
+ */
 export function rewriteChallenge(
   endpoint: RegistryEndpoint,
   challenge: Challenge | null,

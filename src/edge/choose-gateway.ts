@@ -19,7 +19,7 @@ export async function chooseGateway(
   if (endpoint.kind !== "upload-start" || !gateway || assignment?.uploads === "edge") return ok(null);
   const travel = travelOf(request.headers.get("User-Agent"));
   // A client that gives other hosts its credentials is sent only to a gateway that the edge's operator runs. A hostile Pod's gateway could answer 401
-  // with another Pod's repository, and would get a token for it (containers/image) or the password (Jib).
+  // and name another Pod's repository. The client would then bring a token for that repository (containers/image), or its password (Jib).
   if (travel === "stays" || (travel === "goes-with-credentials" && gateway.operator === "pod")) return ok(null);
   const keys = await gatewayKeys(pod.id, gateway, services);
   return keys.ok ? ok({ url: gateway.url, keys: keys.value, token: jwtOf(grant) }) : keys;

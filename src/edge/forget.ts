@@ -37,8 +37,8 @@ export function writeAndForget(
   const answered = services.callRegistry(pod, sent).then((answer) => {
     const isDone = answer.ok && answer.value.ok;
     const isRefused = answer.ok && [401, 403].includes(answer.value.status);
-    // A DELETE that gets no answer may have worked, so the edge forgets after it too. If the edge cannot verify the token, only a success counts, or
-    // any client could make the edge forget something.
+    // A DELETE that gets no answer may have worked, so the edge forgets after it too. If the edge cannot verify the token, it forgets only after a
+    // success. Otherwise any client could make the edge forget something.
     const isGone = grant.kind === "undecided" || endpoint.method !== "DELETE" ? isDone : !isRefused;
     if (isGone) forget();
     return answer;
@@ -69,7 +69,7 @@ function forgottenBy({ services }: Context, writing: Writing): (() => void) | nu
 }
 
 /**
- * After one push or deletion, the edge forgets at most this many tags, counted once for each Pod that is concerned. Each forgotten tag costs one call
+ * After one push or deletion, the edge forgets at most this many tags. A tag counts once for each Pod that is concerned. Each of these costs one call
  * of the location's cache, and a request may make 50 calls in all (Workers' free plan).
  */
 const mostForgotten = 30;

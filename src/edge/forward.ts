@@ -146,8 +146,8 @@ function callRegistry(
 }
 
 /**
- * Whether the Pod accepted a token that only the Pod can check. An error other than 401, or a redirect that does not lead to the blob, shows nothing,
- * because a proxy may send it to everyone.
+ * Whether the Pod accepted a token that only the Pod can check. A success or a redirect to the blob shows that it did, and a 401 shows that it did
+ * not. Any other answer shows nothing, because a proxy may send it to everyone. Then the edge also asks the Pod for `/v2/`.
  */
 async function isAccepted(
   answer: PodReply,

@@ -11,8 +11,9 @@ import type { Reply } from "./refuse.ts";
 type Asked = { readonly context: Context; readonly authorized: Authorized };
 
 /**
- * Turns the success of a slow write into a refusal, if the group is frozen or at another Pod by now. A slow write may end after `podctl move` has
- * compared both Pods, and the new Pod may then lack what was written.
+ * Turns the success of a slow write into a refusal, if the group is frozen or at another Pod by now. It does the same if the edge cannot find this
+ * out. A slow write may end after `podctl move` has compared both Pods. The new Pod may then lack what was written, so the client must not hear of a
+ * success.
  */
 export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   const { directory, now } = asked.context.services;

@@ -20,8 +20,8 @@ type Logged = {
 };
 
 /**
- * Returns a function that writes the request's log line, if the request is in the sample. Only its first call writes, so after a line that says that
- * the client has left, a later answer is not logged.
+ * Returns a function that writes the request's log line, if the request is in the sample. It writes only at its first call. So if the line already
+ * says that the client has left, a later answer is not logged.
  */
 export function createRequestLog(logged: Logged): (answer: AttributedAnswer) => void {
   let isDecided = false;

@@ -13,8 +13,9 @@ export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Re
   const repositories: string[] = [];
   while (repositories.length < entries) {
     const heads = queues.map(({ repositories: names, taken }) => names[taken] ?? null);
-    // The list ends if all names of a page are taken and its Pod has more, because we do not know that Pod's next name. A page without names does not
-    // end the list, or the client could get many empty lists, one after the other.
+    // If all names of a page are taken and its Pod has more, we do not know that Pod's next name. So the list ends. A page may have no names at all,
+    // if its Pod listed only names that belong to other Pods. Such a page does not end the list. Otherwise the client could get many empty lists, one
+    // after the other.
     const ends = (queue: Queue, index: number) => queue.hasMore && queue.taken > 0 && heads[index] === null;
     if (queues.some(ends)) break;
     const least = heads.reduce(

@@ -66,8 +66,9 @@ function readMount(endpoint: RegistryEndpoint): AskedMount | null {
 
 /** Returns the target of the mount. Null if the target is at the other Pod of a move and the client may not push there. */
 async function targetOf({ endpoint, blob }: AskedMount, context: Context, authorized: Authorized) {
-  // `podctl move` copies a large blob by a mount from a repository to the same repository at the other Pod.
   if (authorized.moving === null || blob.name !== endpoint.name) return authorized;
+  // While a group is being moved, `podctl move` copies a large blob by a mount from a repository to the same repository. The target is then this
+  // repository at the other Pod.
   const there = await authorizeThere(endpoint, context, authorized);
   return there.ok ? there.value : null;
 }
@@ -117,8 +118,8 @@ async function authorizeSource(
   if (token === null) return ok({ blob, authorized: { ...place, grant: { kind: "open" } } });
   const grant = await grantFor(token, { pod, wanted: { ...wanted, name: blob.name } }, withoutSubject(services));
   if (!grant.ok) return err("the token does not allow a pull of the source");
-  // With an `undecided` grant (the edge does not know the token's key), the edge may not sign a URL. With an `edge` grant (the token service failed),
-  // the edge has no token to ask the source's Pod for a proof.
+  // For the copy, the edge signs a URL of the source's store, and may ask the source's Pod for a proof. With an `undecided` grant (the edge does not
+  // know the token's key), it may not sign. With an `edge` grant (the token service failed), it has no token for the Pod.
   if (grant.value.kind !== "granted") return err("the edge cannot verify the source's part of the token");
   return ok({ blob, authorized: { ...place, grant: grant.value } });
 }

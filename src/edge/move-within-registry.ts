@@ -23,8 +23,8 @@ export async function otherOfRegistry(
 type Granted = { readonly resolution: Resolution; readonly grant: Grant };
 
 /**
- * Returns the token's grant at the Pod that serves the name, or at the other Pod of a move within one registry. With the latter, a push goes on
- * although its token is older than the move.
+ * Returns the token's grant at the Pod that serves the name. During a move within one registry, a grant at the other Pod is good too, and the request
+ * then goes to that Pod. So a push goes on although its token is older than the move.
  */
 export async function grantWhileMoving(
   token: Token,

@@ -24,7 +24,10 @@ export async function redirectBlob(
   return proven.value ? redirectToStore("GET", endpoint, { context, authorized, stores }) : null;
 }
 
-/** Redirects a blob GET or HEAD while the Pod fails, or returns null. A proof is enough until `staleSeconds` after its expiry. */
+/**
+ * Redirects a blob GET or HEAD while the Pod fails. A proof is enough until `staleSeconds` after its expiry. Null if there is no such proof, if the
+ * group's blobs are streamed, or if only the Pod can send this client to a store.
+ */
 export async function redirectHeld(
   endpoint: BlobEndpoint,
   context: Context,
@@ -40,7 +43,10 @@ export async function redirectHeld(
   return redirectToStore(method, endpoint, { context, authorized, stores });
 }
 
-/** Passes on a Pod's redirect of a blob, as an absolute URL. The URL must lead to one of the Pod's blob hosts. */
+/**
+ * Passes on a Pod's redirect of a blob, as an absolute URL. With `delivery: stream`, streams the blob from this URL instead. The URL must lead to one
+ * of the Pod's blob hosts.
+ */
 export async function followRedirect(
   endpoint: BlobEndpoint,
   redirect: Response,

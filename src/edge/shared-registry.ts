@@ -8,8 +8,8 @@ import type { Refusal } from "../refusal.ts";
 import type { Services } from "../services.ts";
 
 /**
- * Refuses a request of GitLab's API, such as a rename, that acts on more repositories than its URL names, if several Pods have one registry. Such a
- * request could also reach the other Pods' repositories.
+ * Some requests of GitLab's API, such as a rename, act on more repositories than their URL names. If several Pods have one registry, such a request
+ * could also reach the other Pods' repositories, so the edge refuses it.
  */
 export async function refuseBeyondName(
   endpoint: RegistryEndpoint,

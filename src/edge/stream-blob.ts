@@ -16,7 +16,8 @@ const passed = ["Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Las
 const passedStatuses = [200, 206, 416];
 
 /**
- * Says what is wrong with a storage's answer. The platform would decode an encoded body, which may then not fit the answer's length or the digest.
+ * Says what is wrong with a storage's answer. An encoded body is wrong, because the platform decodes it. The decoded body may then not fit the
+ * answer's length or the digest.
  */
 function wrongAnswer({ status, headers }: Response): string | null {
   if (!passedStatuses.includes(status)) return `answered ${status}`;

@@ -69,8 +69,8 @@ export function createGateway(
 }
 
 /**
- * Whether the request is a GET or HEAD whose body has not ended. Such a body has no time limit, so a stranger could keep the gateway from shutting
- * down if the answer left the connection open.
+ * Whether the request is a GET or HEAD whose body has not ended. The answer then closes the connection. Otherwise a stranger who sends the body
+ * slowly could keep the gateway from shutting down. The bodies of other methods have time limits.
  */
 const isUnreadGet = ({ method, complete }: IncomingMessage): boolean =>
   (method === "GET" || method === "HEAD") && !complete;

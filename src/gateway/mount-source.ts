@@ -16,8 +16,8 @@ type SourceOptions = { readonly maxBytes: number; readonly signal: AbortSignal }
 /** A blob that is being read from another Pod's store. */
 export type MountSource = {
   /**
-   * The blob's bytes, which end without an error even if the store closes the connection too early. So the gateway can end its request to the
-   * registry properly and then remove the incomplete upload.
+   * The blob's bytes. If the store closes the connection too early, the bytes end without an error, and `failure` returns the reason. So the gateway
+   * can end its request to the registry properly and then remove the incomplete upload.
    */
   readonly pieces: () => AsyncIterable<Uint8Array>;
   readonly failure: () => string | null;
@@ -65,8 +65,9 @@ function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
 }
 
 /**
- * Says why the source's answer is not a whole, uncompressed blob of an announced length, or returns null if it is one. With any other answer, a
- * hostile store could fill the registry's disk with incomplete uploads, which a token to push cannot delete.
+ * Says what is wrong with the headers of the source's answer, or returns null. The answer must be a whole, uncompressed blob of an announced length.
+ * With any other answer, a hostile store could fill the registry's disk with incomplete uploads. The gateway cannot remove them, because a token to
+ * push cannot delete them.
  */
 function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes: number): string | null {
   if (status !== 200) return `answered ${status}`;

@@ -22,7 +22,7 @@ export const serverOptions = ({
 }: HeaderLimits = usualLimits): ServerOptions & Pick<TlsOptions, "handshakeTimeout"> => ({
   maxHeaderSize,
   keepAliveTimeout,
-  // A large body takes long, and the gateway itself cuts a body that does not move.
+  // A request has no time limit, because a large body takes long. The gateway itself cuts a body that does not move.
   requestTimeout: 0,
   // Without a limit for requests, Node sets none for headers either, and a client that sends half a header would keep its connection for ever.
   headersTimeout: headersMs,

@@ -1,11 +1,11 @@
 /**
- * Chunks must have at least this length on average, or a sender could make each byte cost as much CPU time as a small request. Networks make longer
- * chunks.
+ * Chunks must have at least this length on average. Otherwise a sender could make each byte cost as much CPU time as a small request. No honest body
+ * is refused, because networks make longer chunks.
  */
 const minBytesPerChunk = 512;
 /**
- * A body may have this many chunks beyond one for each `minBytesPerChunk` bytes. A client's form comes in one piece, but a Pod may write a list name
- * by name.
+ * A body may have one chunk for each `minBytesPerChunk` bytes, and this many more. A client's form comes in one piece, but a Pod may write a list
+ * name by name.
  */
 const spareChunks = { request: 32, answer: 1_000 };
 
@@ -58,7 +58,9 @@ export async function boundedText(
 
 const skippedBytesAtOnce = 64 * 1024;
 
-/** Drops the first bytes of a body, and returns the body with the rest. Null if it has fewer bytes, or breaks off before. */
+/**
+ * Drops the first `bytes` bytes of a body, and returns the body, from which the rest can be read. Null if the body ends or breaks off before that.
+ */
 export async function withoutFirst(
   body: ReadableStream<Uint8Array>,
   bytes: number,

@@ -21,8 +21,8 @@ export const smallBytes = 256 * 1024;
 /** Registries take no larger manifest (OCI distribution spec, "Pushing Manifests"). */
 const MAX_BYTES = 4 * 1024 * 1024;
 /**
- * Most manifests are shorter than this and are copied by `tee`, which keeps a body in memory if the receiver reads slowly. A longer body is copied by
- * `copyLarge`, which keeps nothing for the receiver.
+ * Most manifests are shorter than this. `tee` copies them, and keeps a body in memory if the receiver reads slowly. A body with a greater
+ * `Content-Length` is copied by `copyLarge`, which keeps nothing for the receiver.
  */
 const teedBytes = 64 * 1024;
 
@@ -33,7 +33,10 @@ const copyMs = 60_000;
 export const createCopyBudget = (): ByteBudget =>
   new ByteBudget({ maxBytes: 4 * MAX_BYTES, maxBytesOfOwner: 2 * MAX_BYTES, lifeMs: copyMs });
 
-/** Copies a body while it is passed on. Null if the body cannot be copied, or if the budget that all copies share has no room for it. */
+/**
+ * Copies a body while it is passed on. Null if the body is missing, encoded or too long, or if the budget that all copies share has no room for it. A
+ * body of unknown length is copied only up to `teedBytes`.
+ */
 export function copyBody({ body, headers }: Request | Response, { budget, pod }: CopyTerms): Copied | null {
   // An encoded body is not copied, because the copy would hold decoded bytes, which have another digest.
   if (body === null || headers.has("Content-Encoding")) return null;

@@ -20,8 +20,9 @@ export type KeptManifests = {
    */
   find(manifest: Owned): Promise<KeptManifest | null>;
   /**
-   * Finds a copy from a pull or a push while the Pod fails, up to `staleSeconds` older than `find` allows. If the manifest was deleted after
-   * `taggedAtMs`, when the client's tag was last seen, nothing is found, because the tag was deleted too.
+   * Finds a copy while the Pod fails. The copy may be up to `staleSeconds` older than `find` allows, and may come from a push. If the client asked by
+   * a tag, `taggedAtMs` is when the tag was last seen. If the manifest was deleted after that, its tag was deleted too. Then nothing is found, even
+   * if the manifest has been kept again since.
    */
   findStale(manifest: Owned, tag?: { readonly taggedAtMs?: number }): Promise<KeptManifest | null>;
   /**
@@ -117,7 +118,10 @@ const deletedHereAtMs = (memory: ManifestMemory, key: string): number => {
 
 type ReadPorts = Pick<Ports, "memory" | "cache"> & Pick<Wanted, "taggedAtMs">;
 
-/** Returns the location's copy. Null if there is none, or if the manifest was deleted after the Pod was asked for the copy, or after `taggedAtMs`. */
+/**
+ * Returns the location's copy. Null if there is none, or if the manifest was deleted after the Pod was asked for the copy. If the client asks for a
+ * tag, `taggedAtMs` is when the tag was last seen. Null if the manifest was deleted after that, because the tag was deleted with the manifest.
+ */
 async function readKept(
   key: string,
   { memory, cache, taggedAtMs = Number.POSITIVE_INFINITY }: ReadPorts,

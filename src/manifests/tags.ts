@@ -46,8 +46,8 @@ export type SeenTags = {
 type Ports = LocationPorts & { readonly memory: TagMemory };
 
 /**
- * A pull that finds a tag unchanged starts the tag's `staleSeconds` anew, which is a write to the cache. So there is no such write before this share
- * of `staleSeconds` has passed.
+ * A tag is remembered for the Pod's `staleSeconds`. A pull that finds the tag unchanged starts this time anew, which is a write to the cache. So
+ * there is no new start before this share of `staleSeconds` has passed.
  */
 const renewedAfter = 1 / 8;
 

@@ -31,8 +31,8 @@ export type BreakerPorts = {
 };
 
 /**
- * Calls a service, unless the breaker says that the service is down. Failed writes count only with `doWritesCount`, because a layer may be too large
- * for a proxy, or its digest may take long.
+ * Calls a service, unless the breaker says that the service is down. A failed write may be the fault of its content: a layer may be too large for a
+ * proxy, or its digest may take long. So failed writes count only with `doWritesCount`.
  */
 export async function callThroughBreaker(request: FetchRequest, ports: BreakerPorts): Promise<Answer> {
   const { breaker, service, send, silenceMs, doWritesCount = false, clock } = ports;
@@ -47,8 +47,8 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
     if (!isCounted && breaker.failed(service, { startedAtMs, nowMs: clock(), why })) judged = judge(ports);
     isCounted = true;
   };
-  // While a service hangs, all clients may leave before the deadline, and their calls end without a result. So a timer counts the failure after
-  // `silenceMs`.
+  // While a service hangs, all clients may leave before the deadline. Their calls then end without a result, and the service would never count as
+  // failed. So a timer counts the failure after `silenceMs`.
   const timer = silenceMs === null ? null : setTimeout(fail, silenceMs, `no answer within ${silenceMs} ms`);
   const answer = await send(request);
   if (timer !== null) clearTimeout(timer);

@@ -99,8 +99,8 @@ async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Resu
 }
 
 /**
- * Starts the deadline for the answer's headers, which runs from the end of the request's body. When the deadline passes, `signal` ends a read, but
- * `passed` ends only our wait for a write.
+ * Starts the deadline for the answer's headers, which runs from the end of the request's body. When it passes, `signal` ends a read. A write is not
+ * ended, but `passed` resolves, and we stop waiting for the write. `passed` also resolves if the service seems to have lost the write.
  */
 function startDeadline(request: FetchRequest, { stallMs, ping }: Pick<FetchPorts, "stallMs" | "ping">) {
   const abort = new AbortController();
@@ -157,7 +157,7 @@ function bodyFailure(end: Exclude<BodyEnd, "whole" | "sink broke">, stallMs: num
 
 /**
  * Reads the answer of a Pod that refuses a request before all of the request's body was sent. The connection may break at any moment, so we read the
- * answer before we pass it on.
+ * answer before we pass it on. If its body is late, lost or too long, the client gets only status and headers.
  */
 async function wholeAnswer(response: Response): Promise<Response> {
   const { status, headers, body } = response;
@@ -173,8 +173,8 @@ async function wholeAnswer(response: Response): Promise<Response> {
 }
 
 /**
- * Streams the body to the Pod, with the length that the client announced. If the client breaks off, we abort the whole call, because workerd would
- * end the body normally if we aborted only the pipe.
+ * Streams the body to the Pod, with the length that the client announced. If the client breaks off, the pipe stays open, and the whole call is
+ * aborted. If we aborted the pipe, workerd would end the body normally, and the Pod would think that it has the whole body.
  */
 function streamBody({ body, bodyBytes }: FetchRequest, stallMs: number): StreamedBody {
   if (body === null || typeof body === "string") return { body, sent: null, sentBytes: () => body?.length ?? 0 };

@@ -10,8 +10,8 @@ const failures: readonly Refusal["reason"][] = [
 export const isOutage = ({ reason }: Refusal): boolean => failures.includes(reason);
 
 /**
- * Whether a proxy may give this status because of the form of one request, as nginx answers a long header with 400. The status says nothing about the
- * registry behind the proxy.
+ * Whether a proxy may give this status because of the form of one request. The status then says nothing about the registry behind the proxy. For
+ * example, nginx answers a long header with 400.
  */
 export const isOfOneRequest = (status: number): boolean => [400, 408, 413, 414, 421, 429, 431, 494].includes(status);
 

@@ -2,7 +2,7 @@
 
 /**
  * A body's pieces grow while they are full and fast, because a large piece costs no more CPU time than a small one. After a slow piece, they are
- * small again, because a large piece that moves slowly could look like a stalled body.
+ * small again. We see progress only when a whole piece has moved, so a large piece that is slow could look like a stalled body.
  */
 export const leastPieceBytes = 16 * 1024;
 export const mostPieceBytes = 256 * 1024;
@@ -10,8 +10,9 @@ const fastMs = 100;
 const slowMs = 1_000;
 
 /**
- * A sender may cut its body into chunks of one byte, and each would cost as much CPU time as a large piece. So while a body has had too many pieces
- * for its bytes and its time, each read waits for `minBytesPerPiece`.
+ * A sender may cut its body into chunks of one byte, and each chunk would cost as much CPU time as a large piece. So the number of pieces is limited.
+ * A body may have `sparePieces` pieces, one more for each `minBytesPerPiece`, and one more for each `msPerPiece`. When these are used up, each read
+ * waits for `minBytesPerPiece`.
  */
 const sparePieces = 64;
 const minBytesPerPiece = 512;

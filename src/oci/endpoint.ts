@@ -4,8 +4,8 @@ import { isDigest, type Reference, type Tag } from "./reference.ts";
 import type { RepositoryName } from "./repository-name.ts";
 
 /**
- * What a request asks for: a row of the OCI distribution spec's endpoint table (`end-1` to `end-14`), a GitLab endpoint (`/gitlab/v1`), or the token
- * endpoint. The Pod's request is formatted from the Endpoint, so edge and Pod cannot read two different names.
+ * What a request asks for: a row of the OCI distribution spec's endpoint table (`end-1` to `end-14`), the catalog, a GitLab endpoint (`/gitlab/v1`),
+ * or the token endpoint. The Pod's request is formatted from the Endpoint, so edge and Pod cannot read two different names.
  *
  * `query` is the raw query without the parameters that have a field of their own.
  */

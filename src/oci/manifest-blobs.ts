@@ -15,8 +15,8 @@ const descriptorMembers = ["mediaType", "digest", "size", "urls"];
 const MAX_BLOBS = 256;
 
 /**
- * Returns the blobs that a registry must have found in the repository when it accepted this manifest: the config and the layers without `urls`.
- * Returns none if two parsers could read the manifest differently.
+ * Returns the blobs that a registry must have found in the repository when it accepted this manifest: the config and the layers without `urls`. If
+ * two parsers could read the manifest differently, returns none. If they could read only a descriptor differently, leaves out its blob.
  */
 export function manifestBlobs(contentType: string | null, bytes: Uint8Array): readonly Digest[] {
   const mediaType = mediaTypeOf(contentType);

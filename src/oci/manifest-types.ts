@@ -13,8 +13,8 @@ export type ManifestType = (typeof imageTypes)[number] | (typeof listTypes)[numb
 export const mediaTypeOf = (contentType: string | null): string => trimmed(contentType?.split(";")[0] ?? "");
 
 /**
- * Removes only HTTP's white space (RFC 9110 §5.6.3). `trim` would also remove characters such as U+FEFF, which registries keep (Go's
- * `mime.ParseMediaType`).
+ * Removes only HTTP's white space (RFC 9110 §5.6.3). `trim` would also remove characters such as U+FEFF, which Go's `mime.ParseMediaType` keeps. The
+ * edge would then read another type than the registry.
  */
 const trimmed = (text: string): string => text.replace(/^[ \t]+/, "").replace(/(?<![ \t])[ \t]+$/, "");
 

@@ -8,8 +8,8 @@ import { parseReference, parseTag, type Reference, type Tag } from "./reference.
 import { parseRepositoryName } from "./repository-name.ts";
 
 /**
- * Parses method and URL into an Endpoint, or into the error or redirect that the client gets. Apart from dot segments, which `URL` has resolved, no
- * URL with a flaw such as a leading `//` becomes an Endpoint.
+ * Parses method and URL into an Endpoint, or into the error or redirect that the client gets. `URL` has already resolved dot segments. A URL with
+ * another flaw, such as a path that begins with `//`, never becomes an Endpoint, so nothing is looked up for it.
  */
 export function parseEndpoint(method: string, url: URL): Result<Endpoint, OciError> {
   const match = matchPath(url.pathname);
@@ -115,8 +115,8 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
   if (hasMoreParameters(query, most)) {
     return err({ code: "QUERY_INVALID", message: `query has more than ${most} parameters; send fewer` });
   }
-  // Registries built with Go before 1.17, such as distribution 2.8.0, also split a query at `;`, so the edge could miss a mount. An upload's query
-  // may have a `;`, because it comes from the registry itself, and so may a token request's, which is not passed on.
+  // Registries built with Go before 1.17, such as distribution 2.8.0, also split a query at `;`. So they could find a mount where the edge sees none.
+  // The query of an upload may have a `;`, because it comes from the registry itself. So may that of a token request, because it is not passed on.
   if (query.includes(";") && kind !== "upload" && kind !== "token") {
     return err({
       code: "QUERY_INVALID",
@@ -130,8 +130,9 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
       return taken.ok ? ok({ ...taken.value.values, query: taken.value.rest }) : taken;
     }
     case "upload-start": {
-      // A `from` without `mount` is dropped: registries ignore it, but the token would need a right to the source repository. A `mount` without
-      // `from` is dropped, because a registry would search all its repositories for the blob (OCI end-11), even those blocked at the edge.
+      // A `from` without `mount` is dropped, because registries ignore it. Otherwise the token would need a right to the source repository. A `mount`
+      // without `from` is dropped too. Otherwise a registry would search all its repositories for the blob (OCI end-11), even those blocked at the
+      // edge.
       const taken = takeParameters(query, ["digest", "mount", "from"]);
       if (!taken.ok) return taken;
       const { digest, mount, from } = taken.value.values;

@@ -63,8 +63,8 @@ const lineEveryMs = 2_000;
 const barEveryMs = 100;
 
 /**
- * Shows the steps that are done, their rate and, if the total is known, the seconds that are left. A terminal's bar handles no signals and no keys,
- * so Ctrl-C still ends the command.
+ * Shows the steps that are done, their rate and, if the total is known, the seconds that are left. If the total is known, a terminal shows a bar on
+ * one line. Otherwise each report is a new line. The bar handles no signals and no keys, so Ctrl-C still ends the command.
  */
 export function startProgress(label: string, total: number | null): Progress {
   const startedMs = performance.now();

@@ -4,8 +4,9 @@ import { isRead } from "../oci/scope.ts";
 import { uploadedBytes } from "./upload-size.ts";
 
 /**
- * How long the edge waits for a Pod, from the end of the request's body to the answer's headers. A list takes long where a registry reads every tag
- * or name, and a write where it computes a digest or looks through all tags. After the deadline of a write, the Pod may still finish the write.
+ * How long the edge waits for a Pod, from the end of the request's body to the answer's headers. A list may take long, because some registries read
+ * every tag or name before they answer. A write may take long, because a registry may compute a blob's digest or look through all tags. After the
+ * deadline of a write, the Pod may still finish the write.
  */
 const deadlinesMs = { read: 10_000, manifest: 30_000, list: 120_000, write: 300_000 } as const;
 
@@ -17,19 +18,20 @@ export function registryDeadlineMs({ kind, method }: RegistryEndpoint): number {
 }
 
 /**
- * The deadline for an upload of few bytes, shorter than the 30 s after which containerd gives up by itself. If a Pod that hung for a moment lost the
- * upload, Docker sends its layer again only after the edge has given up.
+ * The deadline for an upload of few bytes. A Pod that hung for a moment may have lost the upload, and Docker sends its layer again only after the
+ * edge has given up. So the deadline is short. It is also shorter than the 30 s after which containerd gives up by itself.
  */
 const leastUploadMs = 12_000;
 /**
- * The deadline grows by 1 ms for this many bytes. Registries that read a layer again or copy it, and proxies that store it first, do at least 20 MB
- * in a second.
+ * The deadline grows by 1 ms for this many bytes. A registry may read a layer again or copy it, and a proxy may store a layer before it passes it on.
+ * All of them do at least 20 MB in a second.
  */
 const uploadBytesPerMs = 20_000;
 
 /**
- * Returns an upload's deadline as a function of the body's length, to which the earlier bytes are added for the PUT that completes a blob. Null if
- * their number is not known, and for requests other than POST, PATCH and PUT of an upload.
+ * Returns an upload's deadline as a function of the length of the request's body. If `registryDeadlineMs` is shorter, that deadline applies. For the
+ * PUT that completes a blob, the bytes of earlier requests count too. Null if their number is not known. Also null for a mount, and for requests
+ * other than POST, PATCH and PUT of an upload.
  */
 export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number) => number) | null {
   const { kind, method } = endpoint;
@@ -41,8 +43,8 @@ export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number)
 }
 
 /**
- * A read without an answer counts as a failure after this time. One second is left for a ping after the third failure in a row, so the edge knows in
- * time whether the service is down.
+ * A read without an answer counts as a failure after this time. After the third failure in a row, the edge pings the service and waits a second for
+ * the answer to the ping. So before the read's deadline ends, the edge knows whether the service is down.
  */
 const silentAfterMs = deadlinesMs.read - 1_000;
 

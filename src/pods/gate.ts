@@ -23,8 +23,8 @@ export function passGate(
   { client, parsedCidrs }: Visit,
 ): Result<AdmittedPod, Refusal> {
   if (blocked !== null) return err({ reason: "blocked", text: blocked });
-  // If our copy of the directory is outdated, the repository may belong to another Pod by now, and a push would be lost. A name without a Pod may
-  // have one by now, so the answer is 503 instead of 404.
+  // If our copy of the directory is outdated, writes are refused: the repository may belong to another Pod by now, and a push would be lost. A name
+  // without a Pod may have one by now, so the answer is 503 instead of 404.
   if (stale !== null && (pod === null || !isRead(method))) return err({ reason: "directory", text: stale });
   const refused =
     assignment === null ? null : (refuseClient(assignment, client, parsedCidrs) ?? refuseWrite(method, assignment));

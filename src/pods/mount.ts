@@ -18,14 +18,15 @@ type MountSource = {
 };
 
 /**
- * Whether a client ends its push if a mount is answered with 401, as Jib does. Jib cannot read in the edge's tokens whether it may pull the source,
- * so it always tries the mount. Other clients ask for a new token, and then their mount succeeds.
+ * Whether a client ends its push if a mount is answered with 401. Jib does. Before a mount, Jib looks into its token to see whether it may pull the
+ * source. It cannot read the edge's tokens, so it always tries the mount. Other clients answer the 401 with a request for a new token, and then their
+ * mount succeeds.
  */
 export const endsAtMountChallenge = (userAgent: string | null): boolean => /^jib\b/i.test(userAgent ?? "");
 
 /**
- * Turns a mount into a plain upload if its source may not be pulled, or is not known to belong to the same Pod. The Pod then answers 202 (OCI end-11)
- * and not 404, which ends the push in some clients.
+ * Turns a mount into a plain upload if its source may not be pulled, or is not known to belong to the same Pod. The Pod then answers 202, and the
+ * client sends the blob (OCI end-11). Without this, the Pod might answer 404, which ends the push in some clients.
  */
 export async function settleMount(
   endpoint: RepositoryEndpoint,

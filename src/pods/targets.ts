@@ -21,8 +21,9 @@ export type Target = { readonly path: string; readonly query: string; readonly e
 const MAX_CHARACTERS = 8192;
 
 /**
- * Returns where `Location` leads, or null if this is not an endpoint of the request's repository and of a kind that fits. A Pod could otherwise
- * answer a DELETE with a 307 to another Pod's manifest, and crane and regctl would follow it with their user's credentials.
+ * Returns where `Location` leads. Null unless this is an endpoint of the same kind and repository as the request's. Only the answer to an upload may
+ * lead to another kind: to the upload's next request, or to the finished blob. Without this check, a Pod could answer a DELETE with a 307 to another
+ * Pod's manifest. crane and regctl would follow it with their user's credentials.
  */
 export function readLocation(text: string, status: number, asked: Asked): Target | null {
   const { kind, method } = asked.endpoint;
@@ -35,8 +36,8 @@ export function readLocation(text: string, status: number, asked: Asked): Target
 }
 
 /**
- * Replaces `mount` and `from` in a Pod's redirect by those that the client sent. If the Pod could choose `from`, the edge would copy a blob to the
- * Pod from any repository that the client may pull.
+ * Replaces `mount` and `from` in a Pod's redirect by those that the client sent. The client follows the redirect with its whole token. If the Pod
+ * could choose `from`, the edge would copy a blob to the Pod from any repository that the client may pull.
  */
 function withOwnMount(target: Target | null, { endpoint }: Asked): Target | null {
   if (target === null || endpoint.kind !== "upload-start") return target;

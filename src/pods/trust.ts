@@ -12,7 +12,8 @@ type Trusted = { readonly request: FetchRequest; readonly fetcher: Fetcher };
 export type FindBinding = (name: string) => Fetcher | null;
 
 /**
- * Marks a request, so that the Pod knows that it comes from the edge. The mark is a secret in headers, or a binding that only this deployment has.
+ * Marks a request, so that the Pod knows that it comes from the edge. Either the request gets headers with a secret, or it goes through a binding
+ * that only this deployment has. If the Pod's record has no `trust`, the request gets no mark.
  */
 export async function trustedRequest(
   pod: Pod,

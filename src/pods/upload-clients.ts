@@ -25,8 +25,8 @@ const clients: readonly Row[] = [
   // containerd (core/remotes/docker/pusher.go) sends no credentials to another host, and a 401 of that host ends the push. BuildKit and docker with
   // the containerd store use this code.
   { userAgent: /\bcontainerd\/|^buildkit\//i, travel: "goes" },
-  // go-containerregistry (pkg/v1/remote/transport/bearer.go) sends its token only to the registry's own host. After another host's 401, older
-  // versions ask the registry's own realm for a token, and newer ones the 401's realm, but without a user. crane, kaniko, ko and cosign use this
+  // go-containerregistry (pkg/v1/remote/transport/bearer.go) sends its token only to the registry's own host. If another host answers 401, older
+  // versions ask the registry's own realm for a token. Newer ones ask the realm of the 401, but without a user. crane, kaniko, ko and cosign use this
   // code.
   { userAgent: /\bgo-containerregistry\b/i, travel: "goes" },
   // regclient ≥ 0.11.5 (internal/reghttp, `AuthCreds`) sends credentials only for the registry's own host. Older versions give the registry's

@@ -16,8 +16,8 @@ export type UploadGrant = {
   /** The token that the gateway shows to the registry. Null if the Pods ask for no tokens. */
   readonly token: string | null;
   /**
-   * The gateway puts this pin into each location that leads back to the edge, because only the edge has the key to make a pin. The same pin is good
-   * for every request of the upload, because a pin does not depend on the registry's state in the query.
+   * The gateway puts this pin into each location that leads the client back to the edge, where the pin keeps the upload at its Pod. Only the edge has
+   * the key to make a pin. The same pin is good for every request of the upload, because a pin does not depend on the registry's state in the query.
    */
   readonly pin: string;
   /**

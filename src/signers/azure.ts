@@ -58,8 +58,8 @@ export const azure = defineSigner({
   secret,
   target: ({ account, container }) => `${account}/${container}`,
   origin: ({ endpoint }) => endpoint,
-  // Each empty line is a field that we do not use: st, si, sip, snapshot, ses and the five headers of the answer. With a delegation key, saoid, suoid
-  // and scid take the place of si.
+  // Each line is one unescaped field. The fields that we do not use are empty lines: st, si, sip, snapshot, ses and the five headers of the answer.
+  // With a delegation key, saoid, suoid and scid take the place of si.
   textToSign: ({ key: blob, config: { endpoint, account, container }, secret: credentials, window }) => {
     const { sp, se, spr, sv, sr } = fieldsOf(endpoint, window);
     const delegated = delegationFields(credentials);

@@ -6,10 +6,7 @@ import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { atBaseUrl, cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
-/**
- * What is signed: the URL itself (`url`), or a prefix of URLs, which is sent in a query parameter (`prefix`). Our prefix is the whole URL of one
- * blob.
- */
+/** What is signed. `url`: the URL itself. `prefix`: a prefix of URLs, which is sent in a query parameter. Our prefix is the whole URL of one blob. */
 const signedForm = v.optional(v.picklist(["url", "prefix"]), "url");
 
 /** Google Cloud CDN signed URLs. The CDN passes unsigned requests on to the bucket behind it, so that bucket must be private. */

@@ -77,8 +77,8 @@ export async function parseSecret(scheme: Scheme, text: string): Promise<Result<
 }
 
 /**
- * Says what is wrong with a secret. If the scheme has several forms of secrets, the operator probably meant the form with the member that is given
- * but wrong.
+ * Says what is wrong with a secret. If the scheme has several forms of secrets, valibot reports the problems of each form. We take the first problem
+ * with a member that the secret has, because the operator probably meant the form with this member.
  */
 function whatIsWrong(issue: v.BaseIssue<unknown>): string {
   const given = issue.issues?.find(({ input }) => input !== undefined) ?? issue;

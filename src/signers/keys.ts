@@ -19,8 +19,8 @@ const importRsa = (der: Bytes, hash: Hash): Promise<CryptoKey> =>
   crypto.subtle.importKey("pkcs8", der, { name: "RSASSA-PKCS1-v1_5", hash }, false, ["sign"]);
 
 /**
- * Makes a schema that also imports the key, so that the error of a failed import names the member. The error's message is `want`, which never
- * contains the key's text.
+ * Makes the schema of a key. The schema also imports the key, so that the error of a failed import names the member with the bad key. The error's
+ * message is `want`, which never contains the key's text.
  */
 const imported = <Key>(want: string, read: (text: string) => Promise<Key | null>) =>
   v.pipeAsync(

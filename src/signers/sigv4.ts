@@ -61,8 +61,8 @@ export async function presign(
 }
 
 /**
- * The latest signing key of each secret, which is valid for one day. We keep the key because the four HMACs that derive it are most of the work of a
- * signature.
+ * The latest signing key of each secret. A signing key is valid for one day. We keep it because the four HMACs that derive it are most of the work of
+ * a signature.
  */
 export type DayKeys = WeakMap<object, { readonly scope: string; readonly key: CryptoKey }>;
 

@@ -57,8 +57,8 @@ export const originUrl = v.pipe(
 );
 
 /**
- * Where a URL has the bucket: at the start of its path, before the endpoint's host, or nowhere. With `bound-host`, the endpoint's host is for one
- * bucket only.
+ * Where a URL has the bucket. `path`: at the start of its path. `virtual-host`: before the endpoint's host. `bound-host`: nowhere, because the
+ * endpoint's host is for one bucket only.
  */
 export const bucketEntries = {
   bucket: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/)),

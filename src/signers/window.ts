@@ -11,7 +11,10 @@ const windowMs = 600_000;
  */
 const minLifeMs = 1_200_000;
 
-/** Returns the window of a URL that is signed now, which ends no later than the credential. Null if the credential ends within `minLifeMs`. */
+/**
+ * Returns the window of a URL that is signed now. The window ends no later than the credential. Null if the credential ends within `minLifeMs`,
+ * because every URL must be valid for that time.
+ */
 export function signingWindow(now: Date, credentialEndsAt: Date | null): UrlWindow | null {
   const issuedAtMs = Math.floor(now.getTime() / windowMs) * windowMs;
   // The end is rounded down, because the schemes count whole seconds.

@@ -21,8 +21,8 @@ export function drawSample(answered: Answered, { rate, random }: Sampling): numb
 const faults: readonly Outcome[] = ["blocked", "broken", "failed", "unavailable"];
 
 /**
- * Whether an answer shows that something is wrong. Refusals do not, nor do the 401 before every pull and the 404 before every push, and strangers
- * could fill the log with them. A failure because strangers have spent the budget for look-ups (`budgetSpent`) does not count either.
+ * Whether an answer shows that something is wrong. The 401 before every pull and the 404 before every push are ordinary. A refusal is ordinary too,
+ * because strangers could fill the log with refusals. A failure is also ordinary if strangers have spent the budget for look-ups (`budgetSpent`).
  */
 const isFault = ({ status, outcome, cause }: Answered): boolean =>
   cause !== budgetSpent && (status >= 500 || faults.includes(outcome));

@@ -10,8 +10,9 @@ export type Credentials =
   | readonly [kind: "refresh-token", token: string];
 
 /**
- * Returns the credentials of a request, equal for form and header, because containerd repeats a login in a header after a refused form. Null if the
- * request has credentials in both, or a field twice, because only the Pod knows which counts.
+ * Returns the credentials of a request. The same user name and password give the same credentials in a form and in a header. This is needed because
+ * containerd repeats a login in a header if its form is refused. If a request has credentials in both, or a field twice, the result is null. Only the
+ * Pod knows which of them counts.
  */
 export function credentialsOf({ withCredentials }: PodQuestion, request: TokenRequest): Credentials | null {
   if (!withCredentials || request.anonymous) return ["anonymous"];

@@ -75,8 +75,8 @@ const endMsOf =
     grantedAtMs + pod.outage.graceSeconds * 1000;
 
 /**
- * Returns the Pod and the credentials under which grants are remembered. Null if no grants are remembered for the request, as when a stranger asks
- * for many names, because each name costs calls of the cache.
+ * Returns the Pod and the credentials under which grants are remembered, or null if none are remembered. If a stranger asks for many names, we
+ * remember none, because each name costs calls of the cache.
  */
 function askerOf(question: PodQuestion, request: TokenRequest, { maxRepositories }: GracePorts): Asker | null {
   const { pod, scopes } = question;

@@ -17,8 +17,8 @@ import type { TokenRequest } from "./request.ts";
 import { cellOf } from "./routable-token.ts";
 
 /**
- * What one Pod is asked. If `decides` is true, the question is a login or for more than pull, and the Pod's refusal is the answer for the client. Of
- * the two Pods of a move, only the Pod that serves the group decides.
+ * What one Pod is asked. `decides` is true for a login, and for a question about more than pull. The Pod's refusal is then the answer for the client.
+ * During a move, both Pods are asked, but only the Pod that serves the group decides.
  */
 export type PodQuestion = {
   readonly pod: Pod;
@@ -68,7 +68,7 @@ export async function planQuestions(
   const assigned = await assignScopes(request.scopes, { directory, visit, record: record.value, bounds });
   if (!assigned.ok) return assigned;
   const { scopesOf, denied, isCut } = assigned.value;
-  // A scope in `denied` is left out, unless it asks for more than pull or no other scope has a Pod.
+  // A scope in `denied` is left out. But if it asks for more than pull, or if no other scope has a Pod, the whole request is refused.
   const [first] = denied;
   const refused = denied.find(({ scope }) => writes(scope)) ?? (scopesOf.size === 0 ? first : undefined);
   if (refused !== undefined) return err(refused.refusal);
@@ -114,8 +114,9 @@ export async function planLogin(
 }
 
 /**
- * Returns the Pod that checks credentials without a GitLab cell: the default Pod or else, if all Pods have the same users, the first Pod. If no Pod
- * checked them, a stranger with a made-up password could tell names without a Pod from names that have one.
+ * Returns the Pod that checks credentials if no Pod is known for their GitLab cell, or if they name no cell. This is the default Pod. If there is no
+ * default Pod, but all Pods have the same users, it is the first Pod. Some Pod must check the credentials even if the name has no Pod. Otherwise a
+ * stranger with a made-up password could tell names without a Pod from names that have one.
  */
 async function loginPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
   const record = await directory.record();

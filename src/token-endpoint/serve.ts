@@ -16,8 +16,9 @@ type TokenPorts = Omit<GracePorts, "maxRepositories"> &
   };
 
 /**
- * The edge remembers the granted pulls of at most this many repositories of one request, and only mirrors name more. A repository costs up to four
- * calls of the location's cache, and a request may make 50 calls in all (Workers' free plan).
+ * The edge remembers the pulls that a Pod grants, so that it can grant them itself while the Pod's token service is down. It does this for at most
+ * this many repositories of one request. Only mirrors name more. A repository costs up to four calls of the location's cache, and a request may make
+ * 50 calls in all (Workers' free plan).
  */
 const maxRememberedRepositories = 6;
 
@@ -82,15 +83,15 @@ const askAll = async (plan: Result<Plan, Refusal>, ask: Ask): Promise<Result<Pla
 const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directory" && refusal.text === budgetSpent;
 
 /**
- * Whether no Pod in `asked` got the credentials, and none granted anything. Then the client gets the answer to a login, as for a name without a Pod,
- * so that a made-up password reveals no assigned names.
+ * Whether no Pod in `asked` got the credentials, and none granted anything. Then the client gets the answer to a login, as it does for a name without
+ * a Pod. Otherwise a made-up password would show which names are assigned.
  */
 const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");
 
 /**
- * Returns `login`, or `asked` if the login is granted but a Pod in `asked` was unavailable. The client then tries again, and that Pod may grant its
- * scopes.
+ * If the login is granted but a Pod in `asked` was unavailable, returns `asked`, so that the client tries again. That Pod may grant its scopes by
+ * then. Otherwise returns `login`.
  */
 async function preferLogin(login: readonly Asked[], asked: readonly Asked[]): Promise<readonly Asked[]> {
   const isGranted = login.every(({ answer }) => answer.kind === "granted");

@@ -61,8 +61,8 @@ function parseValue(key: string, text: string): Result<unknown, string> {
 type OneMember = { readonly member: string; readonly value: unknown };
 
 /**
- * Changes one member of a list's only condition, and returns the new list, or undefined if the condition has no member left. Fails if the list has
- * several conditions, because the change does not say which of them it means.
+ * Changes one member of a list's only condition, and returns the new list. An empty list gets a condition. If the condition has no member left, the
+ * result is undefined. If the list has several conditions, the result is an error, because the change does not say which of them it means.
  */
 function inOnlyCondition(clients: Members, list: string, { member, value }: OneMember): Result<unknown, string> {
   const given = clients[list];

@@ -14,8 +14,8 @@ export type Change =
   | { readonly action: "delete"; readonly key: string; readonly before: string; readonly after: null };
 
 /**
- * Returns the change from the text in KV to the wanted record, or null if nothing has to change. `before` is null if KV has no such record, and
- * `after` if it should have none.
+ * Returns the change from the text in KV to the wanted record, or null if nothing has to change. `before` is null if KV has no such record. `after`
+ * is null if KV should have no such record.
  */
 export function changeOf(key: string, before: string | null, after: object | null): Change | null {
   if (after === null) return before === null ? null : { action: "delete", key, before, after };
@@ -43,7 +43,10 @@ function unstamped(key: string, json: unknown): unknown {
   return Object.fromEntries(Object.entries(record).filter(([name]) => !stampMembers.has(name)));
 }
 
-/** Fills in the defaults of optional members, which only Pods and the directory have. A value that does not fit its schema stays as it is. */
+/**
+ * Fills in the defaults of optional members. Only the records of Pods and the directory record have defaults. A value that does not fit its schema
+ * stays as it is.
+ */
 function withDefaults(key: string, json: unknown): unknown {
   const kind = kindOf(key);
   if (kind !== "pod" && kind !== "directory") return json;
@@ -53,8 +56,8 @@ function withDefaults(key: string, json: unknown): unknown {
 }
 
 /**
- * An assignment is written after its Pod and the Pod's keys, and deleted before them, so that the edge never finds an assignment whose Pod has no
- * record. The directory record is written last, before the first delete (see `DirectorySteps`).
+ * An assignment is written after its Pod and the Pod's keys, and deleted before them. So the edge never finds an assignment whose Pod has no record.
+ * The directory record is written after all other records and before the first delete. `DirectorySteps` says why.
  */
 const writeOrder: readonly RecordKind[] = ["pod", "key", "cell", "blocks", "route", "directory"];
 const deleteOrder: readonly RecordKind[] = ["route", "blocks", "cell", "key", "pod", "directory"];

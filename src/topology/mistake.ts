@@ -43,8 +43,8 @@ export function quote(value: unknown, path: Path): string {
 type Issue = v.BaseIssue<unknown>;
 
 /**
- * Describes valibot's issue in words for the operator. If a value fits none of several forms, the operator most likely meant the form whose mistake
- * is deepest inside the value.
+ * Describes valibot's issue in words for the operator. A value may have several forms, and fit none of them. The text is then about the form whose
+ * mistake is deepest inside the value. The operator most likely meant that form.
  */
 export function mistakeOf(issue: Issue): Mistake {
   const list = listForMapping(issue);

@@ -9,8 +9,8 @@ type OfRegistry = Pick<PodRecord, "registry" | "issuer" | "audience" | "blobs">;
 export type Disagreement = { readonly path: Path; readonly text: string };
 
 /**
- * Yields each difference between two Pods of the same registry. At least one of two different values is wrong, because a registry has one storage and
- * accepts tokens of one issuer and for one audience.
+ * Yields each difference between two Pods of the same registry. The registry has one storage, and accepts tokens of one issuer and for one audience.
+ * So if two values differ, at least one of them is wrong.
  */
 export function* disagreementsOf(
   pod: OfRegistry,

@@ -40,8 +40,8 @@ export const topologySchema = v.strictObject({
   pods: v.record(v.string(), pod),
   assignments: v.optional(v.record(v.string(), v.union([v.string(), assignmentInFile])), {}),
   /**
-   * The path of the line file, relative to this file. It has a line `prefix<TAB>pod` for each assignment, because YAML is slow with very many
-   * assignments.
+   * The path of the line file, relative to this file. The line file is for very many assignments, because YAML is slow with them. Each of its lines
+   * is `prefix<TAB>pod`.
    */
   assignmentsFile: v.optional(v.pipe(v.string(), v.nonEmpty())),
   /** The clouds' files of address ranges, for conditions that name a cloud. */
@@ -133,8 +133,8 @@ function createRouteOf({ pods, assignments, settings }: Topology): (prefix: Pref
 }
 
 /**
- * Returns how many components the longest prefix has, because the edge looks up no more. Without prefixes, the result is 1, so that the edge still
- * finds a group (one component) that someone assigns by hand in KV.
+ * Returns how many components the longest prefix has. The edge reads only assignments of prefixes up to this length. Without prefixes, the result is
+ * 1, so that the edge still finds a group (one component) that someone assigns by hand in KV.
  */
 const depthOf = (prefixes: Iterable<Prefix>): number => {
   let depth = 1;

@@ -207,7 +207,8 @@ describe("bundle with a bad part", () => {
       return grant.ok ? grant.value.kind : grant.error;
     });
     const refused = { reason: "unauthorized", error: "invalid_token" };
-    // The edge cannot check a JWT with an unknown key, so it asks pod-a, which answers `invalid_token` too.
+    // The edge answers `invalid_token` to `a.b.c`, which is no JWT. It cannot check a JWT with an unknown key. So it asks pod-a, which answers
+    // `invalid_token` too.
     const atItsPod = made === "a.b.c" ? refused : "undecided";
     expect(await Promise.all(heard)).toEqual([refused, atItsPod, refused]);
   });

@@ -2,7 +2,8 @@
 export type Finding = {
   readonly name: string;
   /**
-   * The number of Pods, assignments or requests (the finding's name says which), if the figure is measured with several such numbers. Otherwise null.
+   * Some figures are measured several times, with different numbers of Pods, assignments or requests (the finding's name says which). `size` is this
+   * number. Null for all other figures.
    */
   readonly size: number | null;
   readonly value: number;

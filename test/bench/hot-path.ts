@@ -12,8 +12,8 @@ const repository = "acme/private";
 const manifest = `/v2/${repository}/manifests/1`;
 
 /**
- * Measures with eight requests at a time, and with one. With one, as with little traffic, workerd sleeps between two requests, and each request also
- * pays for waking it up.
+ * Measures with eight requests at a time, and with one. With one, workerd sleeps between two requests, as it does if there is little traffic. Each
+ * request then also pays for waking it up.
  */
 export const benchHotPath = (rounds: Rounds): Promise<readonly Finding[]> =>
   withTeardown(async (teardown, dir) => {

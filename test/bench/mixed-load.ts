@@ -1,6 +1,6 @@
 /**
  * `node test/bench/mixed-load.ts --minutes 30`: clients pull, push and are refused, and in each minute another service fails. Exits with 1 if an
- * answer was wrong or workerd took too much memory.
+ * answer was wrong, if a request failed while no service did, or if workerd took too much memory.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -36,8 +36,8 @@ const mostAtOnce = 200;
 type Memory = { readonly before: number; readonly after: number; readonly edgeHeap: number };
 
 /**
- * Collects workerd's garbage between two measurements, because V8 itself collects a whole heap only if it is large. At first, garbage of the edge and
- * of Miniflare would make workerd grow by some 80 MB a minute.
+ * Measures workerd's memory before and after we collect its garbage. V8 itself collects a whole heap only if it is large. Without our collection,
+ * garbage of the edge and of Miniflare would at first make workerd grow by some 80 MB a minute.
  */
 async function measure(stack: BenchStack): Promise<Memory> {
   const before = await residentBytes(stack.workerdPid());

@@ -36,7 +36,10 @@ export function median(values: readonly number[]): number {
   return ((sorted[Math.floor(middle)] ?? Number.NaN) + (sorted[Math.ceil(middle) - 1] ?? Number.NaN)) / 2;
 }
 
-/** Returns the median of the rounds' ratios, because the machine is about equally busy for a value and its base only within one round. */
+/**
+ * In one round, the machine is about equally busy while a value and its base are measured. In another round, it may be busier. So we take the ratio
+ * in each round, and then the median of the ratios.
+ */
 export const medianRatio = (values: readonly number[], bases: readonly number[]): number =>
   median(values.map((value, round) => value / (bases[round] ?? Number.NaN)));
 

@@ -30,8 +30,8 @@ const shown = 10;
 const patience = 4;
 
 /**
- * Replaces the local cache, which would cost CPU time in workerd. A real cache would have nothing for strangers either, because the edge keeps
- * nothing that they ask for.
+ * Replaces the local cache by one that keeps nothing, because the local cache would cost CPU time in workerd. A real cache would have nothing for
+ * strangers either, because the edge keeps nothing that they ask for.
  */
 const emptyCache = "const caches = { open: async () => ({ match: async () => undefined, put: async () => {} }) };\n";
 
@@ -100,8 +100,8 @@ async function benchFleet(stage: Stage, size: number, rounds: Rounds): Promise<r
 const cpuOf = ({ cpuMs }: Cost): number => cpuMs;
 
 /**
- * Fills the directory up to `size` Pods with copies of Pod A. All copies have Pod A's key, so if a stranger forges a token with parts for several,
- * the edge must verify each part.
+ * Fills the directory up to `size` Pods with copies of Pod A. All copies have Pod A's key. So if a stranger forges a token with parts for several
+ * copies, the edge must verify each part.
  */
 async function makeFleet(stack: Stack, size: number): Promise<Known> {
   const pods = ["pod-a", "pod-b", ...Array.from({ length: size - 2 }, (_, index) => `pod-${index}`)];

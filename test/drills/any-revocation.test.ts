@@ -73,7 +73,10 @@ let isTokenServiceDown = false;
 const blocks: Record<string, string> = {};
 const counts = { fresh: 0, stale: 0, refused: 0 };
 
-/** Makes the token service answer as the Pod's own does, but its users, except the owner "demo", can lose their rights. */
+/**
+ * Makes the token service answer as the Pod's own does, but its users can lose their rights. In the `Trial` of a repository, `mayPull` says whether
+ * "alice" and strangers may pull the repository. "bob" may pull nothing, and the owner "demo" may do everything.
+ */
 function answerTokens(): void {
   tokenService.answer(async (response, { path, headers }) => {
     if (isTokenServiceDown) return void response.destroy();

@@ -45,7 +45,10 @@ const envOf = (pod: ToyPod, key: string) => ({
   LISTEN: "127.0.0.1:0",
 });
 
-/** Begins an upload at the registry. A gateway program with the same `key` accepts `target`, which is the upload's path with its grant. */
+/**
+ * Begins an upload at the registry. `target` is the upload's path, with a grant that is sealed with `key`. So a gateway program with the same key
+ * accepts `target`.
+ */
 async function begin(pod: ToyPod, name: string, key: string) {
   const gateway = await startTestGateway({ pod, env: { GATEWAY_KEY: key } });
   const { sealed, path, grant } = await beginUpload(gateway, name);

@@ -67,7 +67,10 @@ async function startGroup(move: object | null) {
 
 const inPhase = (phase: MovePhase) => ({ to: "pod-b", phase, since: timeIn(-3_600) });
 const phases: MovePhase[] = ["freeze", "settle"];
-/** podctl sets a phase to begin `waitMs` from now, and then writes it to KV. The write may take this long. */
+/**
+ * podctl sets a phase to begin `waitMs` from now, and then writes it to KV. The write may take this long. So the phase may begin this much sooner
+ * than `waitMs` after the write.
+ */
 const mostLateMs = 5_000;
 
 describe.concurrent("phase that is announced while KV is slow", () => {

@@ -36,8 +36,8 @@ describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle o
     return { code, stderr, ms: performance.now() - backAtMs };
   }
 
-  // docker sends a lost layer again, but not a lost config or manifest, and the edge repeats no write. So here the hang begins while docker sends the
-  // layers, which come first.
+  // The registry loses each request that comes while it hangs. docker sends a lost layer again, but not a lost config or manifest. The edge repeats
+  // no write. So here the hang begins while docker sends the layers, which come first.
   it.each([
     ["POST", 1],
     ["POST", 3],

@@ -90,7 +90,7 @@ async function sendAll({ stack, others, held, rest, clients }: Drill): Promise<S
     held.length === 0 ? [] : repeat(() => pullAll(stack, held), roundMs / 3),
     repeat(async () => [await timed(rest)], (2 * roundMs) / 3),
   ]);
-  // dockerd needs both CPUs for a second when it unpacks an image, and this would raise p99.
+  // dockerd needs both CPUs for a second when it unpacks an image, and this would raise p99. So `clients` pull only after the other requests.
   await clients?.();
   return sent;
 }

@@ -53,7 +53,8 @@ const constantTwists: readonly Twist[] = [
   async ({ grant }, gateway) => ({
     grant: await sealForGateway({ ...grant, exp: "never" }, Number.NaN, { kind: "upload-grant", ...sealing(gateway) }),
   }),
-  // No path in `paths` may have the repository `acme/elsewhere` or the upload `another`, because these two grants are good for them.
+  // These two grants are good for the repository `acme/elsewhere` and for the upload `another`. So no path in `paths` may have one of these two
+  // names: with such a path, the gateway would be right to accept the grant.
   async ({ grant }, gateway) => ({
     grant: await sealGrant({ ...grant, repository: repositoryName("acme/elsewhere") }, sealing(gateway)),
   }),
@@ -135,8 +136,8 @@ const twist: fc.Arbitrary<Twist> = fc.oneof(
     ([at, character]): Twist =>
       ({ sealed }) => {
         const index = at % sealed.length;
-        // Some bits of a base64url part's last character do not count. If only these are changed, the grant is still good, so this twist leaves it
-        // out.
+        // Some bits of the last character of a base64url part do not count. If only these bits are changed, the grant is still good, but this twist
+        // must spoil it. So it then leaves out the grant.
         const changed = sealed.slice(0, index) + character + sealed.slice(index + 1);
         return { grant: decoded(changed) === decoded(sealed) ? "" : changed };
       },

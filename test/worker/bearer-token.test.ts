@@ -52,7 +52,7 @@ describe("unassigned name", () => {
     // The repository has no Pod, so a token from the edge gives no right to the repository.
     const forNothing = await client.token(["repository:hooli/app:pull"], "demo");
     expect((await client.get(manifest("hooli/app"), forNothing)).status).toBe(401);
-    // A client may have an older token, from a time when the repository had a Pod.
+    // A client may have an older token, from a time when the repository had a Pod. To get such a token, the test asks pod-a directly.
     const direct = await fetch(
       `${stack.current.pods["pod-a"].token.url}/jwt/auth?service=pod-a-registry&scope=repository:hooli/app:pull`,
       {

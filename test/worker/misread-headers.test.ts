@@ -61,7 +61,7 @@ describe("Pod that converts a list for a client that does not name the list's ty
   const image = JSON.stringify({ schemaVersion: 2, mediaType: imageType });
   const digestOf = (text: string) => sha256(new Uint8Array(Buffer.from(text)));
 
-  /** Answers as distribution 2.8 does, which for the tag gives the image if `Accept` does not name the list's type. */
+  /** Answers as distribution 2.8 does. For the tag, it gives the list only if `Accept` names the list's type, and otherwise the image. */
   async function answerConverted(): Promise<void> {
     const digests = { [list]: await digestOf(list), [image]: await digestOf(image) };
     odd.answer((response, { headers, path }) => {

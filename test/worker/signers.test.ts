@@ -15,8 +15,8 @@ const endedSecret = { ...samples.s3[0]?.secret, expiresAt: "2026-01-01T00:00:00Z
 const ended = { scheme: "s3", config: samples.s3[0]?.config, secret: endedSecret } as const;
 const baseUrl = "https://stand-in.test";
 /**
- * Each store of Pod A is only for clients with its own addresses, so a test chooses a store by the address that it sends. Two stores with the expired
- * secret have a next store, with the scheme `public` or `pod`.
+ * Each store of Pod A is only for clients with its own addresses, so a test chooses a store by the address that it sends. The three `ended` stores
+ * have an expired secret. The addresses of the last two have a next store, with the scheme `public` or `pod`.
  */
 const placed = [
   ...cases.map((sample, index) => ({ ...sample, cidr: `192.0.2.${index}` })),

@@ -184,7 +184,8 @@ test("mounts from made-up names cost no more look-ups than a user may cause, and
       }),
     );
   expect(await mount(madeUp())).toBe(401);
-  // The edge may look up only so many new names in ten seconds. If a request needs more look-ups than are left, none of them is made.
+  // The edge may look up only so many new names in ten seconds. If a request needs more look-ups than are left, none of them is made. So we send
+  // smaller and smaller requests, until no look-up is left.
   const afterFlood = async () => {
     for (const names of [50, 10, 3]) await spend(names);
     for (let count = 0; count < 3; count += 1) await mount(madeUp());

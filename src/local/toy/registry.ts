@@ -23,8 +23,8 @@ type ToyRegistryOptions = ToyAuthOptions & {
 };
 
 /**
- * The toy registry follows the OCI distribution spec 1.1 and answers as distribution does. Blobs are in object storage, to which clients are always
- * redirected, and everything else is in memory.
+ * The toy registry follows the OCI distribution spec 1.1 and answers as distribution does. Blobs are in object storage, and clients are always
+ * redirected there. Uploads that are not complete are files in `stagingDir`. Everything else is in memory.
  */
 export function createToyRegistry(options: ToyRegistryOptions): RequestListener {
   const authorize = createAuthorizer(options);

@@ -110,8 +110,8 @@ function findingOf(status: number): Finding {
 const errorCode = (body: string): string => /<Code>([A-Za-z0-9.]{1,60})<\/Code>/.exec(body)?.[1] ?? "";
 
 /**
- * Returns the size of the whole blob, which a 206 names in Content-Range (RFC 9110 §14.4). A server may also answer a range request with the whole
- * blob.
+ * Returns the size of the whole blob. A 206 names it in Content-Range (RFC 9110 §14.4). A server may also answer a range request with the whole blob,
+ * and then the size is the Content-Length.
  */
 function sizeOf({ status, headers }: Called): number {
   const total = /\/(\d+)$/.exec(headers.get("Content-Range") ?? "")?.[1];

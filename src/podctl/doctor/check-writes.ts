@@ -50,8 +50,8 @@ export async function checkWrites(tested: PodWithProbe, token: string | null): P
     return checks.skip("manifests", "a written blob could not be removed again");
   }
   checks.ok("deletes", "on");
-  // The storage still has the deleted blob, as if the blob belonged to another repository. If the registry accepts a manifest that names this blob, a
-  // manifest proves nothing, and the record must have `proof: "head"`.
+  // The storage still has the deleted blob but the repository does not, as if the blob belonged to another repository. If the registry accepts a
+  // manifest that names this blob, a manifest proves nothing. The record must then have `proof: "head"`.
   await checkManifests(tested, repository, digest);
 }
 

@@ -13,7 +13,10 @@ export type KidForm = (typeof kidForms)[number];
 
 type FoundKey = { readonly key: KeyObject; readonly alg: string | null; readonly kid: string | null };
 
-/** Returns each public key of a PEM bundle (certificates or keys) or of a JWK set once, as a JWK for a Pod's record. The error never quotes a key. */
+/**
+ * Returns the public keys of a PEM bundle (certificates or keys) or of a JWK set, as JWKs for a Pod's record. A key that is repeated with the same
+ * `kid` is returned once. The error never quotes a key.
+ */
 export async function importPublicKeys(text: string, form: KidForm): Promise<Result<readonly JWK[], string>> {
   // `trimStart` also removes a byte order mark.
   const trimmed = text.trimStart();

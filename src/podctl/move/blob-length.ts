@@ -5,8 +5,8 @@ import { Readable } from "node:stream";
 import type { NamedBlob } from "./manifest-parts.ts";
 
 /**
- * Returns what is wrong with the `Content-Length` of a blob at the source, or null. If the manifest gives no size (docker's first schema), a
- * `Content-Length` is required, so that the target can refuse a blob that is too large.
+ * Returns what is wrong with the `Content-Length` of a blob at the source, or null. If the manifest gives no size (docker's first schema), `bytes` is
+ * 0. The answer must then have a `Content-Length`, so that the target can refuse a blob that is too large.
  */
 export function wrongLength(announced: string | undefined, { bytes }: NamedBlob): string | null {
   if (announced === undefined) return bytes === 0 ? "neither its manifest nor the answer says how long it is" : null;

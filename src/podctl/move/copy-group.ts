@@ -82,8 +82,8 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     held.delete(name);
     // Whether the target's registry lists referrers.
     const { listsReferrers } = before;
-    // If this run is killed during the copy, the next run cannot list the target's manifests without a tag. So before the copy, we save which of
-    // these the target may end up with.
+    // If this run is killed during the copy, the next run must know which manifests without a tag the target may have. No list of a registry names
+    // such manifests, so we save them before the copy.
     await save(name, { fingerprint: null, untagged: onlyInOne(before.manifests, now.manifests), listsReferrers });
     const { changes, isWhole, untagged } = await copyRepository(name, [now, before], ports);
     if (!isWhole) return changes;

@@ -117,7 +117,8 @@ async function readManifest({ source, name, complain }: Place, digest: Digest): 
 }
 
 /**
- * Reads what a manifest names. While an index's manifests are copied, we do not keep its bytes, because a pusher could nest many indexes of 4 MiB.
+ * Reads what a manifest names. The manifests of an index are copied before the index itself. Until then, we do not keep the bytes of the index: a
+ * pusher could nest indexes of 4 MiB, and many of them would be in memory at once.
  */
 async function readParts(place: Place, digest: Digest) {
   const found = await readManifest(place, digest);

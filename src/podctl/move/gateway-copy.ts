@@ -10,7 +10,7 @@ import { hasBlob } from "./lists.ts";
 import type { Registry } from "./registry.ts";
 import { deleteScope } from "./scopes.ts";
 
-/** Lets the gateway copy a blob. Returns whether the target has the blob afterwards. */
+/** Lets the gateway copy a blob. Returns true only if the target has the blob afterwards. Otherwise podctl must copy the blob itself. */
 export type GatewayCopy = (name: RepositoryName, digest: Digest) => Promise<boolean>;
 
 /** podctl itself copies the blobs that are smaller than this, because a copy by the gateway needs more requests. */
@@ -25,7 +25,7 @@ const orderMs = mountLimits.copyMs + mountLimits.cleanUpMs + 10_000;
 
 export type EdgeLogin = { readonly origin: string; readonly user: User | null; readonly auth: "token" | "none" };
 
-/** Asks the edge for each copy, because only the edge has the gateway's key. Null if the target has no gateway. */
+/** Returns a function that asks the edge for the copy of one blob, because only the edge has the gateway's key. Null if the target has no gateway. */
 export function openGatewayCopy(edge: EdgeLogin, target: Registry): GatewayCopy | null {
   if (!target.pod.gateway) return null;
   let pausedUntilMs = 0;

@@ -109,12 +109,12 @@ export async function hasBlob(registry: Registry, name: RepositoryName, digest: 
 
 /** How many pages a list may have. If a registry gives only 100 entries on a page, its list may still have a million entries. */
 const mostPages = 10_000;
-/** How many bytes a list may have, because a move keeps its lists in memory. A list of a million tags has some 50 MB. */
+/** How many bytes a list may have. There is a limit because a move keeps its lists in memory. A list of a million tags has some 50 MB. */
 const mostListBytes = 256 * 1024 * 1024;
 
 /**
- * Yields the pages of a list, each with a link to the next one (`Link: <…>; rel="next"`). A link to a page that we have read already also ends the
- * list.
+ * Yields the pages of a list. A page links to the next one by `Link: <…>; rel="next"`. We stop at a page that has no such link, or whose link leads
+ * to a page that we have read already.
  */
 async function* pages(registry: Registry, first: string, scopes: readonly Access[]): AsyncGenerator<Answer> {
   const seen = new Set<string>();
@@ -144,8 +144,8 @@ const bodyOf = ({ bytes }: Answer): Readonly<Record<string, unknown>> =>
   parseJsonObject(new TextDecoder().decode(bytes)) ?? {};
 
 /**
- * Returns a list of texts, which some registries write as `null` if it is empty. Anything else throws a CliFailure, because a proxy's page with
- * status 200 could make the move remove the tags of the target.
+ * Returns the texts of a list. Some registries write `null` for an empty list. Anything but a list or `null` throws a CliFailure. A proxy's page with
+ * status 200 would otherwise look like a repository without tags, and the move would then remove the tags of the target.
  */
 function listOf(answer: Answer, member: "repositories" | "tags", { pod }: Registry): readonly string[] {
   const { [member]: list } = bodyOf(answer);

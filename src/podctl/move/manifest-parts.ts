@@ -1,6 +1,6 @@
 /**
- * Finds the blobs and manifests that a manifest names, even a malformed one, for moves. Pure. The edge has a stricter reader (oci/manifest-blobs.ts),
- * because a malformed manifest must not prove any blob.
+ * Finds the blobs and manifests that a manifest names, for moves. Pure. A move copies all that it can read, even from a malformed manifest. The edge
+ * has a stricter reader (oci/manifest-blobs.ts), because a malformed manifest must not prove any blob.
  */
 import { createHash } from "node:crypto";
 import { parseJsonObject } from "../../lib/json.ts";

@@ -107,7 +107,7 @@ function wayBack({ record, pod }: LiveAssignment, state: StateFile): Way {
     throw new CliFailure("the group is not being moved");
   }
   if (move.settledSince !== undefined) return { from: pod, to: move.to, way: "back" };
-  // An announced `settle` is enough, because the edges begin it at the announced time even if podctl is not running.
+  // An announced `settle` is enough for `back`, because the edges begin it at the announced time even if podctl is not running.
   return move.phase === "settle" ? { from: move.to, to: pod, way: "back" } : { from: pod, to: move.to, way: "there" };
 }
 

@@ -53,8 +53,8 @@ export async function openBoth(opened: MoveTarget, { from, to }: Pods, options: 
 }
 
 /**
- * Returns the Pod that the operator named by `--to` when the move began. With `credentials: own`, podctl sends the general login (`PODCTL_USER`) only
- * to this Pod and to the default Pod.
+ * Returns the Pod that the operator named by `--to` when the move began. On the way back, this is the Pod that the group leaves. With
+ * `credentials: own`, podctl sends the general login (`PODCTL_USER`) only to this Pod and to the default Pod.
  */
 export const namedPod = ({ way, from, to }: Way): PodId => (way === "there" ? to : from);
 

@@ -126,8 +126,8 @@ async function checkBoth(opened: MoveTarget, { from, to }: Pods): Promise<readon
 }
 
 /**
- * Refuses a move back (`--back`) that may delete the last copy of a repository. If the Pod that serves the group now has no tag of a repository, this
- * Pod may have lost its storage.
+ * Refuses a move back (`--back`) that may delete the last copy of a repository. A move back removes tags from the former Pod if the Pod that serves
+ * the group now does not have them. If that serving Pod has no tag of a repository, it may have lost its storage.
  */
 export async function refuseLost({ both, group, ports, way }: OpenedGroup, options: MoveOptions): Promise<void> {
   if (options.overwrite) return;

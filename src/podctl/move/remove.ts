@@ -8,7 +8,7 @@ import { digestOf, indexType } from "./manifest-parts.ts";
 import type { Answer, Registry } from "./registry.ts";
 import { deleteScope, pushScope } from "./scopes.ts";
 
-/** Removes a manifest and, at most registries, its tags. A manifest that is gone already is no error. */
+/** Removes a manifest. Most registries then also remove its tags. A manifest that is gone already is no error. */
 export async function removeManifest(registry: Registry, name: RepositoryName, digest: Digest): Promise<void> {
   const path = `/v2/${name}/manifests/${digest}`;
   const answer = await registry.ask({ method: "DELETE", path, scopes: [deleteScope(name)] });

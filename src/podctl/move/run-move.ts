@@ -14,8 +14,8 @@ const smallRound = 20;
 /** After this many rounds we give up: the group changes faster than we can copy it. */
 const maxRounds = 30;
 /**
- * How many times we compare before we report differences. If a push from before the freeze ends between a copy and its comparison, only the next copy
- * includes that push.
+ * How many times we compare before we report differences. A push from before the freeze may end between a copy and its comparison. Then the Pods
+ * differ, but the next copy includes that push.
  */
 const compareTries = 3;
 /**
@@ -88,8 +88,8 @@ function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignm
 }
 
 /**
- * Copies round after round, until a round changes little or takes no longer than `waitMs`. A further round would gain nothing, because just as much
- * may change in the `waitMs` before the freeze.
+ * Copies round after round, until a round changes little or takes no longer than `waitMs`. The freeze is then announced, and begins `waitMs` later. A
+ * further round would gain nothing, because just as much may change again during these `waitMs`.
  */
 async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void> {
   const { prefix, say, waitMs } = ports;
@@ -141,8 +141,9 @@ function createCheck(ports: MovePorts, live: LiveAssignment): () => Promise<void
 }
 
 /**
- * Throws a CliFailure if an assignment below the group's prefix was added or removed since the run began. This run would remove what clients push
- * under a new assignment at the target, and would not copy the names below a removed one.
+ * Throws a CliFailure if an assignment below the group's prefix was added or removed since the run began. Names below a new assignment have left the
+ * group, and this run would remove what clients push to them at the target. Names below a removed assignment are now in the group, but this run would
+ * not copy them.
  */
 async function refuseOtherGroup({ kv, prefix, without }: MovePorts): Promise<void> {
   const now = await readGroup(kv, prefix);
@@ -150,9 +151,7 @@ async function refuseOtherGroup({ kv, prefix, without }: MovePorts): Promise<voi
   throw new CliFailure(`an assignment below "${prefix}" was added or removed during its move; run the command again`);
 }
 
-/**
- * Copies and compares. Throws if this fails or the Pods differ, but first ends the freeze, so that the Pod that the group leaves takes pushes again.
- */
+/** Copies and compares. If this fails or the Pods differ, ends the freeze and then throws. The Pod that the group leaves then takes pushes again. */
 async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
   const { prefix, say } = ports;
   const differences = await inTime(ports, way, moved).catch(async (error: unknown) => {

@@ -18,7 +18,10 @@ export type MovePorts = {
   readonly state: StateFile;
   /** How long it takes until every edge knows what a step wrote to KV. So a phase is announced this long before it begins. */
   readonly waitMs: number;
-  /** How long the copy and the comparison of a freeze may take. The time begins with the freeze or, if the freeze began earlier, with this run. */
+  /**
+   * How long the copy and the comparison of a freeze may take. The time begins with the freeze. If the freeze began before this run, the time begins
+   * with this run.
+   */
   readonly maxFreezeMs: number;
   readonly say: (text: string) => void;
   /**
@@ -55,8 +58,8 @@ export const enter = async (ports: MovePorts, way: Way, entering: Entering, begi
   (await write(ports, way, { ...entering, begin })).live;
 
 /**
- * Saves the step's time (`begin`) in the state file, and then writes the step to KV. If this run is killed, the next run finds the same time in both,
- * and knows that no other podctl wrote the step.
+ * Saves the time at which the step begins (`begin`) in the state file, and then writes the step to KV. If this run is killed after both, the next run
+ * finds the same time in the file and in KV. So it knows that no other podctl wrote the step.
  */
 function write(
   { kv, prefix, state, inTurn }: MovePorts,
@@ -75,8 +78,9 @@ function write(
 const announceTries = 3;
 
 /**
- * Announces a phase: writes it with a time at which every edge will know it, so that all edges begin it at the same moment. If KV was slow, we
- * announce the phase again for a later time. An edge that knows only the first announcement then begins the phase too early, but no push is lost:
+ * Announces a phase: writes it with a time at which every edge will know it, so that all edges begin it at the same moment. If KV was slow, an edge
+ * may learn of the phase after that time, so we announce the phase again for a later time. An edge that knows only the first announcement then begins
+ * the phase too early, but no push is lost:
  * - `freeze`: it refuses pushes. The other edges still send pushes to the Pod that the group leaves, from which all edges read.
  * - `settle`: it sends pushes to the Pod that the group moves to. Every edge that knows either announcement reads from that Pod, so pulls find these
  *   pushes.
@@ -95,8 +99,8 @@ export async function announce(ports: MovePorts, way: Way, { live, step }: Enter
     current = written.live;
     if (sinceOf(current) - written.writtenAtMs >= waitMs - maxSkewMs) return current;
   }
-  // We never take back a `settle`. If the group were frozen again, all edges would read from the Pod that the group leaves, which does not have the
-  // latest pushes.
+  // Only a `freeze` is taken back, never a `settle`. If the group were frozen again, all edges would read from the Pod that it leaves. This Pod may
+  // lack pushes that an edge has already sent to the other Pod.
   if (step.move?.phase === "freeze") await leave(ports, way, current);
   throw new CliFailure(
     `KV takes longer than ${maxSkewMs / 1_000} s to write the phase of "${prefix}", so the phase could begin before every edge knows it; ` +

@@ -15,8 +15,8 @@ const abandonedAfterMs = 20_000;
 const maxJoined = 100;
 
 /**
- * Whether we may complete an interrupted write. If we may not, `ours` says that the write changes this group's assignment, and `another's` that it
- * does not.
+ * Whether we may complete an interrupted write. `ours`: we may not, and the write changes this group's assignment. `another's`: we may not, and the
+ * write does not change this group's assignment.
  */
 type Unfinished = "may be completed" | "ours" | "another's";
 

@@ -56,8 +56,8 @@ export async function writeStep(kv: KvStore, prefix: Prefix, { from, step, begin
     if (left === 0) throw new CliFailure(failure);
     await sleep(Math.random() * mostPauseMs);
     if (isSame((await readAssignment(kv, prefix)).record, made.after)) continue;
-    // Every edge must know the step before its `since`, so the next try gets a later one. If KV was too slow for this try, the next try also gets
-    // more time.
+    // Every edge must know a step before the step's `since`, so the next try gets a later `since`. If KV was too slow for this try, `since` becomes
+    // later still, so that the next try has more time.
     if (Date.now() > made.notAfter.getTime()) spareMs += maxSkewMs;
     made = await make();
   }

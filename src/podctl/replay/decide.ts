@@ -61,7 +61,10 @@ export function createDecide(
   };
 }
 
-/** Returns words to add after the Pod: the new name of a renamed repository or, if the group sets it, how a blob's bytes travel. */
+/**
+ * Returns words to add after the Pod. If the repository was renamed, they give its new name. Otherwise, they say how the blob's bytes travel, if the
+ * group has a setting for this.
+ */
 async function wayOf({ name, method, path }: Subject, directory: Directory): Promise<string> {
   const record = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
   const alias = renamed(record, name);

@@ -40,7 +40,7 @@ export const unreadable = (log: string): string =>
   `no line of "${log}" is a line of an access log; if it is compressed, pass \`-\` and pipe the text of zcat into podctl`;
 
 /**
- * Returns how many requests a log line counts for, where `sample` is the part of the ordinary requests that the edge logs. Null if `sample` is
+ * Returns how many requests a log line counts for. The edge logs only a part of the ordinary requests, and `sample` is that part. Null if `sample` is
  * present, but is not a number above 0 and at most 1.
  */
 export function requestsOf(sample: unknown): number | null {

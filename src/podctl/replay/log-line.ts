@@ -10,8 +10,8 @@ import { requestsOf } from "./lines.ts";
 import { clientInCommonFormat, clientInRecord } from "./log-client.ts";
 
 /**
- * A repository that a logged request is about. podctl gives `handle()` a request with this `method` and `path`, which may differ from those in the
- * log.
+ * A repository that a logged request is about. To see where the edge sends requests for this repository, podctl gives the edge's code (`handle()`) a
+ * request. It has this `method` and `path`, which may differ from those in the log.
  */
 export type Subject = { readonly name: RepositoryName; readonly method: string; readonly path: string };
 

@@ -23,8 +23,8 @@ export function ownLogin(pod: string): User | null {
 export type Settings = Pick<DirectoryRecord, "credentials" | "default"> | null;
 
 /**
- * Whether a Pod may see the login for all Pods. With `credentials: own`, this login belongs to the default Pod, where any other Pod that sees the
- * login could use it.
+ * Whether a Pod may see the login for all Pods. With `credentials: own`, this login belongs to the default Pod. Any other Pod that sees it could use
+ * it at the default Pod.
  */
 export const maySeeLogin = (pod: string, settings: Settings): boolean =>
   settings !== null && (settings.credentials === "shared" || settings.default === pod);

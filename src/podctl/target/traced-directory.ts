@@ -30,8 +30,8 @@ export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick
 }
 
 /**
- * Reads the directory record, so that podctl lists the same look-ups as the Worker. An isolate of the Worker mostly knows the record's `depth` before
- * a request comes, and does not look up longer prefixes.
+ * Reads the directory record, which says how many components a prefix may have (`depth`). An isolate of the Worker mostly knows the depth before a
+ * request comes, and does not look up longer prefixes. podctl learns the depth first, so that it lists the same look-ups.
  */
 export async function learnDepth(directory: Directory): Promise<void> {
   // If the record does not parse, a later look-up reports that.

@@ -19,7 +19,10 @@ export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
 /** The pauses before each check, because KV may list a write only after some seconds. */
 const lagPausesMs = [0, 2_000, 8_000];
 
-/** Makes the plan again, which is empty if KV is what the topology says. */
+/**
+ * Makes the plan again, which is empty if KV is what the topology says. Throws a CliFailure if someone else wrote to KV, or if the last plan is not
+ * empty either.
+ */
 export async function checkApplied(
   kv: KvStore,
   topology: Topology,
@@ -31,7 +34,8 @@ export async function checkApplied(
     const after = await makePlan(kv, topology);
     if (after.changes.length === 0) return;
     const former = new Map(changes.map(({ key, before }) => [key, before]));
-    // If each record that differs still has its text from before the apply, KV's listing lags behind. Any other text was written by someone else.
+    // If each record that differs still has its text from before the apply, KV's listing probably lags behind, so we look again. Any other text was
+    // written by someone else.
     if (after.changes.every(({ key, before }) => former.has(key) && former.get(key) === before)) continue;
     throw new CliFailure(describeOthers(after));
   }

@@ -15,8 +15,8 @@ export async function readHistoryIndex(kv: KvStore, revision: number): Promise<H
 }
 
 /**
- * Returns the history index of a write to the next revision that is running or was interrupted. Null if there is none, or if the write's rollback has
- * begun.
+ * Returns the history index of the next revision. There is one while the write to that revision is running, or if that write was interrupted. Null if
+ * there is none, or if the write's rollback has begun.
  */
 export async function readUnfinished(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex | null> {
   const index = await readHistoryIndex(kv, (directory?.revision ?? 0) + 1);

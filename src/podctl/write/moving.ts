@@ -38,8 +38,9 @@ export function keysAbove(key: string): readonly string[] {
 }
 
 /**
- * Refuses to add or remove an assignment below a group that is being moved. The move would remove what is pushed under a new assignment at the
- * target, and would not copy the names below a removed one.
+ * Refuses to add or remove an assignment below a group that is being moved. A new assignment could give repositories of the group to the target. The
+ * move would remove what is pushed to them there, because it makes the target equal to the source. If an assignment were removed, the group would get
+ * more repositories, and the move would not copy them.
  */
 export function refuseBelowMoving(key: string, texts: ReadonlyMap<string, string | null>): void {
   for (const above of keysAbove(key)) {

@@ -43,8 +43,9 @@ function lockouts({ key, after }: Change): readonly Warning[] {
 }
 
 /**
- * Warns of Pods that no longer share a registry after these changes. The edge passes tokens with an unknown key on to a registry that only one Pod
- * uses. If that registry still trusts a deleted Pod's key, the deleted Pod's token service could give rights to all names there.
+ * Warns of Pods that no longer share a registry after these changes. If only one Pod is left at a registry, the edge passes tokens with an unknown
+ * key on to it. The key of a deleted Pod is unknown. If the registry still trusts this key, the deleted Pod's token service could give rights to all
+ * names of the registry.
  */
 function partings(changes: readonly Change[]): readonly Warning[] {
   const change = changes.find(({ key }) => key === directoryKey);

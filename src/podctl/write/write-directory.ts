@@ -80,8 +80,8 @@ function contentAfter({ directory, changes }: Job): DirectoryContent {
 }
 
 /**
- * Refuses to go on if KV no longer has the directory record that the changes start from. Otherwise our last write would replace another operator's
- * record or, after a rollback, would not have the next revision.
+ * Refuses to go on if KV no longer has the directory record that the changes start from. If another operator has applied, our last write would
+ * replace that operator's record. If another operator has rolled back, the revision is lower now, and ours would not be the next one.
  */
 async function refuseOtherDirectory(kv: KvStore, { text, record }: DirectoryInKv): Promise<void> {
   const now = await readDirectory(kv);
@@ -120,8 +120,8 @@ async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> 
  */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readHistoryIndex(kv, stamp.revision);
-  // If a write was interrupted, we overwrite the chunks of its history. Its texts come first, in their old order, so no text is lost if this run is
-  // interrupted between two chunks.
+  // If a write was interrupted, we overwrite the chunks of its history, one by one. The texts of that history come first, in their old order. So each
+  // chunk still has all the texts that it had before. No text is lost, even if this run is interrupted between two chunks.
   const former = new Map(unfinished === null ? [] : await formerOf(kv, unfinished));
   const now: Former = new Map([
     [directoryKey, directory.text],
@@ -130,8 +130,8 @@ async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Requi
   for (const [key, text] of now) if (!former.has(key)) former.set(key, text);
   const { revision, appliedAt, appliedBy } = stamp;
   const chunks = await writeHistoryChunks(kv, revision, former);
-  // Writing the chunks of a large apply takes minutes, in which another operator may write the directory. If we refuse, the chunks do no harm: new
-  // ones are ignored without an index, and overwritten ones still have their old texts.
+  // Writing the chunks of a large apply takes minutes. If another operator has written the directory meanwhile, we refuse. The chunks do no harm
+  // then: without their index, new ones are ignored. Those that replaced the chunks of an interrupted write have the same texts and more.
   await refuseOtherDirectory(kv, directory);
   await writeHistoryIndex(kv, { revision, at: appliedAt.toISOString(), by: appliedBy, chunks });
 }
