@@ -12,8 +12,7 @@ type Sealed = { readonly kind: string; readonly keys: GatewayKeys; readonly now:
 const algorithm = { alg: "dir", enc: "A256GCM" } as const;
 
 /**
- * Seals the claims as a compact JWE, because some clients decode the query of a URL and encode it again. A compact JWE has only characters that this
- * does not change.
+ * Seals the claims as a compact JWE. Some clients decode the query of a URL and encode it again, and no character of a compact JWE is changed by that.
  */
 export async function sealForGateway(
   claims: Claims,

@@ -69,8 +69,8 @@ function* claimsOf(pod: TopologyPod): Generator<Claim> {
   yield { what: "issuer", value: pod.issuer, path: ["issuer"], isOfRegistry: true };
   if (pod.gateway) yield { what: "gateway", value: pod.gateway.url, path: ["gateway", "url"] };
   for (const [index, cell] of pod.cells.entries()) yield { what: "cell", value: cell, path: ["cells", index] };
-  // Two registries must not have their blobs in one place. A blob's key in a store does not name a repository, so with a proof from one Pod a client
-  // could get the other Pod's blobs.
+  // Two registries must not have their blobs in one place. There, a blob's key depends only on its digest, and not on a repository. So a proof from
+  // one Pod would let a client get a private blob of the other Pod.
   for (const [place, index] of placesOf(pod)) {
     yield { what: "storage", value: place, path: ["blobs", "stores", index], isOfRegistry: true };
   }

@@ -68,8 +68,8 @@ async function startGroup(move: object | null) {
 const inPhase = (phase: MovePhase) => ({ to: "pod-b", phase, since: timeIn(-3_600) });
 const phases: MovePhase[] = ["freeze", "settle"];
 /**
- * podctl sets a phase to begin `waitMs` from now, and then writes it to KV. The write may take this long. So the phase may begin this much sooner
- * than `waitMs` after the write.
+ * The longest time that the write of a phase to KV may take. podctl sets the phase to begin in `waitMs`, and only then writes it. So after the write,
+ * at least `waitMs` minus this time is left.
  */
 const mostLateMs = 5_000;
 

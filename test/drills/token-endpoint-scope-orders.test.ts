@@ -81,7 +81,7 @@ async function expectedOf(scopes: readonly string[], user: string | null): Promi
   return { status: 200, access: asked.flatMap(({ access }) => access).toSorted() };
 }
 
-/** For the repository of each scope, returns the statuses of a pull, a list of tags, the start of a push and a delete. */
+/** Returns four statuses for each scope's repository: of a pull, of a list of tags, of the start of a push, and of a delete. */
 async function opened(
   originOf: (scope: string) => string,
   scopes: readonly string[],

@@ -12,7 +12,7 @@ type Options = TargetOptions & SmallChangeOptions;
 export function blockCommand(): Command {
   return withTarget(new Command("block"))
     .description(
-      "Blocks a prefix or a digest: within a minute, every request for it gets 403 DENIED. Use this for a leaked or illegal image.",
+      "Blocks a prefix or a digest: within a minute, each request that names it gets 403 DENIED. Use this for a leaked or illegal image.",
     )
     .argument("<prefix|digest>", "what to block, such as acme/leaked or sha256:…")
     .requiredOption("--why <text>", "the reason, which clients see (required)")
@@ -21,8 +21,9 @@ export function blockCommand(): Command {
     .addHelpText(
       "after",
       `
-If you block the digest of a manifest, clients can still pull the manifest by its tag. To end such pulls, too, block the name of the
-repository, or the digests of the image's layers. A signed URL that a client already has stays valid for up to 30 minutes.
+If you block the digest of a manifest, clients can still pull the manifest by its tag, because such a request does not name the digest. To
+end such pulls, too, block the name of the repository, or the digests of the image's layers. A signed URL that a client already has stays
+valid for up to 30 minutes.
 \`podctl apply\` never lifts a block: use \`podctl unblock\`.`,
     )
     .action(async (text: string, { why, ...options }: Options & { readonly why: string }) => {

@@ -47,7 +47,7 @@ This key is not a secret. Keep it in the folder of your topology file, where \`p
 function rotateCommand(): Command {
   return new Command("rotate")
     .description(
-      "Reads the Worker's secrets from standard input, and prints them with one new key in each of the lists SEALING_KEYS and EDGE_KEYS. The new key comes first, and the key in use second.",
+      "Reads the Worker's secrets from standard input, and prints them with one new key in each of the lists SEALING_KEYS and EDGE_KEYS. The new key becomes the first key of its list, and the former first key becomes the second. A former second key is dropped.",
     )
     .addHelpText(
       "after",

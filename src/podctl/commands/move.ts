@@ -68,7 +68,7 @@ export function moveCommand(): Command {
     .option("--state <folder>", "the folder where podctl saves how far each move is", "moves")
     .option(
       "--overwrite",
-      "move even if the new Pod has tags of the groups already; at the new Pod, tags that the old Pod does not have are removed, and tags that differ are overwritten",
+      "move even if the new Pod has tags that the old Pod lacks, or other manifests for the same tags; podctl then removes these tags from the new Pod, or overwrites them",
     )
     .option("--take-over", "continue a move that another operator has begun")
     .addOption(edgeOption())

@@ -24,11 +24,11 @@ export function storesCommand(): Command {
     .addHelpText(
       "after",
       `
-Once a minute, the edge checks the stores of each Pod that has more than one. It reads one byte of the Pod's probe from each of them. (The
-probe is a small blob that the Pod's record names for such checks.) Each store has a state:
+Once a minute, the edge checks the stores of each Pod that has more than one. It asks each store for one byte of a small blob, the probe, which
+the Pod's record names. If the answer does not fit the store's state, the edge soon asks two more times. Each store has a state:
   in          The store has answered, and the edge uses it.
-  out         The store has failed three checks in a row, and clients go to another store. After three good checks in a row, it is in again.
-  new         The store has never passed three checks in a row. Clients still go to it: perhaps they can reach it, although the edge cannot.
+  out         The store has failed three times in a row, and clients go to another store. After three good answers in a row, it is in again.
+  new         The store has never answered three times in a row. Clients still go to it: perhaps they can reach it, although the edge cannot.
   unchecked   The edge does not check the store, for the reason that is shown.
 
 From a Pod's list of stores, the edge takes the first one that is not out and whose conditions (such as countries) fit the client.

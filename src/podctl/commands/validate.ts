@@ -13,8 +13,8 @@ export function validateCommand(): Command {
     .addHelpText(
       "after",
       `
-Some rules for topologies depend on the deployment: on its hostnames, and on its variables AUTH and PLAIN_HTTP. podctl reads them from
-wrangler.toml, so --env needs no API token here.`,
+Some rules for topologies depend on the deployment: on its hostnames, and on its variables AUTH and PLAIN_HTTP. With --env, podctl
+reads these from wrangler.toml. It reads nothing from KV, so it needs no API token.`,
     )
     .action(async (file: string | undefined, { json, ...options }: Options) => {
       const { file: path, topology } = await readTopology(file, await openTarget(options));

@@ -15,7 +15,7 @@ const pausesMs = [250, 500, 1_000];
 
 type ProbeFailure = { readonly finding: "edge-behind" | "edge-unreachable"; readonly text: string };
 
-/** Asks the edge's `/-/probe` for signed URLs of the Pod's probe blob in each store. Fails if the edge has another record of the Pod than KV. */
+/** Asks the edge's `/-/probe` for signed URLs of the Pod's probe blob in each store. Fails if the edge's record of the Pod differs from KV's. */
 export async function askProbe(deployment: Deployment, pod: Pod): Promise<Result<Probed, ProbeFailure>> {
   const answer = await call(`${deployment.edge}/-/probe?pod=${encodeURIComponent(pod.id)}`, {
     headers: bearer(deployment.probeToken),
@@ -26,7 +26,7 @@ export async function askProbe(deployment: Deployment, pod: Pod): Promise<Result
   if (parsed.success) {
     const { revision, digest } = parsed.output;
     if (revision === pod.revision && digest === pod.probe?.digest) return ok(parsed.output);
-    return err({ finding: "edge-behind", text: "the edge has another record of this Pod than KV" });
+    return err({ finding: "edge-behind", text: "the edge's record of this Pod differs from the record in KV" });
   }
   // With these statuses, the edge says that it knows no such Pod, or cannot read the Pod's record.
   const finding = [404, 500, 503].includes(status) ? "edge-behind" : "edge-unreachable";

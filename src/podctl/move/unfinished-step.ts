@@ -11,7 +11,10 @@ import { writeDirectory } from "../write/write-directory.ts";
 
 /** A step takes seconds, so a step that is not complete after this time was interrupted. */
 const abandonedAfterMs = 20_000;
-/** One write may have the steps of several moves, if they write at the same moment. A write with more keys than this is an apply. */
+/**
+ * If several moves write at the same moment, one write may have a step of each, and each step changes one key. A write of more keys than this counts
+ * as an apply.
+ */
 const maxJoined = 100;
 
 /**

@@ -10,7 +10,7 @@ import { type DirectoryInKv, readDirectory } from "./live-directory.ts";
 type OwnWrite = {
   /** How messages name this write, such as "write to revision 2". */
   readonly name: string;
-  /** The history index of this write. In a rollback, the index of the write that is undone. */
+  /** The history index of this write or, if this write is a rollback, of the write that it undoes. */
   readonly index: Pick<HistoryIndex, "revision" | "at" | "by">;
   readonly isRollback: boolean;
   /** The directory record before this write. */
