@@ -59,18 +59,19 @@ type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 
 /**
  * Plans within the bounds of a stranger, and asks the Pods of the plan. If the bounds or the strangers' budget are too small, a client whose
- * credentials a Pod finds good gets the bounds of a user. So users can log in even while a few strangers use up the budget.
+ * credentials a Pod finds good gets the bounds of a user. So users can log in even while a few strangers use up the budget. If the Pod refuses the
+ * login, this refusal is the answer: it also tells a client to use GET (`lacksForm`), and is the same for all names.
  */
 async function askPlanned(request: TokenRequest, ports: PlanPorts, ask: Ask): Promise<Result<Planned, Refusal>> {
   const plan = await planQuestions(request, ports, strangerBounds);
   const isWhole = plan.ok ? !plan.value.isCut : !isBudgetSpent(plan.error);
   if (isWhole || request.anonymous) return askAll(plan, ask);
-  const login = await planLogin(request, ports.directory);
-  const checked = login.ok ? await ask(login.value) : [];
+  const login = await planQuestions({ ...request, scopes: [] }, ports, strangerBounds);
+  const checked = login.ok ? await ask(login.value.questions) : [];
   const isGood = checked.some(({ answer }) => answer.kind === "granted");
   // A Pod that refuses a login would also refuse the same credentials with scopes. So we do not ask a second time.
   const isRefused = checked.length > 0 && checked.every(({ answer }) => answer.kind === "refused");
-  if (plan.ok && isRefused) return ok({ plan: plan.value, asked: checked });
+  if (login.ok && isRefused) return ok({ plan: login.value, asked: checked });
   await Promise.all(checked.map(discard));
   return askAll(isGood ? await planQuestions(request, ports, userBounds) : plan, ask);
 }
