@@ -23,7 +23,7 @@ export async function otherOfRegistry(
 type Granted = { readonly resolution: Resolution; readonly grant: Grant };
 
 /**
- * Returns the token's grant at the Pod that serves the name. During a move within one registry, a grant at the other Pod is good too, and the request
+ * Returns the token's grant at the Pod that serves the name. During a move within one registry, a token of the other Pod is good too, and the request
  * then goes to that Pod. So a push goes on although its token is older than the move.
  */
 export async function grantWhileMoving(
@@ -33,10 +33,12 @@ export async function grantWhileMoving(
 ): Promise<Result<Granted, Refusal>> {
   const { pod, moving } = resolution;
   const grant = await grantFor(token, { pod, wanted }, services);
-  if (grant.ok) return ok({ resolution, grant: grant.value });
+  const own: Result<Granted, Refusal> = grant.ok ? ok({ resolution, grant: grant.value }) : grant;
+  // With the edge's own grant, the client would get only what is held. With the other Pod's token, it gets all that the registry has.
+  if (grant.ok && grant.value.kind !== "edge") return own;
   const other = await otherOfRegistry(resolution, services);
-  if (other === null || pod === null || moving === null) return grant;
+  if (other === null || pod === null || moving === null) return own;
   const there = await grantFor(token, { pod: other, wanted }, services);
-  if (!there.ok) return grant;
+  if (!there.ok || (grant.ok && there.value.kind === "edge")) return own;
   return ok({ resolution: { ...resolution, pod: other, moving: { ...moving, other: pod.id } }, grant: there.value });
 }

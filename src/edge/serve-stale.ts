@@ -6,7 +6,9 @@ import type { Digest } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { isDigest, isTag } from "../oci/reference.ts";
 import { isRead } from "../oci/scope.ts";
+import { passPod } from "../pods/gate.ts";
 import type { Authorized, Context } from "./authorize.ts";
+import { otherOfRegistry } from "./move-within-registry.ts";
 import type { ManifestEndpoint } from "./record-manifest.ts";
 import { isPlain, redirectHeld } from "./redirect-blob.ts";
 import type { Answer, Reply } from "./refuse.ts";
@@ -59,7 +61,22 @@ const failureOf = (reply: Reply): string => {
   return "text" in reply.error ? (reply.error.text ?? "") : reply.error.reason;
 };
 
+/**
+ * Looks for a copy that is held for the Pod. During a move within one registry, also looks for one of the other Pod, because both have the same
+ * content.
+ */
 async function findHeld(
+  endpoint: RegistryEndpoint,
+  context: Context,
+  authorized: Authorized<Grant>,
+): Promise<Reply | null> {
+  const held = await findHeldAt(endpoint, context, authorized);
+  if (held !== null) return held;
+  const other = passPod(endpoint.method, await otherOfRegistry(authorized, context.services));
+  return other.ok ? findHeldAt(endpoint, context, { ...authorized, pod: other.value }) : null;
+}
+
+async function findHeldAt(
   endpoint: RegistryEndpoint,
   context: Context,
   authorized: Authorized<Grant>,

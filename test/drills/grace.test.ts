@@ -16,7 +16,9 @@ import {
 } from "../support/grace.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
 import { pullerOf } from "../support/pull.ts";
-import { readStackKv, useStack, withOutage } from "../support/toy-stack.ts";
+import { endFault, onOneRegistry, readStackKv, useStack, withOutage } from "../support/toy-stack.ts";
+import { podIds } from "../support/use-groups.ts";
+import { moveIn } from "../support/use-moves.ts";
 
 const absent = `sha256:${"0".repeat(64)}`;
 
@@ -286,5 +288,47 @@ describe("bundle for two Pods whose one token service is down", () => {
       );
       expect(status).toBe(200);
     });
+  });
+});
+
+describe("move within one registry while the token service of the serving Pod is down", () => {
+  const stack = useStack({ ...onOneRegistry, seedImages: false });
+  const phases = [
+    ["copy", { pod: "pod-a", move: moveIn("copy", "pod-b") }],
+    ["settle", { pod: "pod-b", move: moveIn("settle", "pod-a") }],
+  ] as const;
+  const enter = (group: string, members: object) =>
+    stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
+
+  test.each(phases)("during %s, the other Pod's token reads what is not held", async (phase, members) => {
+    await enter(`fresh-${phase}`, members);
+    const name = `fresh-${phase}/app`;
+    const image = await setUp(stack.current, name);
+    await duringOutage(stack.current, async () => {
+      const { token } = await askToken(stack.current, [pullOf(name)]);
+      expect(token).toMatch(/^pods\.v1\.pod-a\/edge\.[^~]+~pod-b\/[^~]+$/);
+      const ask = pullerOf(stack.current, name, token);
+      const answers = [await ask("manifests/1"), await ask("tags/list"), await ask(`manifests/${absent}`)];
+      expect(answers.map(({ status }) => status)).toEqual([200, 200, 404]);
+      expect(answers.map(isStale)).toEqual([false, false, false]);
+      expect(answers[0]?.text).toBe(image.text);
+      const part = await sha256(new Uint8Array(Buffer.from(`Bearer ${token.split("~pod-b/")[1]}`)));
+      const sent = stack.current.seen("pod-a", "registry").map(({ authorizationSha256 }) => authorizationSha256);
+      expect(sent).toEqual(Array(3).fill(part.replace("sha256:", "")));
+    });
+    expect(stack.current.seen("pod-a", "storage").filter(({ authorization }) => authorization === "bearer")).toEqual(
+      [],
+    );
+  });
+
+  test.each(phases)("during %s, if the registry is down too, the image is pulled whole", async (phase, members) => {
+    await enter(`held-${phase}`, members);
+    const name = `held-${phase}/app`;
+    const image = await setUp(stack.current, name);
+    await stack.current.setFault("pod-a", "registry", { mode: "refuse" });
+    const { answers } = await duringOutage(stack.current, () => pull(stack.current, name, image, "demo"));
+    for (const pod of podIds) await endFault(stack.current, pod);
+    expect(answers.map(({ status }) => status)).toEqual(pulledStatuses);
+    expect(answers.every(isStale)).toBe(true);
   });
 });
