@@ -23,8 +23,14 @@ const seenSchema = v.strictObject({
 /** The digest of a tag, and when the Pod gave it. */
 type Seen = v.InferOutput<typeof seenSchema>;
 
-/** What one isolate knows about tags. A null digest means that the tag was deleted. */
-export type TagMemory = BoundedMap<string, Omit<Seen, "digest"> & { readonly digest: Digest | null }>;
+/**
+ * What one isolate knows about tags. A null digest means that the tag was deleted. `comparedAtMs` is when the isolate last compared what it knows
+ * with the location's cache.
+ */
+export type TagMemory = BoundedMap<
+  string,
+  Omit<Seen, "digest"> & { readonly digest: Digest | null; readonly comparedAtMs: number }
+>;
 
 /** The digest that each tag had when it last passed this location. It is used only while the Pod fails, because a tag may move at any time. */
 export type SeenTags = {
@@ -46,10 +52,16 @@ export type SeenTags = {
 type Ports = LocationPorts & { readonly memory: TagMemory };
 
 /**
- * A tag is remembered for the Pod's `staleSeconds`. A pull that finds the tag unchanged starts this time anew, which is a write to the cache. So
- * there is no new start before this share of `staleSeconds` has passed.
+ * A tag is remembered for the Pod's `staleSeconds`. A pull that finds the tag unchanged starts this time anew in this isolate. In the location's
+ * cache, this is a write, so it starts anew there only after this share of `staleSeconds`.
  */
 const renewedAfter = 1 / 8;
+
+/**
+ * An isolate that finds a tag unchanged compares it with the location's cache only if this time has passed. Another isolate may have written a digest
+ * there that the Pod has withdrawn since.
+ */
+const comparedAfterMs = 60_000;
 
 /** Neither a Pod id nor a tag has a slash, so no two tags share a key. */
 const keyOf = ({ pod, repository, tag }: Tagged): string => `tag/${pod.id}/${repository}/${tag}`;
@@ -64,21 +76,26 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
     if (newest === null || newest.digest === null || newest.atMs <= deleted) return null;
     return { ...newest, digest: newest.digest };
   };
-  const write = async (key: string, seen: Seen, keepSeconds: number): Promise<void> => {
-    const cached = await readCached(cache, key, seenSchema);
+  /** Writes to the cache, unless the cache has the same digest and that is less than `renewedAfterMs` older. */
+  const write = async (tagged: Tagged, seen: Seen, renewedAfterMs: number): Promise<void> => {
+    const key = keyOf(tagged);
+    const [cached, deleted] = await Promise.all([readCached(cache, key, seenSchema), deletedAtMs(cache, key)]);
     // Another isolate may have written a newer digest, for example after a push. We do not overwrite it.
     if (cached === "unreadable" || (cached !== null && cached.atMs > seen.atMs)) return;
-    await cache.put(key, Response.json(seen), keepSeconds);
+    const isSame = cached?.digest === seen.digest && cached.registry === seen.registry;
+    const isAlive = isSame && deleted !== "unreadable" && cached.atMs > deleted;
+    if (isAlive && seen.atMs < cached.atMs + renewedAfterMs) return;
+    await cache.put(key, Response.json(seen), tagged.pod.outage.staleSeconds);
   };
-  const remember = (tagged: Tagged, digest: Digest, atMs: number): void => {
+  const remember = (tagged: Tagged, { digest, atMs }: Pick<Seen, "digest" | "atMs">, renewedAfterMs: number): void => {
     if (lifeMsOf(tagged) === 0) return;
-    const { registry, outage } = tagged.pod;
-    memory.set(keyOf(tagged), { digest, atMs, registry });
-    waitUntil(write(keyOf(tagged), { digest, atMs, registry }, outage.staleSeconds));
+    const seen = { digest, atMs, registry: tagged.pod.registry };
+    memory.set(keyOf(tagged), { ...seen, comparedAtMs: atMs });
+    waitUntil(write(tagged, seen, renewedAfterMs));
   };
   const forget: SeenTags["forget"] = (tagged) => {
     const atMs = clock().getTime();
-    memory.set(keyOf(tagged), { digest: null, atMs, registry: tagged.pod.registry });
+    memory.set(keyOf(tagged), { digest: null, atMs, registry: tagged.pod.registry, comparedAtMs: atMs });
     waitUntil(writeTombstone(cache, keyOf(tagged), { atMs }));
   };
   return {
@@ -92,9 +109,13 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
       const atMs = askedAt.getTime();
       if (known !== undefined && known.atMs >= atMs) return;
       const isKnown = known?.digest === digest && known.registry === tagged.pod.registry;
-      if (!isKnown || atMs >= known.atMs + lifeMsOf(tagged) * renewedAfter) remember(tagged, digest, atMs);
+      const renewedAfterMs = lifeMsOf(tagged) * renewedAfter;
+      if (isKnown && atMs < known.comparedAtMs + Math.min(comparedAfterMs, renewedAfterMs)) {
+        memory.set(keyOf(tagged), { ...known, atMs });
+      } else remember(tagged, { digest, atMs }, renewedAfterMs);
     },
-    move: (tagged, digest) => remember(tagged, digest, clock().getTime()),
+    // A push is always written, because an earlier entry may be older than a deletion of the tag's manifest (see `findStale`).
+    move: (tagged, digest) => remember(tagged, { digest, atMs: clock().getTime() }, 0),
     forget,
     forgetMissing: async (tagged) => {
       if ((await read(keyOf(tagged))) !== null) forget(tagged);

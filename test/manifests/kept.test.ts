@@ -284,25 +284,61 @@ describe("tag that was seen", () => {
     for (const { tags } of [one, two, third]) expect(await digestFor(tags, tagged)).toBe(digestOf("b"));
   });
 
-  test("an unchanged tag is written again only when a part of its time is over", async () => {
-    let puts = 0;
+  test("an unchanged tag is compared with the location's cache once in a minute, and written again when a part of its time is over", async () => {
+    const entries = new Map<string, string>();
+    const calls = { reads: 0, puts: 0 };
     const counting: CacheApi = {
       open: async () => ({
-        match: async () => undefined,
-        put: async () => {
-          puts += 1;
+        match: async (url) => {
+          calls.reads += 1;
+          return entries.has(url) ? new Response(entries.get(url)) : undefined;
+        },
+        put: async (url, response) => {
+          calls.puts += 1;
+          entries.set(url, await response.text());
         },
       }),
     };
     const { tags, settled } = startIsolate(counting);
     const tagged = someTag();
+    const readsAt = [];
     const putsAt = [];
-    for (const seconds of [0, 1, 449, 450, 451, 900]) {
+    for (const seconds of [0, 1, 59, 60, 61, 119, 120, 450, 451]) {
       tags.record(tagged, digestOf("a"), at(seconds));
       await settled();
-      putsAt.push(puts);
+      readsAt.push(calls.reads);
+      putsAt.push(calls.puts);
     }
-    expect(putsAt).toEqual([1, 1, 1, 2, 2, 3]);
+    expect(readsAt).toEqual([2, 2, 2, 4, 4, 4, 6, 8, 8]);
+    expect(putsAt).toEqual([1, 1, 1, 1, 1, 1, 1, 2, 2]);
+  });
+
+  test("if it names its earlier digest again, the isolate that sees this finds it at once, and the others when that isolate next compares it", async () => {
+    const [one, two, third] = [startIsolate(), startIsolate(), startIsolate()];
+    const tagged = someTag();
+    const see = async ({ tags, settled }: typeof one, digest: string, seconds: number) => {
+      tags.record(tagged, digestOf(digest), at(seconds));
+      await settled();
+    };
+    await see(one, "a", 0);
+    await see(two, "b", 20);
+    await see(one, "a", 40);
+    expect(await digestFor(one.tags, tagged)).toBe(digestOf("a"));
+    await see(one, "a", 60);
+    for (const { tags } of [one, two, third]) expect(await digestFor(tags, tagged)).toBe(digestOf("a"));
+  });
+
+  test("if the Pod has it again after its deletion, the other isolates find it when an isolate that sees this next compares it", async () => {
+    const [seeing, deleting] = [startIsolate(), startIsolate()];
+    const tagged = someTag();
+    seeing.tags.record(tagged, digestOf("a"), at(0));
+    await seeing.settled();
+    deleting.setClock(10);
+    deleting.tags.forget(tagged);
+    await deleting.settled();
+    seeing.tags.record(tagged, digestOf("a"), at(60));
+    await seeing.settled();
+    for (const { tags } of [seeing, startIsolate()]) expect(await digestFor(tags, tagged)).toBe(digestOf("a"));
   });
 
   test("a deletion is heard by each isolate, and a push after it counts", async () => {
