@@ -23,20 +23,25 @@ export function unauthorized({ error, text }: Unauthorized, challenge: OwnChalle
   };
 }
 
+/** One request, as the client sent it and as the Pod got it. If a repository was renamed, the Pod got its new name. */
+type Challenged = { readonly asked: RegistryEndpoint; readonly sent: RegistryEndpoint };
+
 /**
- * Turns a Pod's challenge into the edge's own. The Pod's error stays, and so do those of the Pod's scopes that fit this endpoint. If none of them
- * fits, the challenge asks for the access that this endpoint needs.
+ * Turns a Pod's challenge into the edge's own. The Pod's error stays, and so do those of the Pod's scopes that fit the request, with the names that
+ * the client used. If none of them fits, the challenge asks for the access that the request needs.
  */
 export function rewriteChallenge(
-  endpoint: RegistryEndpoint,
+  { asked, sent }: Challenged,
   challenge: Challenge | null,
   challenger: Pick<Challenge, "realm" | "service">,
 ): string {
-  const required = accessList(requiredAccess(endpoint));
-  // With a quote in a scope, a hostile Pod could add a realm of its own, and clients would send the user's password there.
-  const kept = (challenge?.access ?? []).filter(
-    (access) => isOfGrammar(access) && required.some(({ name }) => name === access.name),
-  );
+  const required = accessList(requiredAccess(asked));
+  const namesSent = accessList(requiredAccess(sent)).map(({ name }) => name);
+  const kept = (challenge?.access ?? []).flatMap((access) => {
+    const own = required[namesSent.indexOf(access.name)];
+    // With a quote in a scope, a hostile Pod could add a realm of its own, and clients would send the user's password there.
+    return own !== undefined && isOfGrammar(access) ? [{ ...access, name: own.name }] : [];
+  });
   const access = kept.length === 0 ? required : kept;
   return formatChallenge({ ...challenger, access, error: challenge?.error ?? null });
 }

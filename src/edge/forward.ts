@@ -46,7 +46,9 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
   }
   if (!answer.ok) return answer;
   const isFollowed = endpoint.kind === "blob" && endpoint.method !== "DELETE" && isRedirect(answer.value);
-  return isFollowed ? followRedirect(endpoint, answer.value, asked) : passAnswer(answer.value, endpoint, asked);
+  return isFollowed
+    ? followRedirect(endpoint, answer.value, asked)
+    : passAnswer(answer.value, endpoint, { ...asked, sent: settled });
 }
 
 type Asked = { readonly context: Context; readonly authorized: Authorized };
@@ -70,8 +72,11 @@ function settle(
   });
 }
 
-async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
-  const { context, authorized } = asked;
+/** `sent` is the endpoint of the request that the Pod got. */
+type Passed = Asked & { readonly sent: RegistryEndpoint };
+
+async function passAnswer(answer: Response, endpoint: RegistryEndpoint, passed: Passed): Promise<Reply> {
+  const { context, authorized, sent } = passed;
   const { request, services, origin } = context;
   const { oldName } = authorized;
   const gateway = answer.status === 202 ? await chooseGateway(endpoint, context, authorized) : ok(null);
@@ -98,11 +103,11 @@ async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: A
   if (response.headers.has("WWW-Authenticate")) {
     response.headers.set(
       "WWW-Authenticate",
-      rewriteChallenge(asAsked(endpoint, oldName), challenge, context.challenger),
+      rewriteChallenge({ asked: asAsked(endpoint, oldName), sent }, challenge, context.challenger),
     );
   }
   const isStreamed = endpoint.kind === "blob" && endpoint.method === "GET" && response.ok;
-  const rest = restOf(endpoint, response, asked);
+  const rest = restOf(endpoint, response, passed);
   return ok({ response, outcome: isStreamed ? "streamed" : "forwarded", ...(rest === null ? {} : { rest }) });
 }
 

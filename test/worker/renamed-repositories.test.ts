@@ -1,4 +1,6 @@
 import { beforeAll, describe, expect, test } from "vitest";
+import { parseChallenge } from "../../src/oci/challenge.ts";
+import { formatScope } from "../../src/oci/scope.ts";
 import { createClient, layersOf, sha256 } from "../support/client.ts";
 import { putManifest } from "../support/image.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
@@ -115,6 +117,27 @@ describe("renamed repository", () => {
     expect([mounted.status, mounted.headers.get("Location")]).toEqual([201, `/v2/acme/copy/blobs/${layer?.digest}`]);
     expect(seenPaths().join()).toContain("from=acme/private");
     expect(seenPaths().join()).not.toContain("acme/old");
+  });
+
+  test("a mount from the old name with a token for only the target gets a challenge whose token makes the mount", async () => {
+    const [layer] = await layersOf(stack.current, "acme/private");
+    const mount = `/v2/acme/follows/blobs/uploads/?mount=${layer?.digest}&from=acme/old`;
+    const lacking = await client().token(["repository:acme/follows:pull,push"]);
+    stack.current.clearSeen();
+    const refused = await client().get(mount, lacking, { method: "POST" });
+    const challenge = parseChallenge(refused.headers.get("WWW-Authenticate"));
+    const scopes = challenge?.access.map(formatScope) ?? [];
+    expect([refused.status, challenge?.error, scopes]).toEqual([
+      401,
+      "insufficient_scope",
+      ["repository:acme/follows:pull,push", "repository:acme/old:pull"],
+    ]);
+    const mounted = await client().get(mount, await client().token(scopes), { method: "POST" });
+    expect([mounted.status, mounted.headers.get("Location")]).toEqual([201, `/v2/acme/follows/blobs/${layer?.digest}`]);
+    const posts = seenPaths().filter((path) => path.includes("POST"));
+    const sent = `pod-a POST /v2/acme/follows/blobs/uploads/?mount=${layer?.digest}&from=acme/private`;
+    expect(posts).toEqual([sent, sent]);
+    expect(stack.current.seen("pod-a", "storage").map(({ authorization }) => authorization)).not.toContain("bearer");
   });
 
   test("a block of the old name or of the new name holds", async () => {
