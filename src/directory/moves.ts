@@ -8,8 +8,8 @@ export type MovePhase = MoveRecord["phase"];
 
 export type Moving = {
   readonly prefix: Prefix;
-  /** The phase that the group is in now. `switch`: the record already names `settle`, which begins later. */
-  readonly phase: MovePhase | "switch";
+  /** The phase that the group is in now. See {@link servedBy} for `return` and `switch`, which no record names. */
+  readonly phase: MovePhase | "return" | "switch";
   /**
    * When the record's phase begins. If the group moves back after `settle`, this is still the time at which `settle` began. The edge remembers
    * deletions under keys with this time, so during the move back it still finds the deletions of `settle`.
@@ -27,8 +27,9 @@ export type Served = { readonly id: PodId; readonly moving: Moving | null };
  * no longer reads. So `freeze` and `settle` are announced: the record says when they begin, and by then every edge knows the record.
  * - `copy`: the old Pod serves reads and writes.
  * - `freeze`: the old Pod serves reads, and writes are refused. Until `freeze` begins, the group stays in the phase before it.
- * - `switch`: `settle` is announced and has not begun. The new Pod serves reads, and writes are refused. The record has no phase of this name.
+ * - `switch`: `settle` is announced and has not begun. The new Pod serves reads, and writes are refused.
  * - `settle`: the new Pod serves reads and writes.
+ * - `return`: the freeze of a move back. The Pod that the group leaves again serves reads, and writes are refused.
  *
  * If both Pods share one registry, a write through either Pod goes to the same place. Such a move has only the phases `copy` and `settle`.
  */
@@ -39,19 +40,23 @@ export function servedBy(prefix: Prefix, { pod, move }: AssignmentRecord, now: D
 }
 
 function phaseAt(move: MoveRecord, now: Date): Moving["phase"] {
-  if (move.phase === "copy" || hasBegun(move, now)) return move.phase;
-  if (move.phase === "settle") return "switch";
-  return move.settledSince === undefined ? "copy" : "settle";
+  if (move.phase === "copy") return "copy";
+  if (move.phase === "settle") return hasBegun(move, now) ? "settle" : "switch";
+  if (move.settledSince === undefined) return hasBegun(move, now) ? "freeze" : "copy";
+  return hasBegun(move, now) ? "return" : "settle";
 }
 
 /** Whether the phase that the record names has begun, and is not only announced. */
 export const hasBegun = ({ since }: MoveRecord, now: Date): boolean => Date.parse(since) <= now.getTime();
 
-/** Whether the new Pod serves reads. */
-export const isSwitched = ({ phase }: Moving): boolean => phase === "switch" || phase === "settle";
+/**
+ * Whether the serving Pod may lack something that the other Pod has. In `copy` and `freeze`, the other Pod has only copies of what the serving Pod
+ * has or had, and a client may have deleted it since.
+ */
+export const mayLack = ({ phase }: Moving): boolean => phase !== "copy" && phase !== "freeze";
 
 /** Whether writes are refused, because the data must not change while it is compared or while edges differ about the Pod that serves. */
-export const refusesWrites = ({ phase }: Moving): boolean => phase === "freeze" || phase === "switch";
+export const refusesWrites = ({ phase }: Moving): boolean => phase !== "copy" && phase !== "settle";
 
 /**
  * podctl takes a move no step further if its clock differs from the edge's by more than this. The limit is not smaller, because podctl cannot measure

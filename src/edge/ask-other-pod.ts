@@ -1,4 +1,4 @@
-import { isSwitched, type Moving } from "../directory/moves.ts";
+import { type Moving, mayLack } from "../directory/moves.ts";
 import { ok } from "../lib/result.ts";
 import { isOutage, isOutageStatus } from "../net/outage.ts";
 import type { Digest } from "../oci/digest.ts";
@@ -13,6 +13,7 @@ import type { ManifestEndpoint } from "./record-manifest.ts";
 import { redirectBlob } from "./redirect-blob.ts";
 import type { Reply } from "./refuse.ts";
 import { serveManifest } from "./serve-manifest.ts";
+import { orStale, serveHeld } from "./serve-stale.ts";
 
 type Item = ManifestEndpoint | BlobEndpoint;
 type Asked = { readonly context: Context; readonly authorized: Authorized };
@@ -28,20 +29,18 @@ export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, aske
   if (!isToDelete && (status !== 404 || !isLookedFor(endpoint, asked))) return reply;
   // If both Pods have the same registry, they have the same content, so the other Pod is not asked.
   if ((await otherOfRegistry(asked.authorized, asked.context.services)) !== null) return reply;
-  // When the new Pod takes writes, a DELETE by digest goes to both Pods. Otherwise the edge would still serve from the old Pod what was deleted.
   if (isToDelete) return deleteThere(reply, endpoint, asked);
   if (await isDeleted(endpoint, asked)) return reply;
   const found = await serveThere(endpoint, asked);
   const isFound = found.ok && found.value.response.status < 400;
-  return isFound || mayBeThere(found, asked) ? dropped(reply, found) : dropped(found, reply);
+  return isFound || mayBeThere(found) ? dropped(reply, found) : dropped(found, reply);
 }
 
 /**
- * Whether the client gets the old Pod's failure instead of the new Pod's 404. The old Pod may still have what the new Pod lacks, so without the old
- * Pod's answer, the 404 could be wrong.
+ * Whether the client gets the other Pod's failure instead of the serving Pod's 404. The other Pod may still have what the serving Pod lacks, so
+ * without the other Pod's answer, the 404 could be wrong.
  */
-function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
-  if (moving === null || !isSwitched(moving)) return false;
+function mayBeThere(found: Reply): boolean {
   if (found.ok) return isOutageStatus(found.value.response.status);
   return isOutage(found.error) || found.error.reason === "down" || found.error.reason === "directory";
 }
@@ -54,23 +53,30 @@ function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
  *   because a pusher would then not upload the blob.
  */
 function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): boolean {
-  if (moving === null || moving.phase === "copy" || !isRead(endpoint.method)) return false;
+  if (moving === null || !mayLack(moving) || !isRead(endpoint.method)) return false;
   if (digestOf(endpoint) === null && moving.phase !== "switch") return false;
   if (endpoint.method === "GET") return true;
   if (grant.kind !== "granted") return endpoint.kind === "manifest";
   return !covers(grant.access, { type: "repository", name: endpoint.name, actions: ["push"] });
 }
 
+/**
+ * Whether a DELETE goes to both Pods. In `settle`, the edge would otherwise still serve from the old Pod what was deleted. In `copy`, a blob that is
+ * deleted at the new Pod and pushed again to the old one would get lost, because `podctl move` does not look again for the blobs of a copied manifest.
+ */
 const isDeletedAtBoth = (endpoint: Item, { authorized: { moving } }: Asked): boolean =>
   endpoint.method === "DELETE" && moving?.phase === "settle" && digestOf(endpoint) !== null;
 
-/** Deletes at the other Pod too. If only the other Pod had the item, the client gets that Pod's answer. */
+/**
+ * Deletes at the other Pod too. If only the other Pod had the item, the client gets that Pod's answer. If the old Pod fails, the client gets the
+ * failure and repeats the deletion, or the item would come back.
+ */
 async function deleteThere(reply: Reply, endpoint: Item, asked: Asked): Promise<Reply> {
   const digest = digestOf(endpoint);
   if (digest !== null) asked.context.services.movedTombstones.add(tombstoneKey(endpoint, digest, asked.authorized));
   const there = await serveThere(endpoint, asked);
   const isOnlyThere = reply.ok && !reply.value.response.ok && there.ok && there.value.response.ok;
-  return isOnlyThere ? dropped(reply, there) : dropped(there, reply);
+  return isOnlyThere || mayBeThere(there) ? dropped(reply, there) : dropped(there, reply);
 }
 
 async function isDeleted(endpoint: Item, asked: Asked): Promise<boolean> {
@@ -97,10 +103,19 @@ export function tombstoneKey(
 async function serveThere(endpoint: Item, { context, authorized }: Asked): Promise<Reply> {
   const there = await authorizeThere(endpoint, context, authorized);
   if (!there.ok) return there;
-  const held =
-    (await redirectBlob(endpoint, context, there.value)) ?? (await serveManifest(endpoint, context, there.value));
-  const reply = held ?? (await forward(endpoint, context, there.value));
+  const { grant } = there.value;
+  const reply =
+    grant.kind === "edge"
+      ? await serveHeld(endpoint, context, { ...there.value, grant })
+      : await servePod(endpoint, { context, authorized: { ...there.value, grant } });
   return reply.ok ? ok({ ...reply.value, pod: there.value.pod.id }) : reply;
+}
+
+async function servePod(endpoint: Item, asked: Asked): Promise<Reply> {
+  const { context, authorized } = asked;
+  const held =
+    (await redirectBlob(endpoint, context, authorized)) ?? (await serveManifest(endpoint, context, authorized));
+  return held ?? orStale(await forward(endpoint, context, authorized), endpoint, asked);
 }
 
 /** Returns `reply`, and cancels the body of `unused`, which the client does not get. */

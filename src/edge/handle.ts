@@ -67,12 +67,12 @@ export async function handle(
   // 9. Every other request is streamed to the Pod. URLs of the Pod in its answer are rewritten to lead to the edge, or to the Pod's gateway.
   const passed = answered ?? (await forward(own, context, granted));
 
-  // 10. If the serving Pod lacks something while its group is being moved, the edge looks for it at the other Pod of the move.
-  const reply = await askOtherPod(passed, own, { context, authorized: granted });
+  // 10. While the Pod fails, pulls are answered from the edge's caches.
+  const kept = await orStale(passed, own, { context, authorized: granted });
 
-  // 11. A slow write is refused, if a move has frozen its group meanwhile. The copy at the other Pod may lack what was written.
-  const judged = await judgeLateWrite(reply, own, { context, authorized: granted });
+  // 11. If the serving Pod lacks something while its group is being moved, the edge looks for it at the other Pod of the move.
+  const found = await askOtherPod(kept, own, { context, authorized: granted });
 
-  // 12. While the Pod fails, pulls are answered from the edge's caches.
-  return conclude(await orStale(judged, own, { context, authorized: granted }), pod.id);
+  // 12. A slow write is refused, if a move has frozen its group meanwhile. The copy at the other Pod may lack what was written.
+  return conclude(await judgeLateWrite(found, own, { context, authorized: granted }), pod.id);
 }

@@ -70,7 +70,9 @@ async function targetOf({ endpoint, blob }: AskedMount, context: Context, author
   // While a group is being moved, `podctl move` copies a large blob by a mount from a repository to the same repository. The target is then this
   // repository at the other Pod.
   const there = await authorizeThere(endpoint, context, authorized);
-  return there.ok ? there.value : null;
+  if (!there.ok) return null;
+  const { grant } = there.value;
+  return grant.kind === "edge" ? null : { ...there.value, grant };
 }
 
 /** Signs a URL of the source's store. This fails if the client itself could not get such a URL by a GET of the blob. */

@@ -19,13 +19,13 @@ export function useMoves<E extends Readonly<Record<string, string>>>(stack: { re
   return { env, folder };
 }
 
-/**
- * Returns the `move` of an assignment whose group is now in this phase of a move. In `switch`, the phase `settle` is announced, and has not begun.
- */
-export const moveIn = (phase: Moving["phase"], to: string): MoveRecord =>
-  phase === "switch"
-    ? { to: to as PodId, phase: "settle", since: timeIn(3_600) }
-    : { to: to as PodId, phase, since: timeIn(-60) };
+/** Returns the `move` of an assignment whose group is now in this phase of a move. */
+export function moveIn(phase: Moving["phase"], pod: string): MoveRecord {
+  const to = pod as PodId;
+  if (phase === "switch") return { to, phase: "settle", since: timeIn(3_600) };
+  if (phase === "return") return { to, phase: "freeze", since: timeIn(-60), settledSince: timeIn(-600) };
+  return { to, phase, since: timeIn(-60) };
+}
 
 /** The time after this many seconds from now, in the form that an assignment has. */
 export const timeIn = (seconds: number): string => new Date(Date.now() + seconds * 1_000).toISOString();

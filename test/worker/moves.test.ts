@@ -172,15 +172,29 @@ describe("what only the other Pod has", () => {
     expect(stack.current.seen("pod-b", "storage")).toEqual([]);
   });
 
-  test("an image that only the new Pod has is not there before the freeze", async () => {
+  test.each<Phase>(["copy", "freeze"])(
+    "an image that only the new Pod has is not there during %s, because a client may have deleted it at the old Pod",
+    async (phase) => {
+      const { group, repository, image } = await startGroup("pod-b");
+      await enter(group, phase);
+      for (const path of [`manifests/${image.digest}`, "manifests/1", `blobs/${image.blobs[0]}`]) {
+        expect((await get(`/v2/${repository}/${path}`, repository)).status).toBe(404);
+      }
+      expect(askedPods()).toEqual(["pod-a"]);
+      expect(stack.current.seen("pod-b", "storage")).toEqual([]);
+    },
+  );
+
+  test("in the freeze of a move back, an image that only the other Pod has is there by its digest", async () => {
     const { group, repository, image } = await startGroup("pod-b");
-    await enter(group, "copy");
-    expect((await get(`/v2/${repository}/manifests/${image.digest}`, repository)).status).toBe(404);
-    expect(askedPods()).toEqual(["pod-a"]);
-    await enter(group, "freeze");
+    await enter(group, "return");
     expect((await get(`/v2/${repository}/manifests/1`, repository)).status).toBe(404);
     expect(askedPods()).toEqual(["pod-a"]);
     expect((await get(`/v2/${repository}/manifests/${image.digest}`, repository)).status).toBe(200);
+    expect(askedPods()).toEqual(["pod-a", "pod-b"]);
+    const token = await tokenFor(repository, "pull,push");
+    const started = await client().get(`/v2/${repository}/blobs/uploads/`, token, { method: "POST" });
+    expect(await started.json()).toEqual(refusal(group));
   });
 
   test("a pusher's HEAD does not find it, so that the pusher uploads it to the new Pod", async () => {
@@ -306,6 +320,32 @@ describe("deletion after the cutover", () => {
     expect((await client().get(path, token)).status).toBe(404);
     expect(askedPods()).toEqual(["pod-b"]);
   });
+
+  test.each([
+    ["does not answer", { mode: "refuse" }],
+    ["answers 503", { mode: "status", status: 503 }],
+  ] as const)(
+    "while the old Pod's registry %s, a deletion gets 503, and when it is repeated, it reaches the old Pod too",
+    async (_, fault) => {
+      const { group, repository, image } = await startGroup("pod-a", "pod-b");
+      await enter(group, "settle");
+      const token = await tokenFor(repository, "pull,delete");
+      const paths = [`/v2/${repository}/manifests/${image.digest}`, `/v2/${repository}/blobs/${image.blobs[0]}`];
+      const deleted = () =>
+        Promise.all(paths.map(async (path) => (await client().get(path, token, { method: "DELETE" })).status));
+      await stack.current.setFault("pod-a", "registry", fault);
+      try {
+        expect(await deleted()).toEqual([503, 503]);
+      } finally {
+        await endFault(stack.current, "pod-a");
+      }
+      expect(await deleted()).toEqual([202, 202]);
+      // A restart clears the memory and the caches of the edge, so these answers come from the Pods.
+      await stack.current.restartEdge();
+      for (const path of paths) expect((await client().get(path, token)).status).toBe(404);
+      expect(stack.current.seen("pod-a", "storage")).toEqual([]);
+    },
+  );
 
   test("a token's user at the other Pod is not the user of the log line", async () => {
     const { group, repository, image } = await startGroup("pod-a");

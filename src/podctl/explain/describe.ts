@@ -33,6 +33,8 @@ export function describeSettings(assignment: AssignmentRecord | null): string | 
 const meaningOf: Readonly<Record<Moving["phase"], (serving: string, other: string) => string>> = {
   copy: (serving) => `${serving} serves pulls and pushes`,
   freeze: (serving) => `${serving} serves pulls, and pushes are refused`,
+  return: (serving, other) =>
+    `${serving} serves pulls, and pushes are refused; digests that it lacks are looked for at ${other}`,
   switch: (serving) => `${serving} serves pulls, and pushes are refused`,
   settle: (serving, other) => `${serving} serves pulls and pushes; digests that it lacks are looked for at ${other}`,
 };

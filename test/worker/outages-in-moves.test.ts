@@ -1,0 +1,86 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, describe, expect, test } from "vitest";
+import { createClient, createPodClient } from "../support/client.ts";
+import { manifestType } from "../support/image.ts";
+import { keepManifest } from "../support/pull.ts";
+import { endFault, useStack, withOutage } from "../support/toy-stack.ts";
+import { useGroups } from "../support/use-groups.ts";
+import { moveIn } from "../support/use-moves.ts";
+
+/** A copy is fresh for this long. After that, the edge uses it only while the Pod fails. */
+const proofTtlSeconds = 1;
+const stack = useStack({
+  seedImages: false,
+  topology: (text) =>
+    withOutage("staleSeconds: 600, graceSeconds: 600")(text).replaceAll(
+      "    blobs:\n",
+      `    blobs:\n      proofTtlSeconds: ${proofTtlSeconds}\n`,
+    ),
+});
+const { write, assign, startGroup, askedPods } = useGroups(stack);
+const client = () => createClient(stack.current.edge);
+const tokenFor = (repository: string) => client().token([`repository:${repository}:pull`]);
+
+/** Puts the group of an image into `settle`, after the edge has kept the image's manifest for the Pod that had the group before. */
+async function settle(group: string, repository: string, kept: { readonly digest: string; readonly pod: string }) {
+  await assign(group, { pod: kept.pod });
+  await keepManifest(stack.current, repository, kept.digest);
+  await write(group, { pod: "pod-a", move: moveIn("settle", "pod-b") });
+  await stack.current.restartEdge("kept");
+}
+
+afterEach(async () => {
+  await stack.current.setFault("pod-a", "token", { mode: "none" });
+  await endFault(stack.current, "pod-a");
+});
+
+describe("while the old Pod of a move fails", () => {
+  test("a digest that only the old Pod has is pulled from the edge's caches", async () => {
+    const { group, repository, image } = await startGroup("pod-a");
+    await settle(group, repository, { digest: image.digest, pod: "pod-a" });
+    const token = await tokenFor(repository);
+    await sleep(proofTtlSeconds * 1_000 + 100);
+    await stack.current.setFault("pod-a", "registry", { mode: "status", status: 503 });
+    stack.current.clearSeen();
+    const pulled = await client().get(`/v2/${repository}/manifests/${image.digest}`, token);
+    expect([pulled.status, pulled.headers.get("Warning")]).toEqual([200, '110 - "response is stale"']);
+    expect(await pulled.text()).toBe(image.text);
+    expect(askedPods()).toEqual(["pod-a", "pod-b"]);
+    expect(stack.current.seen("pod-a", "storage")).toEqual([]);
+  });
+
+  test("a digest that the new Pod no longer has is not served from the edge's copy of the new Pod's manifest", async () => {
+    const { group, repository, image } = await startGroup("pod-b");
+    await settle(group, repository, { digest: image.digest, pod: "pod-b" });
+    const path = `/v2/${repository}/manifests/${image.digest}`;
+    const atPodB = createPodClient(stack.current, "pod-b");
+    const deleting = await atPodB.token([`repository:${repository}:pull,delete`]);
+    expect((await atPodB.get(path, deleting, { method: "DELETE" })).status).toBe(202);
+    const token = await tokenFor(repository);
+    await sleep(proofTtlSeconds * 1_000 + 100);
+    await stack.current.setFault("pod-a", "registry", { mode: "status", status: 503 });
+    stack.current.clearSeen();
+    // The 404 to a client that names only one type of manifest is not recorded, so the edge still has its copy.
+    const pulled = await client().get(path, token, { headers: { Accept: manifestType } });
+    expect([pulled.status, pulled.headers.get("Warning")]).toEqual([503, null]);
+    expect(askedPods()).toEqual(["pod-a", "pod-b"]);
+    expect(stack.current.seen("pod-b", "storage")).toEqual([]);
+  });
+
+  test("a grant of the edge's own for the old Pod pulls what the edge holds, and the old Pod is not called", async () => {
+    const { group, repository, image } = await startGroup("pod-a");
+    await settle(group, repository, { digest: image.digest, pod: "pod-a" });
+    await tokenFor(repository);
+    await stack.current.edgeSettled();
+    await stack.current.setFault("pod-a", "token", { mode: "status", status: 503 });
+    const token = await tokenFor(repository);
+    stack.current.clearSeen();
+    const path = `/v2/${repository}/manifests`;
+    const pulled = await client().get(`${path}/${image.digest}`, token);
+    expect([pulled.status, pulled.headers.get("Warning")]).toEqual([200, '110 - "response is stale"']);
+    // The old Pod may have a digest that the edge does not hold, so a 404 could be wrong.
+    expect((await client().get(`${path}/sha256:${"0".repeat(64)}`, token)).status).toBe(503);
+    expect(askedPods()).toEqual(["pod-b"]);
+    expect(stack.current.seen("pod-a", "storage")).toEqual([]);
+  });
+});
