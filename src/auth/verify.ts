@@ -35,7 +35,8 @@ type ImportedKey = Awaited<ReturnType<typeof importJWK>>;
 export type TokenMemory = {
   /** Verified tokens. The key is the Pod id and the whole token, so that no other text passes for a verified token. */
   readonly verified: BoundedMap<string, Verified>;
-  readonly keys: WeakMap<PublicKey, ImportedKey>;
+  /** Null for a key that cannot be imported. */
+  readonly keys: WeakMap<PublicKey, ImportedKey | null>;
 };
 
 /** The tokens and the edge's own grants that did not verify in this request, and how many of them were forged. */
@@ -105,6 +106,7 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, rejected, now
   if (publicKey === undefined) return { kind: "unknown-key", kid: named.value };
   if (isRejected(rejected, cacheKey)) return { kind: "invalid" };
   const key = await importKey(publicKey, tokens);
+  if (key === null) return { kind: "invalid" };
   const payload = hasEnded(jwt, now) ? null : await verifyWith(jwt, { key, algorithm: publicKey.alg, pod, now });
   if (payload === null || payload === "forged") {
     reject(rejected, cacheKey, payload);
@@ -198,10 +200,15 @@ async function verifyWith(
   }
 }
 
-async function importKey(jwk: PublicKey, { keys }: TokenMemory): Promise<ImportedKey> {
+/**
+ * Null if the key cannot be imported. A token may have parts of several Pods, and one Pod's bad key must not fail the requests for the other Pods.
+ */
+async function importKey(jwk: PublicKey, { keys }: TokenMemory): Promise<ImportedKey | null> {
   const known = keys.get(jwk);
   if (known !== undefined) return known;
-  const key = await importJWK(jwk as JWK, jwk.alg);
+  // Of the record's members, only these decide. So no other member, such as `key_ops`, makes the import fail.
+  const { kty, alg, crv, n, e, x, y } = jwk as JWK;
+  const key = await importJWK({ kty, crv, n, e, x, y } as JWK, alg).catch(() => null);
   keys.set(jwk, key);
   return key;
 }

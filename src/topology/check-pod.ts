@@ -1,11 +1,12 @@
 /**
- * Makes the checks that a Pod's schema cannot make: the deployment must allow the Pod's URLs, and each secret must be sealed for the place where it
- * is.
+ * Makes the checks that a Pod's schema cannot make: the deployment must allow the Pod's URLs, the Worker must be able to import its keys, and each
+ * secret must be sealed for the place where it is.
  */
 import { decodeProtectedHeader } from "jose";
 import { allowsPlainHttp, isHost } from "../lib/address.ts";
 import { digestParts } from "../oci/digest.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";
+import { keyMistake } from "./key-mistake.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
 import { maxTextCharacters } from "./settings.ts";
 import { storeMistakes } from "./store-mistakes.ts";
@@ -40,6 +41,10 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
   for (const { members, sealed, ...place } of rules.seals === "checked" ? sealedOf(pod) : []) {
     const wrong = wrongSeal(sealed, { pod: id, ...place });
     if (wrong !== null) yield mistake(members, wrong);
+  }
+  for (const [index, key] of pod.keys.entries()) {
+    const wrong = keyMistake(key);
+    if (wrong !== null) yield mistake(["keys", index, ...wrong.path], wrong.text);
   }
   if (rules.auth === "none" && pod.keys.length > 0) {
     yield mistake(["keys"], 'has a token key, but AUTH is "none", so no token reaches a Pod; want [], or AUTH "token"');

@@ -40,6 +40,7 @@ const seeded: readonly Seeded[] = [
     "key-wrong",
     () => ({ keys: healthy("pod-a").keys.map((key) => ({ ...key, kid: healthy("pod-b").keys[0]?.kid ?? "" })) }),
   ],
+  ["odd-exponent", "key-unusable", () => ({ keys: healthy("pod-b").keys.map((key) => ({ ...key, e: "BQ" })) })],
   ["other-issuer", "issuer-wrong", () => ({ issuer: "somebody" })],
   ["other-audience", "audience-wrong", () => ({ audience: "somebody" })],
   [

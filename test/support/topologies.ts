@@ -20,10 +20,10 @@ export const podText = (id: string, more: object = {}): string =>
     ...more,
   });
 
-/** The modulus is made from the kid, so that two kids are two keys. */
+/** The modulus of 2048 bits is made from the kid, so that two kids are two keys. */
 export const keyOf = (kid: string): object => ({
   ...{ kty: "RSA", kid, alg: "RS256", e: "AQAB" },
-  n: Buffer.from(kid).toString("base64url"),
+  n: Buffer.concat([Buffer.of(0xff), Buffer.alloc(255, kid)]).toString("base64url"),
 });
 
 /** A topology with these Pods and these other lines. */

@@ -1,15 +1,15 @@
 import { describe, expect, test } from "vitest";
 import { checkTopology } from "../../src/topology/check.ts";
 import { formatPath } from "../../src/topology/mistake.ts";
+import { keyOf } from "../support/topologies.ts";
 
 const cdn = { scheme: "public", baseUrl: "https://cdn.test" };
-const key = { kty: "RSA", kid: "k", alg: "RS256", n: "n", e: "AQAB" };
 const pod = {
   registry: "https://registry.test",
   token: "https://token.test/jwt/auth",
   issuer: "issuer",
   audience: "audience",
-  keys: [key],
+  keys: [keyOf("k")],
 };
 const rules = { auth: "token", plainHttp: "nowhere", edgeHosts: ["edge.test"], seals: "unchecked" } as const;
 
@@ -61,7 +61,7 @@ const azure = {
 
 /** Returns the mistakes of a topology whose Pods pod-a and pod-b have these stores. */
 function mistakesOfTwo(ofA: readonly object[], ofB: readonly object[]): readonly string[] {
-  const other = { ...pod, registry: "https://b.test", issuer: "b", keys: [{ ...key, kid: "b", n: "b" }] };
+  const other = { ...pod, registry: "https://b.test", issuer: "b", keys: [keyOf("b")] };
   const pods = { "pod-a": { ...pod, blobs: { stores: ofA } }, "pod-b": { ...other, blobs: { stores: ofB } } };
   const checked = checkTopology({ pods }, rules);
   return checked.ok ? [] : checked.error.map(({ path, text }) => `${formatPath(path)}: ${text}`);

@@ -5,7 +5,7 @@ import { signsByManifests } from "./check-manifest-proofs.ts";
 import { checkProbeBlob, checkRegistry } from "./check-registry.ts";
 import { checkBlobHosts, checkStores } from "./check-stores.ts";
 import { checkThroughEdge, whyNotThroughEdge } from "./check-through-edge.ts";
-import { checkToken, fetchToken, noLogin, type TokenFailure } from "./check-token.ts";
+import { checkKeys, checkToken, fetchToken, noLogin, type TokenFailure } from "./check-token.ts";
 import { checkWrites } from "./check-writes.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
@@ -14,6 +14,7 @@ export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
   const { pod, checks, probe } = tested;
   if (pod.state === "down") return checks.skip("all", "the Pod is recorded as down");
   const clocks = new Clocks(tested.deployment.edgeAheadSeconds);
+  checkKeys(tested);
   checkBlobHosts(tested);
   const found = await checkServices(tested, clocks);
   if (pod.gateway) await checkGateway(tested, pod.gateway.url, clocks.of("the gateway"));

@@ -4,6 +4,8 @@ import { claimedAccess, createVerifiedTokens, keyId, noneRejected, verifyToken }
 import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Access, covers, formatScope } from "../../oci/scope.ts";
+import { keyMistake } from "../../topology/key-mistake.ts";
+import { formatPath } from "../../topology/mistake.ts";
 import { basic, type Called, call } from "../http-call.ts";
 import { passwordVariable, userVariable } from "../target/operator.ts";
 import type { PodUnderTest } from "./pod-under-test.ts";
@@ -73,6 +75,15 @@ export const noLogin = ({ pod, way }: PodUnderTest): string =>
     ? `podctl has no login for this Pod: set ${userVariable(pod.id)} and ${passwordVariable(pod.id)}; with \`credentials: own\`, PODCTL_USER is only for the default Pod`
     : "with `credentials: own`, the edge sends a login to this Pod only if its password is a GitLab token that names the Pod's cell";
 
+/** Checks that the edge can import each key of the Pod's record. An operator may have put the record into KV by hand. */
+export function checkKeys({ pod, checks }: Pick<PodUnderTest, "pod" | "checks">): void {
+  for (const [index, key] of pod.keys.entries()) {
+    const wrong = keyMistake(key);
+    if (wrong === null) continue;
+    checks.found("keys", "key-unusable", `${formatPath(["keys", index, ...wrong.path])} ${wrong.text}`);
+  }
+}
+
 /** Checks a token as the edge does. If the registry's challenge has already shown a wrong audience, we do not report the audience again. */
 export async function checkToken(
   { pod, checks, deployment }: PodUnderTest,
@@ -89,6 +100,8 @@ export async function checkToken(
       `tokens name the key "${kid ?? "none"}", which \`keys\` does not have`,
     );
   }
+  // `checkKeys` has reported this key.
+  if (keyMistake(key) !== null) return;
   if (!(await isSignedBy(jwt, key))) {
     return checks.found("token key", "key-wrong", `a token names the key "${kid}" but is not signed by it`);
   }

@@ -23,6 +23,7 @@ export const advice = {
   "issuer-wrong": "set `issuer` to the `iss` of the tokens",
   "key-unknown": "add the token service's public key to `keys` (`podctl keys import`)",
   "key-wrong": "replace the key of this kid in `keys`: the tokens are signed by another key",
+  "key-unusable": "replace this key in `keys` (`podctl keys import`): the edge refuses every token that names it",
   "token-claims":
     "let the token service set `exp`, and neither a time in the future as `nbf` nor more than ten audiences in `aud`",
   "token-refused":

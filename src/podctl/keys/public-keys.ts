@@ -1,8 +1,10 @@
 import { createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
 import { calculateJwkThumbprint, type JWK } from "jose";
 import { libtrustKeyId } from "../../directory/key-id.ts";
+import type { PublicKey } from "../../directory/records.ts";
 import { parseJson } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
+import { keyAlgorithms, keyMistake } from "../../topology/key-mistake.ts";
 
 /**
  * How a token service makes the `kid` of a key. `libtrust`: GitLab and distribution 2. `rfc7638` (a thumbprint) or `own` (the `kid` in the JWK set):
@@ -72,29 +74,17 @@ function fromJwks(text: string): Result<readonly FoundKey[], string> {
   return ok(keys);
 }
 
-/** For each kind of key, the algorithms that it can sign with (RFC 7518 §3.1, RFC 8037). If a JWK names no algorithm, we take the first. */
-const algorithms: Readonly<Record<string, readonly string[]>> = {
-  RSA: ["RS256", "RS384", "RS512", "PS256"],
-  "P-256": ["ES256"],
-  "P-384": ["ES384"],
-  "P-521": ["ES512"],
-  Ed25519: ["EdDSA"],
-};
-const minRsaBits = 2048;
-
 async function recordKey(found: FoundKey, form: KidForm): Promise<Result<JWK, string>> {
-  const { modulusLength } = found.key.asymmetricKeyDetails ?? {};
-  if (modulusLength !== undefined && modulusLength < minRsaBits) {
-    return err(`has ${modulusLength} bits; want at least ${minRsaBits}`);
-  }
   const jwk = supported(found.key) ? (found.key.export({ format: "jwk" }) as JWK) : {};
-  const able = algorithms[jwk.crv ?? jwk.kty ?? ""] ?? [];
+  const able = keyAlgorithms.get(jwk.crv ?? jwk.kty ?? "") ?? [];
   const alg = found.alg === null ? able[0] : able.find((each) => each === found.alg);
   if (alg === undefined)
     return err(
       `is for "${found.alg ?? found.key.asymmetricKeyType}"; want a key for RSA, P-256, P-384, P-521 or Ed25519`,
     );
   const named = { ...jwk, alg, use: "sig" };
+  const wrong = keyMistake(named as PublicKey);
+  if (wrong !== null) return err(wrong.text);
   const kid = await keyIdOf(named, form, found.kid);
   return kid === null ? err('has no "kid"; want `--kid libtrust` or `--kid rfc7638`') : ok({ ...named, kid });
 }
