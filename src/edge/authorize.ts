@@ -12,7 +12,7 @@ import type { Challenge } from "../oci/challenge.ts";
 import { digestOf, hasRepository, type RegistryEndpoint, type RepositoryEndpoint } from "../oci/endpoint.ts";
 import { countParameter, parameter } from "../oci/query.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
-import { isRead, requiredAccess } from "../oci/scope.ts";
+import { type Access, isRead, requiredAccess } from "../oci/scope.ts";
 import { type AdmittedPod, passGate, passPod } from "../pods/gate.ts";
 import { openPin, pinParameter } from "../pods/upload-pin.ts";
 import type { Refusal } from "../refusal.ts";
@@ -128,7 +128,10 @@ async function authorizeName(
   const open = ok({ resolution: resolution.value, grant: { kind: "open" } as const });
   const asked = { resolution: resolution.value, wanted };
   const granted = token === null ? open : await grantWhileMoving(token, asked, services);
-  if (!granted.ok) return granted;
+  if (!granted.ok) {
+    const isLeft = await isLeftBehind(granted.error, { ...resolution.value, wanted }, context);
+    return isLeft ? err({ reason: "upload-unknown" }) : granted;
+  }
   const { grant, resolution: served } = granted.value;
   // During a move between two Pods of one registry, the token may be good only at the other Pod, which does not serve the group. Then `served` names
   // the other Pod, and the request goes there. The request must also pass the serving Pod's gate, because the serving Pod may be down or read-only.
@@ -147,6 +150,23 @@ async function authorizeName(
   return grant.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 
+/** `home` is the Pod to which the name belongs now. It is only there for an upload that goes on at another Pod, because it began there. */
+type Located = Resolution & { readonly home?: Pod | null };
+
+/**
+ * Whether an upload's Pod has lost the name, and the token is good only at the name's new Pod. Any new token would get a 401 too, and a 401 ends
+ * docker's push. At a 404, docker begins the upload again (moby, `retryOnError`), and then it is at the new Pod.
+ */
+async function isLeftBehind(
+  refusal: Refusal,
+  { home = null, wanted }: Pick<Located, "home"> & { readonly wanted: Access },
+  { token, services }: Context,
+): Promise<boolean> {
+  const isGood = refusal.reason === "unauthorized" && refusal.error === "insufficient_scope";
+  if (!isGood || home === null || token === null) return false;
+  return (await issuersOf(token, wanted, services))?.issuers.includes(home.id) === true;
+}
+
 /**
  * Finds the Pod of a request. A pin in an upload's URL names the Pod where the upload began. The upload goes on at that Pod's registry, even if its
  * group has moved since.
@@ -155,7 +175,7 @@ async function locate(
   endpoint: RepositoryEndpoint,
   { directory, config, now }: Services,
   options: LookupOptions,
-): Promise<Result<Resolution, Refusal>> {
+): Promise<Result<Located, Refusal>> {
   const resolution = await resolvePod(directory, { name: endpoint.name, digest: digestOf(endpoint), ...options });
   if (!resolution.ok || endpoint.kind !== "upload") return resolution;
   const pins = countParameter(endpoint.query, pinParameter);
@@ -171,5 +191,5 @@ async function locate(
   const isOther = found.value.pod?.id !== current.pod?.id;
   // If the group's current Pod has the same registry, the upload goes on there, because the old Pod may no longer give tokens for the group.
   if (isOther && found.value.pod?.registry === current.pod?.registry) return ok({ ...current, stale });
-  return ok({ ...current, pod: found.value.pod, moving: null, stale });
+  return ok({ ...current, pod: found.value.pod, moving: null, stale, home: isOther ? current.pod : null });
 }

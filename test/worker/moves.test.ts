@@ -103,6 +103,39 @@ describe("group that is being moved", () => {
     expect(stack.current.seen("pod-b", "registry")).toEqual([]);
   });
 
+  test.each([
+    ["`podctl assign`", null],
+    ["`podctl move --done`", "settle"],
+  ] as const)(
+    "an upload that lasts beyond %s gets 404 with a new token, so that clients begin it again",
+    async (_, phase) => {
+      const { group, repository } = await startGroup("pod-a");
+      await assign(group, { pod: "pod-a" });
+      const pushToken = () => tokenFor(repository, "pull,push");
+      const older = await pushToken();
+      const begun = await client().get(`/v2/${repository}/blobs/uploads/`, older, { method: "POST" });
+      const body = new Uint8Array(Buffer.from("long"));
+      const patched = await client().get(begun.headers.get("Location") ?? "", older, { method: "PATCH", body });
+      expect(patched.status).toBe(202);
+      const digest = await sha256(body);
+      const closing = `${patched.headers.get("Location")}&digest=${digest}`;
+      if (phase !== null) await enter(group, phase);
+      await assign(group, { pod: "pod-b" });
+      const close = async (token: string) => {
+        const answer = await client().get(closing, token, { method: "PUT" });
+        return [answer.status, answer.headers.get("WWW-Authenticate"), await answer.json()];
+      };
+      const unknown = { errors: [{ code: "BLOB_UPLOAD_UNKNOWN", message: expect.any(String) }] };
+      expect(await close(await pushToken())).toMatchObject([404, null, unknown]);
+      for (const token of [await tokenFor(repository), await tokenFor("acme/other", "pull,push")]) {
+        expect(await close(token)).toMatchObject([401, expect.stringContaining('error="insufficient_scope"'), {}]);
+      }
+      expect([askedPods(), stack.current.seen("pod-a", "storage")]).toEqual([[], []]);
+      expect(await pushBlob(stack.current, repository, "long")).toBe(digest);
+      expect(askedPods()).toEqual(["pod-b"]);
+    },
+  );
+
   test.each<Phase>(["copy", "freeze", "switch", "settle"])("a token covers both Pods during %s", async (phase) => {
     const { group, repository } = await startGroup("pod-a");
     await enter(group, phase);
