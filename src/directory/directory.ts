@@ -137,16 +137,23 @@ export async function defaultPod(directory: Directory): Promise<Result<Pod | nul
   return record.value.default === undefined ? ok(null) : directory.pod(record.value.default);
 }
 
-/** Returns every Pod that the directory lists. If the directory has no list, returns its default Pod. */
+/**
+ * Returns every Pod that the directory lists. If the directory has no list, returns its default Pod. A listed Pod without a record is a failure,
+ * because a catalog without its names would look complete.
+ */
 export async function allPods(directory: Directory): Promise<Result<readonly Pod[], DirectoryFailure>> {
   const record = await directory.record();
   if (!record.ok) return record;
   const { pods: listed, default: fallback } = record.value;
   const ids = listed ?? (fallback === undefined ? [] : [fallback]);
-  const pods = await Promise.all(ids.map((id) => directory.pod(id)));
-  const failed = pods.find((pod) => !pod.ok);
-  if (failed !== undefined && !failed.ok) return failed;
-  return ok(pods.flatMap((pod) => (pod.ok && pod.value !== null ? [pod.value] : [])));
+  const found = await Promise.all(ids.map((id) => directory.pod(id)));
+  const pods: Pod[] = [];
+  for (const [index, pod] of found.entries()) {
+    if (!pod.ok) return pod;
+    if (pod.value === null) return directoryFailure(`the directory lists Pod "${ids[index]}", which has no record`);
+    pods.push(pod.value);
+  }
+  return ok(pods);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { createClient } from "../support/client.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
-import { forgetDepth, useStack } from "../support/toy-stack.ts";
+import { forgetDepth, readStackKv, useStack } from "../support/toy-stack.ts";
 
 const catalogScope = "registry:catalog:*";
 
@@ -42,6 +42,25 @@ describe("catalog of two Pods", () => {
       errors: [{ message: "1 of 2 registries gave no catalog; try again" }],
     });
     await stack.current.setFault("pod-b", "registry", { mode: "none" });
+  });
+
+  test.each(["pod-a", "pod-b"])("it is an error when %s is listed but has no record, not a short list", async (pod) => {
+    const client = createClient(stack.current.edge);
+    const token = await client.token([catalogScope]);
+    const key = `pod/${pod}`;
+    const record = (await readStackKv(stack.current, [key])).get(key) ?? "";
+    await stack.current.deleteKv(key);
+    await stack.current.restartEdge();
+    stack.current.clearSeen();
+    const answer = await client.get("/v2/_catalog", token);
+    expect([answer.status, answer.headers.get("Retry-After")]).toEqual([503, "5"]);
+    await stack.current.edgeSettled();
+    expect(stack.current.edgeSeen().at(-1)).toMatchObject({
+      cause: `the directory lists Pod "${pod}", which has no record`,
+    });
+    for (const each of ["pod-a", "pod-b"] as const) expect(stack.current.seen(each, "registry")).toEqual([]);
+    await stack.current.putKv(key, record);
+    await stack.current.restartEdge();
   });
 
   test("a bad page size gets the registries' own refusal", async () => {
