@@ -32,20 +32,20 @@ export type Isolate = {
 };
 
 /**
- * All caches with their bounds. At the usual size of an entry they add up to 63.8 MB of an isolate's 128 MB. A weak map has no bound of its own: each
+ * All caches with their bounds. At the usual size of an entry they add up to 63.6 MB of an isolate's 128 MB. A weak map has no bound of its own: each
  * of its entries lives as long as the record that is its key. So when a record changes, every cache must drop the old one.
- * - KV texts: 4 MB in `kept` (350 bytes each, and 250 bytes for a missing value), and 5.6 MB in `passing` (400 bytes each, because strangers' names
+ * - KV texts: 3.9 MB in `kept` (350 bytes each, and 250 bytes for a missing value), and 5.6 MB in `passing` (400 bytes each, because strangers' names
  *   are long).
- * - Pod records: 5 MB (10 KB each, one for each Pod). Their CIDRs: 4 MB (130 bytes each, at most 30,000, which is podctl's limit).
+ * - Pod records: 5 MB (10 KB each, one for each Pod). Their CIDRs: 3.9 MB (130 bytes each, at most 30,000, which is podctl's limit).
  * - Blocks: 4 MB (400 bytes each with the KV text, at most 10,000). Old names of repositories: 0.3 MB (300 bytes each, at most 1,000).
  * - Assignments: 1 MB (200 bytes each).
  * - Verdicts on stores: 1 MB (500 bytes for each of 2,000 stores, with the KV text).
  * - Secrets: 0.4 MB (2 KB each, opened and parsed).
  * - Verified tokens: 13 MB (the map estimates the size of each, and holds at most 12 MB by this estimate).
- * - Proofs: 16 MB (660 bytes each in all three maps).
+ * - Proofs: 15.8 MB (660 bytes each in all three maps).
  * - Signed URLs: 8 MB (the map estimates the size of each, about 1.4 KB).
- * - Manifests and tags: 1 MB (300 bytes each; the manifests themselves are in the location's cache).
- * - Budgets of the Pods that issue tokens: 0.1 MB (100 bytes each).
+ * - Manifests and tags: 0.9 MB (300 bytes each; the manifests themselves are in the location's cache).
+ * - Budgets of the Pods that issue tokens, of all users of each Pod, and of each user: 0.2 MB (100 bytes for each Pod, 200 bytes for each user).
  * - Retries and breakers: 0.6 MB (400 bytes for each service).
  */
 export const createIsolate = (): Isolate => ({
@@ -58,11 +58,11 @@ export const createIsolate = (): Isolate => ({
       // this budget is small.
       claim: new LookupBudget(50),
       cell: new LookupBudget(1_000),
-      // The unit is KV keys in 10 seconds. The look-up of a name reads about 3 keys, so each of these two budgets allows about 300 names a second.
+      // The unit is KV keys in 10 seconds. The look-up of a name reads about 3 keys, so this budget allows about 300 names a second.
       stranger: new LookupBudget(10_000),
-      user: new LookupBudget(10_000),
     },
     issuerBudgets: new BoundedMap(500),
+    userBudgets: { ofPods: new BoundedMap(500), ofUsers: new BoundedMap(500) },
     health: new KvHealth(),
   },
   parsedPods: new BoundedMap(500),

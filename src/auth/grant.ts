@@ -1,5 +1,5 @@
 import { type Directory, isOnlyOfRegistry, type Pod } from "../directory/directory.ts";
-import type { Issuers } from "../directory/kv-cache.ts";
+import type { Issuers, User } from "../directory/kv-cache.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import type { EdgeKeys } from "../lib/derive-key.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -8,7 +8,7 @@ import type { DirectoryFailure, Refusal, Unauthorized } from "../refusal.ts";
 import type { Trace } from "../telemetry/log-line.ts";
 import { type EdgePart, parseToken, type Token, type TokenPart } from "./bundle.ts";
 import { openEdgeGrant } from "./edge-grant.ts";
-import { isRejected, keyId, reject, type VerifyPorts, verifyToken } from "./verify.ts";
+import { isRejected, keyId, reject, subjectOf, type VerifyPorts, verifyToken } from "./verify.ts";
 
 /**
  * What a request may do at one Pod.
@@ -29,6 +29,9 @@ export type PodGrant =
 
 /** The token that the Pod gets. Null if this deployment works without tokens. */
 export const jwtOf = (grant: PodGrant): string | null => (grant.kind === "open" ? null : grant.jwt);
+
+/** Returns the user to whom the Pod gave the grant's token. All tokens of a Pod without a subject count as those of one user. */
+export const userOf = ({ id }: Pod, grant: PodGrant): User => ({ pod: id, user: subjectOf(jwtOf(grant) ?? "") ?? "" });
 
 export type GrantPorts = VerifyPorts & {
   readonly directory: Directory;

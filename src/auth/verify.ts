@@ -113,14 +113,10 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, rejected, now
     return { kind: "invalid" };
   }
   const access = differentEntries(payload.access);
-  const verdict: Verdict = {
-    kind: "verified",
-    access,
-    subject: payload.sub === null ? null : plainText(payload.sub, maxSubjectCharacters),
-  };
+  const verdict: Verdict = { kind: "verified", access, subject: payload.subject };
   const bytes =
     cacheKey.length +
-    (payload.sub?.length ?? 0) +
+    (payload.subject?.length ?? 0) +
     access.reduce((sum, entry) => sum + bytesPerEntry + formatScope(entry).length, 0);
   const expiresAtMs = (payload.exp + leewaySeconds) * 1000;
   if (bytes <= maxBytesOfOne) {
@@ -150,6 +146,18 @@ export function claimedAccess(jwt: string): readonly Access[] | null {
   }
 }
 
+/** Returns the token's `sub`, without a check of its signature. Null if the token has none, as that of a stranger or of a GitLab deploy token. */
+export function subjectOf(jwt: string): string | null {
+  try {
+    return readSubject(decodeJwt(jwt).sub);
+  } catch {
+    return null;
+  }
+}
+
+const readSubject = (claim: unknown): string | null =>
+  typeof claim === "string" && claim !== "" ? plainText(claim, maxSubjectCharacters) : null;
+
 /**
  * Returns the `kid` of a token's header, or null if it has none. The header's `jwk`, `x5c` and `jku` are never read, because the sender of a forged
  * token could put a key of its own there.
@@ -178,7 +186,7 @@ type Check = { readonly key: ImportedKey; readonly algorithm: string; readonly p
 async function verifyWith(
   jwt: string,
   { key, algorithm, pod, now }: Check,
-): Promise<{ exp: number; sub: string | null; access: readonly Access[] } | "forged" | null> {
+): Promise<{ exp: number; subject: string | null; access: readonly Access[] } | "forged" | null> {
   try {
     const { payload } = await jwtVerify(jwt, key, {
       algorithms: [algorithm],
@@ -191,8 +199,7 @@ async function verifyWith(
     const access = readAccess(payload["access"]);
     if (access === null || payload.exp === undefined) return null;
     if (Array.isArray(payload.aud) && payload.aud.length > MAX_AUDIENCES) return null;
-    const { exp, sub } = payload;
-    return { exp, sub: typeof sub === "string" && sub !== "" ? sub : null, access };
+    return { exp: payload.exp, subject: readSubject(payload.sub), access };
   } catch (error) {
     if (error instanceof JWSSignatureVerificationFailed) return "forged";
     if (error instanceof JOSEError || error instanceof TypeError) return null;

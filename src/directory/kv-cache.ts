@@ -28,6 +28,12 @@ export type KvCache = {
   readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
   /** For each Pod, the budget of look-ups for the names in the Pod's tokens. */
   readonly issuerBudgets: BoundedMap<PodId, LookupBudget>;
+  readonly userBudgets: {
+    /** For each Pod, the budget that its users share. */
+    readonly ofPods: BoundedMap<PodId, LookupBudget>;
+    /** For each user, the part of the Pod's budget that this user may take. A key is the Pod's id and the user. */
+    readonly ofUsers: BoundedMap<string, LookupBudget>;
+  };
   readonly health: KvHealth;
 };
 
@@ -39,21 +45,24 @@ export type KvCache = {
  *   takes nothing from KV, so no budget pays for it.
  * - `pod`: a Pod, which may have made up the names.
  * - `stranger`: anyone, because anyone may ask for a name.
- * - `user`: a request whose credentials a Pod accepted, although they may not allow the name.
+ * - `user`: a user whose credentials a Pod accepted, although they may not allow the name.
  * - `cell`: a password that names a GitLab cell.
  * - `claim`: a token, which names a Pod or a key and may be forged.
  *
  * Each of the last four has its own budget of look-ups, so that strangers who look up names cannot keep users from logging in. Each issuer has its
- * own budget too, so that a hostile Pod cannot keep other Pods' users waiting.
+ * own budget too, so that a hostile Pod cannot keep other Pods' users waiting. Of the budget that a Pod's users share, each user may take only a
+ * part, so that no user can keep all others waiting.
  *
  * When a budget is spent, the read fails, except that a read for a `claim` finds no values. A failure would tell a stranger that the directory does
  * not list the token's Pod, because reads of listed Pods cost no budget.
  */
-export type ChosenBy = "directory" | "pod" | Budgeted | Issuers | Owner;
+export type ChosenBy = "directory" | "pod" | Budgeted | Issuers | Owner | User;
 /** The Pods that issued the request's token. The budget of the first one pays for the look-up. */
 export type Issuers = { readonly issuers: readonly [PodId, ...PodId[]] };
 export type Owner = { readonly owner: PodId };
-type Budgeted = "stranger" | "user" | "cell" | "claim";
+/** A user whose credentials `pod` accepted, under the name in that Pod's tokens. */
+export type User = { readonly user: string; readonly pod: PodId };
+type Budgeted = "stranger" | "cell" | "claim";
 
 /** Limits for the age of values. They are stricter than the cache's own (30 s, or 15 s for a missing value). */
 export type MaxAges = {
@@ -71,14 +80,16 @@ const missTtlMs = 15_000;
 const maxOutdatedMs = 24 * 60 * 60 * 1_000;
 
 const budgetWindowMs = 10_000;
-/** Limits how many keys all requests of the isolate together may look up in each window of 10 seconds. */
+/** Limits how many keys all requests that share it may look up in each window of 10 seconds. It may be a part of a larger budget, `whole`. */
 export class LookupBudget {
   readonly #most: number;
+  readonly #whole: LookupBudget | null;
   #windowEndsAtMs = 0;
   #taken = 0;
 
-  constructor(most: number) {
+  constructor(most: number, whole: LookupBudget | null = null) {
     this.#most = most;
+    this.#whole = whole;
   }
 
   /** Takes this many keys from the budget. Returns false, and takes none, if fewer keys are left in this window. */
@@ -87,23 +98,32 @@ export class LookupBudget {
       this.#windowEndsAtMs = nowMs + budgetWindowMs;
       this.#taken = 0;
     }
-    if (this.#taken + keys > this.#most) return false;
+    if (this.#taken + keys > this.#most || this.#whole?.take(keys, nowMs) === false) return false;
     this.#taken += keys;
     return true;
   }
 }
 
-/** The budget of each issuer for 10 seconds. At 3 keys for each name, it allows about 300 new names a second. */
-const issuerKeys = 10_000;
+/** The budget of each issuer, and that of all users of a Pod, for 10 seconds. At 3 keys for each name, it allows about 300 new names a second. */
+const podKeys = 10_000;
+/** The budget of each user for 10 seconds. It is enough for the two largest token requests. */
+const userKeys = 2_000;
 
 /** Returns the budget that pays for a look-up. Null if the look-up has no limit. */
-export function budgetOf({ budgets, issuerBudgets }: KvCache, chosenBy: ChosenBy): LookupBudget | null {
+export function budgetOf({ budgets, issuerBudgets, userBudgets }: KvCache, chosenBy: ChosenBy): LookupBudget | null {
   if (chosenBy === "directory" || chosenBy === "pod") return null;
   if (typeof chosenBy === "string") return budgets[chosenBy];
   if ("owner" in chosenBy) return null;
-  const [issuer] = chosenBy.issuers;
-  const budget = issuerBudgets.get(issuer) ?? new LookupBudget(issuerKeys);
-  issuerBudgets.set(issuer, budget);
+  if ("issuers" in chosenBy) return budgetUnder(issuerBudgets, chosenBy.issuers[0], new LookupBudget(podKeys));
+  const { user, pod } = chosenBy;
+  const ofPod = budgetUnder(userBudgets.ofPods, pod, new LookupBudget(podKeys));
+  return budgetUnder(userBudgets.ofUsers, `${pod}/${user}`, new LookupBudget(userKeys, ofPod));
+}
+
+/** Returns the budget under this key, or `fresh` if there is none. A map that is full drops the budget that was used longest ago. */
+function budgetUnder<K>(budgets: BoundedMap<K, LookupBudget>, key: K, fresh: LookupBudget): LookupBudget {
+  const budget = budgets.get(key) ?? fresh;
+  budgets.set(key, budget);
   return budget;
 }
 

@@ -1,4 +1,4 @@
-import { type Grant, jwtOf } from "../auth/grant.ts";
+import { type Grant, jwtOf, type PodGrant, userOf } from "../auth/grant.ts";
 import { provesBlob } from "../blobs/head-proof.ts";
 import type { Pod } from "../directory/directory.ts";
 import type { ChosenBy } from "../directory/kv-cache.ts";
@@ -119,10 +119,10 @@ const asAsked = (endpoint: RegistryEndpoint, oldName: RepositoryName | null): Re
  * Says which budget pays when the edge looks up a mount's source in KV. The budget of the token's Pod pays for a name that the token allows, because
  * a hostile Pod can put any names into its tokens.
  */
-function whoChose(grant: Grant, name: RepositoryName, { id }: Pod): ChosenBy {
+function whoChose(grant: PodGrant, name: RepositoryName, pod: Pod): ChosenBy {
   if (grant.kind === "open") return "directory";
   if (grant.kind === "undecided") return "stranger";
-  return mayPull(grant, name) ? { issuers: [id] } : "user";
+  return mayPull(grant, name) ? { issuers: [pod.id] } : userOf(pod, grant);
 }
 
 /** Whether the grant may allow a pull of `name`. True also for a token that only the Pod can check, because the Pod might allow the pull. */

@@ -1,4 +1,4 @@
-import { grantFor, issuersOf, jwtOf, withoutSubject } from "../auth/grant.ts";
+import { grantFor, issuersOf, jwtOf, userOf, withoutSubject } from "../auth/grant.ts";
 import { hasObjectKey } from "../blobs/sign.ts";
 import { unknownClient } from "../directory/clients.ts";
 import { resolvePod } from "../directory/resolve.ts";
@@ -107,7 +107,8 @@ async function authorizeSource(
 ): Promise<Result<Source, NotMounted>> {
   const { name, digest } = asked;
   const wanted = { type: "repository", name, actions: ["pull"] };
-  const chosenBy = token === null ? "directory" : ((await issuersOf(token, wanted, services)) ?? "user");
+  const issuers = token === null ? null : await issuersOf(token, wanted, services);
+  const chosenBy = token === null ? "directory" : (issuers ?? userOf(target.pod, target.grant));
   const resolution = await resolvePod(services.directory, { name, digest, chosenBy, mustBeCurrent: true });
   if (!resolution.ok) return err(resolution.error.text);
   const { pod, renamed, assignment, stale } = resolution.value;

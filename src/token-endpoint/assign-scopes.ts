@@ -1,5 +1,6 @@
 import { MAX_PARTS } from "../auth/bundle.ts";
 import type { Directory } from "../directory/directory.ts";
+import type { User } from "../directory/kv-cache.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import type { DirectoryRecord } from "../directory/records.ts";
 import { assignedPods, type NameBounds, recentMs } from "../directory/resolve.ts";
@@ -10,7 +11,7 @@ import { createClientGate, type Visit } from "../pods/gate.ts";
 import type { DirectoryFailure, Refusal } from "../refusal.ts";
 
 export type PlanPorts = { readonly directory: Directory; readonly visit: Visit };
-export type PlanBounds = NameBounds & { readonly chosenBy: "stranger" | "user" };
+export type PlanBounds = NameBounds & { readonly chosenBy: "stranger" | User };
 
 export type Scopes = {
   /** The scopes of names that this Pod serves. */

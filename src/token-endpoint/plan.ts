@@ -1,5 +1,6 @@
 import { MAX_PARTS } from "../auth/bundle.ts";
 import { type Directory, directoryFailure, type Pod } from "../directory/directory.ts";
+import type { User } from "../directory/kv-cache.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
@@ -45,7 +46,7 @@ const MAX_PODS = 5;
  */
 export const strangerBounds: PlanBounds = { chosenBy: "stranger", maxNewKeys: 40, maxReadKeys: 70, maxKeys: 400 };
 /** A name costs one key for each of its components, so 1,000 keys are enough for 200 names of five components. */
-export const userBounds: PlanBounds = { chosenBy: "user", maxKeys: 1_000 };
+export const userBounds = (user: User): PlanBounds => ({ chosenBy: user, maxKeys: 1_000 });
 
 /** Uses the words of GitLab's token service, so that an unassigned name looks like a private one. */
 export const accessForbidden: OciError = { code: "DENIED", message: "access forbidden", members: { http_status: 403 } };

@@ -1,4 +1,8 @@
+import type { PodPart } from "../auth/bundle.ts";
+import { subjectOf } from "../auth/verify.ts";
 import type { Directory } from "../directory/directory.ts";
+import type { User } from "../directory/kv-cache.ts";
+import { hex, utf8 } from "../lib/bytes.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Visit } from "../pods/gate.ts";
 import { budgetSpent, type Refusal } from "../refusal.ts";
@@ -68,12 +72,19 @@ async function askPlanned(request: TokenRequest, ports: PlanPorts, ask: Ask): Pr
   if (isWhole || request.anonymous) return askAll(plan, ask);
   const login = await planQuestions({ ...request, scopes: [] }, ports, strangerBounds);
   const checked = login.ok ? await ask(login.value.questions) : [];
-  const isGood = checked.some(({ answer }) => answer.kind === "granted");
+  const [part] = checked.flatMap(({ answer }) => (answer.kind === "granted" ? [answer.part] : []));
   // A Pod that refuses a login would also refuse the same credentials with scopes. So we do not ask a second time.
   const isRefused = checked.length > 0 && checked.every(({ answer }) => answer.kind === "refused");
   if (login.ok && isRefused) return ok({ plan: login.value, asked: checked });
   await Promise.all(checked.map(discard));
-  return askAll(isGood ? await planQuestions(request, ports, userBounds) : plan, ask);
+  if (part?.kind !== "pod") return askAll(plan, ask);
+  return askAll(await planQuestions(request, ports, userBounds(await userOfLogin(part, request))), ask);
+}
+
+/** Returns the user whose login a Pod granted. If the Pod's token names no user, as for a GitLab deploy token, the password tells who asks. */
+async function userOfLogin({ pod, jwt }: PodPart, { secret }: TokenRequest): Promise<User> {
+  const user = subjectOf(jwt) ?? hex(await crypto.subtle.digest("SHA-256", utf8(secret ?? "")));
+  return { pod, user };
 }
 
 type Planned = { readonly plan: Plan; readonly asked: readonly Asked[] };

@@ -1,7 +1,9 @@
-import { expect, test } from "vitest";
+import { SignJWT } from "jose";
+import { describe, expect, test } from "vitest";
+import { createClient, pushBlob } from "../support/client.ts";
 import { answerFormsToo, asPodB, startOddPod } from "../support/odd-pod.ts";
 import { routableToken } from "../support/routable-token.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { forgetDepth, useStack } from "../support/toy-stack.ts";
 
 const tokenService = await startOddPod();
 const stack = useStack({
@@ -18,14 +20,15 @@ async function ask(query: string, headers: Record<string, string> = {}): Promise
 }
 
 let made = 0;
-/** Asks for more names than the edge looks up for strangers in 10 seconds. */
+/** Asks for new names until the edge looks up no more of them for strangers. It looks up new names again after at most 10 seconds. */
 async function flood(): Promise<void> {
-  for (let round = 0; round < 13; round += 1) {
+  for (const names of [...Array<number>(13).fill(40), 1, 1]) {
     const requests = Array.from({ length: 20 }, () =>
-      ask(Array.from({ length: 40 }, () => `&scope=repository:x${made++}:pull`).join("")),
+      ask(Array.from({ length: names }, () => `&scope=repository:x${made++}:pull`).join("")),
     );
     await Promise.all(requests);
   }
+  if ((await ask(`&scope=repository:x${made++}:pull`)) !== 503) await flood();
 }
 
 test("while strangers flood the token endpoint with names, new names wait for strangers only, and logins go on", async () => {
@@ -71,6 +74,52 @@ test("while strangers flood the token endpoint with names, refused credentials a
   expect(usual).toEqual([...ofOneName, ...ofOneName]);
   await stack.current.restartEdge();
   await flood();
-  expect(await ask("&scope=repository:acme/private:pull")).toBe(503);
   expect(await logins()).toEqual(usual);
+});
+
+describe("while strangers flood the token endpoint with names", () => {
+  const deep = () => `x${made++}/${Array(19).fill("a").join("/")}`;
+  const ofPodB = (user: number) => basic("deploy", routableToken("gldt-", `c:2k\no:1\nu:${user}`));
+
+  test.each([
+    ["a name", basic("reader", "reader"), basic("demo", "demo")],
+    ["no name in their tokens, as with GitLab's deploy tokens", ofPodB(1), ofPodB(2)],
+  ])(
+    "one user who asks for tokens for made-up names keeps no other user waiting, if each has %s",
+    async (_, one, other) => {
+      const nameless = await new SignJWT()
+        .setProtectedHeader({ alg: "HS256" })
+        .setExpirationTime("5m")
+        .sign(new Uint8Array(32));
+      tokenService.answer((response) => void response.end(JSON.stringify({ token: nameless })));
+      await forgetDepth(stack.current);
+      await flood();
+      const statuses: number[] = [];
+      for (let request = 0; request < 11; request += 1) {
+        const scopes = Array.from({ length: 50 }, () => `&scope=repository:${deep()}:pull`).join("");
+        statuses.push(await ask(scopes, one));
+      }
+      expect(new Set(statuses)).toEqual(new Set([200, 503]));
+      expect(await ask(`&scope=repository:${deep()}:pull`, other)).toBe(200);
+    },
+  );
+
+  test("one user who mounts from made-up names keeps no other user waiting", async () => {
+    await forgetDepth(stack.current);
+    const client = createClient(stack.current.edge);
+    const digest = await pushBlob(stack.current, "acme/mounting", "a layer");
+    const token = await client.token(["repository:acme/mounting:pull,push"]);
+    const mount = async () => {
+      const path = `/v2/acme/mounting/blobs/uploads/?mount=${digest}&from=${deep()}`;
+      return (await client.get(path, token, { method: "POST" })).status;
+    };
+    const statuses: number[] = [];
+    for (let round = 0; round < 26; round += 1) {
+      statuses.push(...(await Promise.all(Array.from({ length: 20 }, mount))));
+    }
+    // The edge turns a mount into an upload if it does not look up the source.
+    expect(new Set(statuses)).toEqual(new Set([202, 401]));
+    await flood();
+    expect(await ask(`&scope=repository:${deep()}:pull`, basic("reader", "reader"))).toBe(200);
+  });
 });

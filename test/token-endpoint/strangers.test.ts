@@ -59,6 +59,7 @@ async function ask(
   const plan = await planQuestions(request.value, { directory: isolate.directory(), visit }, bounds);
   return { plan, keys: readKeys - before };
 }
+const user = (name: string, id = "pod-0"): PlanBounds => userBounds({ user: name, pod: id as PodId });
 const pull = (names: readonly string[]) => names.map((name) => `repository:${name}:pull`);
 
 describe("token request of a stranger", () => {
@@ -95,7 +96,7 @@ describe("token request of a stranger", () => {
 
   test("a user whose credentials are good gets all names at once", async () => {
     const names = Array.from({ length: 200 }, (_, index) => `acme/mirror/of/x${index}/image`);
-    const { plan } = await ask(pull(names), userBounds);
+    const { plan } = await ask(pull(names), user("demo"));
     expect(plan).toMatchObject({ ok: true, value: { isCut: false, questions: [{ scopes: { length: 200 } }] } });
   });
 });
@@ -208,7 +209,7 @@ test("when strangers have spent their budget, new names must wait, and those of 
 test("when strangers have spent their budget, a user with good credentials and the cell of a password still find their Pods", async () => {
   for (let count = 0; count < 300; count += 1) await ask(pull(madeUpNames(2)));
   expect((await ask(["repository:acme/new:pull"])).plan.ok).toBe(false);
-  expect((await ask(["repository:acme/new:pull"], userBounds)).plan).toMatchObject({ ok: true });
+  expect((await ask(["repository:acme/new:pull"], user("demo"))).plan).toMatchObject({ ok: true });
   expect(await isolate.directory().podOfCell("2k")).toEqual({ ok: true, value: "pod-1" });
   for (let cell = 0; cell < 2_000; cell += 1) await isolate.directory().podOfCell(`z${cell}`);
   isolate.nowMs += 9_000;
@@ -217,6 +218,23 @@ test("when strangers have spent their budget, a user with good credentials and t
   isolate.nowMs += 31_000;
   for (let cell = 0; cell < 2_000; cell += 1) await isolate.directory().podOfCell(`y${cell}`);
   expect(await isolate.directory().podOfCell("2k")).toEqual({ ok: true, value: "pod-1" });
+});
+
+test("a user who asks for made-up names spends only a part of what the Pod's users may look up, and nothing of another Pod's users", async () => {
+  const found = async (name: string, bounds: PlanBounds) =>
+    (await ask([`repository:acme/${name}:pull`], bounds)).plan.ok;
+  /** Asks for 1,000 new keys at a time until a request is refused, and returns how many were not. */
+  const spend = async (bounds: PlanBounds): Promise<number> =>
+    (await ask(pull(madeUpNames(50)), bounds)).plan.ok ? 1 + (await spend(bounds)) : 0;
+  expect(await spend(user("reader"))).toBe(2);
+  expect([await found("a", user("reader")), await found("b", user("demo"))]).toEqual([false, true]);
+  const others: number[] = [];
+  for (const name of ["one", "two", "three", "four", "five"]) others.push(await spend(user(name)));
+  // All users of a Pod share 10,000 keys. The others have what "reader" and "demo" left.
+  expect(others).toEqual([2, 2, 2, 1, 0]);
+  expect(await spend(user("five", "pod-1"))).toBe(2);
+  isolate.nowMs += 10_000;
+  expect(await found("c", user("reader"))).toBe(true);
 });
 
 test("token request for 200 repositories of one group: the group's conditions are judged once", async () => {
@@ -268,7 +286,7 @@ describe("tokens of a hostile Pod", () => {
     }
     expect(failed).toBeGreaterThan(400);
     expect((await ask("acme/new", { issuers: ["pod-1" as PodId] })).ok).toBe(true);
-    expect((await ask("acme/newer", "user")).ok).toBe(true);
+    expect((await ask("acme/newer", { user: "demo", pod: "pod-9" as PodId })).ok).toBe(true);
     expect((await ask("acme/newest", "stranger")).ok).toBe(true);
   });
 });
