@@ -16,3 +16,14 @@ export function orFail<T>(result: Result<T, string>): T {
   if (result.ok) return result.value;
   throw new CliFailure(result.error);
 }
+
+/** Returns what podctl says about an error that ends it. The message of an error that no code expects may quote a secret, so it is not shown. */
+export function describeError(error: unknown): string {
+  if (error instanceof CliFailure || isOfSystem(error)) return error.message;
+  const { name, message, stack = "" } = error instanceof Error ? error : new Error();
+  const place = /\/(src\/.*:\d+):\d+/.exec(stack.replace(message, ""))?.[1] ?? "an unknown place";
+  return `a bug in podctl: ${name} at ${place}; report it with the command that you ran`;
+}
+
+/** Such an error names the system's call and a path, as in `ENOENT: no such file or directory, open 'topology.yaml'`. */
+const isOfSystem = (error: unknown): error is Error => error instanceof Error && "syscall" in error;

@@ -1,6 +1,6 @@
 /** `npm run podctl -- …`: the operator's commands. */
 import { enableCompileCache } from "node:module";
-import { CliFailure } from "./failure.ts";
+import { CliFailure, describeError } from "./failure.ts";
 import { note } from "./output.ts";
 
 // Half of the time of a short command is spent on stripping types from all modules, so Node keeps the stripped modules in its cache.
@@ -21,6 +21,6 @@ try {
   const { createProgram } = await import("./program.ts");
   await (await createProgram(process.argv.slice(2))).parseAsync();
 } catch (error) {
-  note(`podctl: ${error instanceof Error ? error.message : "unknown error"}`);
+  note(`podctl: ${describeError(error)}`);
   process.exitCode = error instanceof CliFailure ? error.exitCode : 1;
 }

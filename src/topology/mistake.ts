@@ -37,8 +37,14 @@ export function quote(value: unknown, path: Path): string {
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "a mapping";
   if (typeof value !== "string") return JSON.stringify(value);
-  return JSON.stringify(shorten(value.replace(/(\/\/)[^/@\s]*@/, "$1…@")));
+  return JSON.stringify(shorten(withoutPassword(value)));
 }
+
+/**
+ * Replaces what a URL has before its host by `…@`. If the text is not quite a URL, this may be a password with any characters: so all before the
+ * last `@` is replaced.
+ */
+export const withoutPassword = (text: string): string => text.replace(/^([a-z][a-z\d+.-]*:\/\/)?.*@/is, "$1…@");
 
 type Issue = v.BaseIssue<unknown>;
 

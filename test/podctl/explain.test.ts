@@ -321,11 +321,10 @@ test.each(["/", "/v2", "/-/health", "/-/probe"])("explain says that the edge its
 });
 
 describe("podctl as a command:", () => {
-  const run = async (args: readonly string[], env: Readonly<Record<string, string>> = {}) => {
-    const file = `${stack.current.stateDir}/stack.json`;
-    await writeStackFile(stack.current, file);
-    return podctl(args, { env: { PODCTL_STACK: file, NO_COLOR: "1", ...env } });
-  };
+  const stackFile = () => `${stack.current.stateDir}/stack.json`;
+  const run = (args: readonly string[], env: Readonly<Record<string, string>> = {}) =>
+    podctl(args, { env: { PODCTL_STACK: stackFile(), NO_COLOR: "1", ...env } });
+  beforeAll(() => writeStackFile(stack.current, stackFile()));
 
   test("resolve names the Pod and the assignment, and ends with 1 for a malformed name", async () => {
     const found = await run(["resolve", "globex/app"]);
@@ -357,5 +356,26 @@ describe("podctl as a command:", () => {
     expect([unset.code, unset.stderr]).toEqual([1, expect.stringMatching(/^podctl: the token is empty; pass/)]);
     const wrong = await run(["explain", "GET", "v2/acme"]);
     expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining('"v2/acme" is not a URL')]);
+  });
+
+  test("explain refuses a token that no header can carry, and a URL with a password, and shows neither", async () => {
+    const path = "/v2/acme/app/manifests/1";
+    const wrapped = ["HUSH\nHUSH", "HUSH…HUSH"];
+    const urls = [
+      "https://user:HUSH@127.0.0.1/v2/",
+      "https://HUSH@127.0.0.1/v2/",
+      "https://u:HUSH?HUSH/HUSH@x/v2/",
+      "u:HUSH@x/v2/",
+    ];
+    const runs = await Promise.all([
+      ...wrapped.map((token) => run(["explain", "GET", path, "--token", token])),
+      run(["explain", "GET", path], { PODCTL_TOKEN: "HUSH\r\n HUSH" }),
+      ...urls.map((url) => run(["explain", "GET", url])),
+    ]);
+    for (const { code, stdout, stderr } of runs) {
+      expect([code, stdout]).toEqual([1, ""]);
+      expect(stderr).toMatch(/^podctl: (the token has|the URL has a user name|"\S+" is not a URL)[^\n]*; \S[^\n]*\n$/);
+      expect(stderr).not.toContain("HUSH");
+    }
   });
 });

@@ -2,6 +2,7 @@ import { globSync, readFileSync } from "node:fs";
 import { afterEach, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { formatSteps } from "../../src/podctl/explain/step.ts";
+import { CliFailure, describeError } from "../../src/podctl/failure.ts";
 import { counted, note, print, printJson, startProgress } from "../../src/podctl/output.ts";
 import { formatTopology } from "../../src/topology/export.ts";
 
@@ -105,6 +106,28 @@ test("output: escaped characters leave JSON and YAML with the same meaning", () 
     expect([JSON.parse(json), parse(yaml)]).toEqual([{ text }, { text, end: true }]);
   }
 });
+
+test("output: an error that no code expects is told by its place, and its message is not shown", () => {
+  const thrown = (run: () => unknown): unknown => {
+    try {
+      return run();
+    } catch (error) {
+      return error;
+    }
+  };
+  const bug = describeError(thrown(() => new Headers({ Authorization: "Bearer HUSH\nat /src/HUSH.ts:1:1" })));
+  expect(bug).toMatch(/^a bug in podctl: TypeError at an unknown place; report it with /);
+  const ours = describeError(
+    thrown(() => formatTopology(Object.defineProperty({}, "HUSH", { get: throwHush, enumerable: true }))),
+  );
+  expect(ours).toMatch(/^a bug in podctl: Error at src\/topology\/export\.ts:\d+; /);
+  expect(describeError(thrown(() => readFileSync("absent.yaml")))).toMatch(/^ENOENT: .*absent\.yaml/);
+  expect(describeError(new CliFailure("no Pod; add one"))).toBe("no Pod; add one");
+});
+
+function throwHush(): never {
+  throw new Error("HUSH");
+}
 
 test("output: a number has its noun in the right form", () => {
   const nouns = ["key", "repository", "tagged repository"];

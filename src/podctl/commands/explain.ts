@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from "commander";
 import type { Client } from "../../directory/clients.ts";
+import { withoutPassword } from "../../topology/mistake.ts";
 import { explainRequest } from "../explain/explain-request.ts";
 import { formatSteps } from "../explain/step.ts";
 import { CliFailure } from "../failure.ts";
@@ -74,9 +75,14 @@ const clientOf = ({ country, continent, asn, colo, ip }: Options): Client => ({
 });
 
 function parseUrl(text: string, host = "edge.invalid"): URL {
-  const base = `https://${host}`;
-  if (/^(\/|https?:\/\/)/.test(text) && URL.canParse(text, base)) return new URL(text, base);
-  throw new InvalidArgumentError(`"${text}" is not a URL; want one, or a path that begins with a slash`);
+  const full = text.startsWith("/") ? `https://${host}${text}` : text;
+  const url = /^https?:\/\//.test(full) && URL.canParse(full) ? new URL(full) : null;
+  if (url === null) {
+    const shown = withoutPassword(text).split("?", 1)[0];
+    throw new CliFailure(`"${shown}" is not a URL; want one, or a path that begins with a slash`);
+  }
+  if (url.username + url.password === "") return url;
+  throw new CliFailure("the URL has a user name or a password, which clients send in a header; leave them out");
 }
 
 /** Removes the word `Bearer`, because people copy `Bearer <token>` from a header. */
@@ -84,7 +90,10 @@ function parseBearer(text: string | null): string | null {
   const token = text?.trim().replace(/^Bearer\s+/i, "") ?? null;
   if (token === "")
     throw new CliFailure("the token is empty; pass the one that the client sends, or leave --token out");
-  return token;
+  if (token === null || /^[\x20-\x7e]+$/.test(token)) return token;
+  throw new CliFailure(
+    "the token has a line break or another character that no token has; pass it as the client sends it",
+  );
 }
 
 function parseAsn(text: string): number {
