@@ -261,6 +261,25 @@ describe("podctl and a group that is being moved", () => {
     await expectEqual(group);
   });
 
+  test("options that contradict each other are refused by their names, and nothing is asked or deleted", async () => {
+    const group = await startGroup("contradicted");
+    await assign(group, { ...begun, move: { ...begun.move, phase: "settle" } });
+    const before = await readStackKv(stack.current, ["directory", `route/${group}`]);
+    stack.current.clearSeen();
+    const flags = ["--to", "--plan", "--status", "--back", "--done", "--cleanup"];
+    const pairs = flags.flatMap((one, index) => flags.slice(index + 1).map((other) => [one, other] as const));
+    for (const [one, other] of pairs.filter((pair) => pair.join() !== "--to,--plan")) {
+      const args = [one, other].flatMap((flag) => (flag === "--to" ? [flag, "pod-b"] : [flag]));
+      const refused = await move(group, "--take-over", ...args);
+      expect([refused.code, refused.stdout]).toEqual([1, ""]);
+      expect(refused.stderr).toMatch(/^error: option '--.+' cannot be used with option '--.+'\n$/);
+      expect(refused.stderr).toContain(`'${one === "--to" ? "--to <pod>" : one}'`);
+      expect(refused.stderr).toContain(`'${other}'`);
+    }
+    expect([stack.current.seen("pod-a", "registry"), stack.current.seen("pod-b", "registry")]).toEqual([[], []]);
+    expect(await readStackKv(stack.current, ["directory", `route/${group}`])).toEqual(before);
+  });
+
   test("two runs on one machine do not move it at the same time", async () => {
     const group = await startGroup("locked");
     writeFileSync(join(folder, `${group}.lock`), String(process.pid));

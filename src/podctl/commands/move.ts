@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { parsePodId } from "../../directory/pod-id.ts";
 import { type Prefix, parsePrefix } from "../../oci/repository-name.ts";
 import { CliFailure, orFail } from "../failure.ts";
@@ -43,15 +43,19 @@ export function moveCommand(): Command {
       "Moves groups to another Pod: copies their images and then changes their assignments. Clients can pull all the time.",
     )
     .argument("<prefix...>", "the prefix of each group, such as acme")
-    .option("--to <pod>", "the Pod to which the groups move")
-    .option("--plan", "check both Pods and show what would be copied, but move nothing")
-    .option("--status", "show the phase of each group's move, and how many repositories have been copied")
-    .option("--back", "return the groups to the old Pod")
-    .option(
-      "--done",
-      "end a move that is in the phase settle (see below); clients can then no longer pull a manifest that only the old Pod has",
+    .addOption(exclusive("--to <pod>", "the Pod to which the groups move"))
+    .addOption(exclusive("--plan", "check both Pods and show what would be copied, but move nothing"))
+    .addOption(exclusive("--status", "show the phase of each group's move, and how many repositories have been copied"))
+    .addOption(exclusive("--back", "return the groups to the old Pod"))
+    .addOption(
+      exclusive(
+        "--done",
+        "end a move that is in the phase settle (see below); clients can then no longer pull a manifest that only the old Pod has",
+      ),
     )
-    .option("--cleanup", "end a move that is in the phase settle, and delete the groups' manifests at the old Pod")
+    .addOption(
+      exclusive("--cleanup", "end a move that is in the phase settle, and delete the groups' manifests at the old Pod"),
+    )
     .option("--jobs <n>", "how many requests and copies podctl makes at the same time, for each Pod", parseCount, 8)
     .option(
       "--wait <seconds>",
@@ -90,6 +94,14 @@ export function moveCommand(): Command {
         ? planMove(target, prefixes, { ...options, to })
         : makeMove(target, prefixes, { ...options, to });
     });
+}
+
+/** Each of these asks for something else than a move, so commander refuses it together with another of them and with `--to` or `--plan`. */
+const others = ["status", "back", "done", "cleanup"];
+
+function exclusive(flags: string, description: string): Option {
+  const option = new Option(flags, description);
+  return option.conflicts(others.filter((name) => name !== option.attributeName()));
 }
 
 /**
