@@ -1,4 +1,4 @@
-import { confirm, isCancel } from "@clack/prompts";
+import { confirm, isCancel, updateSettings } from "@clack/prompts";
 import { CliFailure } from "./failure.ts";
 import { note, print } from "./output.ts";
 
@@ -14,11 +14,16 @@ export function showWrite(lines: readonly string[], { json, yes }: Asking): void
   for (const line of lines) show(line);
 }
 
+/** Ctrl-D ends the input, and a prompt without input would never return. So Ctrl-D cancels, as Ctrl-C does. */
+const cancelKeys = { "\u0004": "cancel" } as const;
+
 /** Asks the operator, and throws if the answer is not yes. With `--yes` it does not ask. */
 export async function confirmWrite(question: string, yes: boolean | undefined): Promise<void> {
   if (yes === true) return;
   if (process.stdin.isTTY !== true)
     throw new CliFailure("standard input is not a terminal, so podctl cannot ask; pass --yes to write");
-  const answer = await confirm({ message: question, initialValue: false, output: process.stderr });
+  updateSettings({ aliases: cancelKeys });
+  const { stdin: input, stderr: output } = process;
+  const answer = await confirm({ message: question, initialValue: false, input, output });
   if (isCancel(answer) || !answer) throw new CliFailure("nothing was written");
 }
