@@ -144,8 +144,8 @@ async function recordBytes(bytes: Uint8Array<ArrayBuffer>, recorded: Recorded): 
   const manifest: Owned = { pod, repository: endpoint.name, digest };
   const work: Promise<void>[] = [];
   const { kept } = services.manifests;
-  if (kept.isDue(manifest, source)) {
-    const headers = source === "pull" ? headersOf(response, pulledNames) : headersOf(response, pushedNames);
+  const headers = headersOf(response, source === "pull" ? pulledNames : pushedNames);
+  if (isAscii(headers) && kept.isDue(manifest, source)) {
     work.push(
       kept.keep(manifest, { source, bytes, headers: { "Content-Type": type, ...headers }, askedAt: services.now }),
     );
@@ -159,6 +159,10 @@ async function recordBytes(bytes: Uint8Array<ArrayBuffer>, recorded: Recorded): 
 /** These headers belong to the manifest, so we keep them for the next GET. All other headers belong to this one answer. */
 const pushedNames = ["Docker-Content-Digest", "Docker-Distribution-Api-Version"];
 const pulledNames = [...pushedNames, "Content-Type", "ETag", "Cache-Control"];
+
+/** The runtime shows a byte of a header that is not UTF-8 as U+FFFD, so a copy of the header would not have the Pod's bytes. */
+const isAscii = (headers: Readonly<Record<string, string>>): boolean =>
+  Object.values(headers).every((value) => /^[\t -~]*$/.test(value));
 
 const headersOf = ({ headers }: Response, names: readonly string[]): Readonly<Record<string, string>> =>
   Object.fromEntries(names.flatMap((name) => (headers.has(name) ? [[name, headers.get(name) ?? ""]] : [])));

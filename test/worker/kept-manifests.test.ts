@@ -284,6 +284,22 @@ describe("manifest that passes the edge", async () => {
     expect(await requestsFor(body, digest, odds)).toBe(3);
   });
 
+  test.each(["ETag", "Content-Type"])(
+    "a manifest whose %s is not ASCII is not kept, so each client gets the Pod's own bytes of it",
+    async (name) => {
+      const value = { "Content-Type": `${manifestType}; x="\xff\xe9"` }[name] ?? '"\xff\xe9"';
+      const repository = `globex/bytes-${name.toLowerCase()}`;
+      const token = await createClient(odd.current.edge).token([`repository:${repository}:pull`]);
+      const named = { "Content-Type": manifestType, "Docker-Content-Digest": digest, "Content-Length": text.length };
+      pod.answer((response) => void response.writeHead(200, { ...named, [name]: value }).end(Buffer.from(text)));
+      for (let time = 1; time <= 3; time += 1) {
+        const { headers } = await pullerOf(odd.current, repository, token)(`manifests/${digest}`);
+        await odd.current.edgeSettled();
+        expect([pod.seen.length, headers[name.toLowerCase()]]).toEqual([time, value]);
+      }
+    },
+  );
+
   test("a large manifest that comes in tiny pieces passes whole and is kept", async () => {
     const body = large(70_000);
     const digest = await digestOf(body);
