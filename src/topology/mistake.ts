@@ -18,26 +18,33 @@ export const formatMistake = ({ file, line, column, text }: LocatedMistake): str
 /** Formats as `pods.pod-a.keys[0]`; a name that is not a plain word is quoted. */
 export const formatPath = (path: Path): string =>
   path
-    .map((key) => (typeof key === "number" ? `[${key}]` : /^[\w-]+$/.test(key) ? `.${key}` : `."${shorten(key)}"`))
+    .map((key) => (typeof key === "number" ? `[${key}]` : /^[\w-]+$/.test(key) ? `.${key}` : `."${shown(key)}"`))
     .join("")
     .replace(/^\./, "");
 
 const maxQuotedCharacters = 80;
-const shorten = (text: string): string =>
-  text.length <= maxQuotedCharacters ? text : `${text.slice(0, maxQuotedCharacters)}…`;
+const shown = (text: string): string => {
+  const open = withoutPassword(text);
+  return open.length <= maxQuotedCharacters ? open : `${open.slice(0, maxQuotedCharacters)}…`;
+};
 
-/** Members whose wrong value may be a secret. */
-const secretMembers = new Set<string | number>(["credentials", "value", "clientSecret", "d", "k", "p", "q"]);
+/** Members whose wrong value, or a part of it, may be a secret. */
+const secretMembers = new Set<string | number>(["credentials", "value", "clientSecret", "key", "d", "k", "p", "q"]);
+/** Mappings that an operator may take for the secret inside. */
+const secretMappings = new Set<string | number | undefined>(["trust", "gateway"]);
+
+const mayHoldSecret = (path: Path): boolean =>
+  path.length > 1 && (path.some((key) => secretMembers.has(key)) || secretMappings.has(path.at(-1)));
 
 /** Returns a value as a message may show it: short, on one line, without a secret and without a URL's password. */
 export function quote(value: unknown, path: Path): string {
-  if (path.length > 1 && path.some((key) => secretMembers.has(key))) return "the value (not shown)";
+  if (mayHoldSecret(path)) return "the value (not shown)";
   if (value === undefined) return "nothing";
   if (value === null) return "null";
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "a mapping";
   if (typeof value !== "string") return JSON.stringify(value);
-  return JSON.stringify(shorten(withoutPassword(value)));
+  return JSON.stringify(shown(value));
 }
 
 /**

@@ -9,15 +9,16 @@ export function fillPlaceholders(text: string, values: Placeholders | null): Res
   const mistakes: YamlMistake[] = [];
   const filled = text.replace(/\$\{([A-Z0-9_]+)\}/g, (placeholder, name: string, offset: number) => {
     const value = values?.[name];
-    if (value === undefined) mistakes.push({ ...positionAt(text, offset), text: unfilled(placeholder, values) });
+    if (value === undefined) mistakes.push({ ...positionAt(text, offset), text: unfilled(values) });
     return value ?? placeholder;
   });
   if (mistakes.length === 0) return ok(filled);
   return err(Object.keys(values ?? {}).length === 0 ? mistakes.slice(0, 1) : mistakes);
 }
 
-function unfilled(placeholder: string, values: Placeholders | null): string {
-  const what = `"${placeholder}" is a placeholder`;
+/** The message does not quote the placeholder, because a secret may look like one. */
+function unfilled(values: Placeholders | null): string {
+  const what = "this is a placeholder";
   if (values === null) return `${what}, which only the local stack fills; want the value itself`;
   if (Object.keys(values).length === 0)
     return `${what} for a value of the running stack, but no stack is running; start one by \`npm start\``;

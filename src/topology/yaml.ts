@@ -11,7 +11,7 @@ import {
   type YAMLParseError,
 } from "yaml";
 import { err, ok, type Result } from "../lib/result.ts";
-import type { Mistake, Path, Position } from "./mistake.ts";
+import { type Mistake, type Path, type Position, quote } from "./mistake.ts";
 
 export type Yaml = {
   readonly value: unknown;
@@ -48,8 +48,21 @@ export function parseYaml(text: string): Result<Yaml, readonly YamlMistake[]> {
   return ok({ value, locate: (path, at) => positionAt(offsetOf(document.contents, path, at)) });
 }
 
+const unsupportedTag = "a tag is not supported; want a plain value";
+const unsupportedAlias = "an alias is not supported; write the value out";
+
+/** Our words for the errors whose message quotes the file inside the text. */
+const ownWords: Readonly<Partial<Record<YAMLParseError["code"], string>>> = {
+  BAD_ALIAS: unsupportedAlias,
+  BAD_DIRECTIVE: "not YAML: a directive is wrong",
+  BAD_DQ_ESCAPE: "not YAML: an escape sequence in double quotes is wrong",
+  MULTIPLE_DOCS: "a second YAML document begins here; want one in a file",
+  TAG_RESOLVE_FAILED: unsupportedTag,
+};
+
+/** Other messages quote the file only after a colon. What they quote may be a secret. */
 const wordsOf = ({ code, message }: YAMLParseError): string =>
-  code === "MULTIPLE_DOCS" ? "a second YAML document begins here; want one in a file" : `not YAML: ${message}`;
+  ownWords[code] ?? `not YAML: ${message.replace(/(?<=\S):.*/s, "")}`;
 
 type Complain = (node: Node | null, text: string) => void;
 
@@ -57,17 +70,17 @@ type Complain = (node: Node | null, text: string) => void;
 function plainOf(node: unknown, complain: Complain): unknown {
   if (isScalar(node)) {
     if (node.tag === undefined || isCoreTag(node.tag)) return node.value;
-    complain(node, `the tag ${JSON.stringify(node.tag)} is not supported; want a plain value`);
+    complain(node, unsupportedTag);
   } else if (isSeq(node)) return node.items.map((item) => plainOf(item, complain));
   else if (isMap(node)) {
     const entries: Record<string, unknown> = Object.create(null);
     for (const pair of node.items) {
       const name = nameOf(pair);
-      if (name in entries) complain(pair.key as Node, `duplicate ${JSON.stringify(name)}; remove one of the two`);
+      if (name in entries) complain(pair.key as Node, `duplicate ${quote(name, [])}; remove one of the two`);
       entries[name] = plainOf(pair.value, complain);
     }
     return entries;
-  } else if (isAlias(node)) complain(node, `the alias "*${node.source}" is not supported; write the value out`);
+  } else if (isAlias(node)) complain(node, unsupportedAlias);
   return null;
 }
 

@@ -97,6 +97,28 @@ test("KV store: a listing goes on after the empty pages that KV has where keys w
   expect(await listed("route/")).toEqual(entriesOf(3).map(([key]) => key));
 });
 
+test.each([
+  [
+    400,
+    { errors: [{ code: 10001, message: `bad header "Authorization: Bearer ${apiToken}"` }] },
+    "the KV API answered: 400 bad header",
+  ],
+  [200, { headers: { Authorization: `Bearer ${apiToken}` } }, "what came back is not an answer of the KV API: it is"],
+])(
+  "KV store: an answer with status %d that echoes the API token is shown without the token",
+  async (status, body, said) => {
+    await withAnswer(
+      (response) => response.writeHead(status).end(JSON.stringify(body)),
+      async (api) => {
+        const error: unknown = await api.read(["directory"]).catch((thrown: unknown) => thrown);
+        expect(String(error)).toContain(said);
+        expect(String(error)).toContain("Bearer …");
+        expect(String(error)).not.toContain(apiToken);
+      },
+    );
+  },
+);
+
 /** Starts a server that answers every call by `answer`, and runs `act` with a KV store that calls this server. */
 async function withAnswer(
   answer: (response: ServerResponse, n: number) => unknown,

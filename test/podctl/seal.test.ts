@@ -111,7 +111,7 @@ describe("the place that podctl seal reads from a topology file", () => {
     const example = readFileSync("topology.example.yaml", "utf8");
     const place = { pod: "pod-a", field: store };
     for (const [text, why] of [
-      [example, /line 10: .*POD_A_REGISTRY.* is a placeholder/],
+      [example, /line 10: this is a placeholder/],
       ["pods: [", /line 1: not YAML/],
     ] as const) {
       expect(sealedPlace(text, place)).toEqual({ ok: false, error: expect.stringMatching(why) as string });

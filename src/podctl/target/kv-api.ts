@@ -62,6 +62,8 @@ export function openKvApi({ baseUrl = "https://api.cloudflare.com/client/v4", ..
   const root = `${baseUrl.replace(/\/+$/, "")}/accounts/${names[0]}/storage/kv/namespaces/${names[1]}`;
   const headers = { ...bearer(address.token), "Content-Type": "application/json" };
   const noteOnce = createNoteOnce();
+  // A server may answer with the request's headers.
+  const withoutToken = (called: Called) => ({ ...called, text: called.text.replaceAll(address.token, "…") });
   const ask = async <T>(answer: Answer<T>, { method, path, body, notAfter }: Request): Promise<T> => {
     const sent = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
     const send = async () => {
@@ -69,10 +71,10 @@ export function openKvApi({ baseUrl = "https://api.cloudflare.com/client/v4", ..
       return call(root + path, { ...sent, deadlineMs, maxBodyBytes: maxAnswerBytes });
     };
     const called = await callAgain(send, noteOnce);
-    if (called.status !== 200) throw new CliFailure(describeRefusal(called));
+    if (called.status !== 200) throw new CliFailure(describeRefusal(withoutToken(called)));
     const parsed = v.safeParse(answer, parseJson(called.text));
     if (parsed.success) return parsed.output;
-    throw new CliFailure(describeWrongAnswer(called));
+    throw new CliFailure(describeWrongAnswer(withoutToken(called)));
   };
   return {
     async listPage(prefix, cursor) {
