@@ -73,6 +73,50 @@ describe("the account that --env names", () => {
     }
   });
 
+  test.each([
+    ["PODCTL_API_TOKEN", "a\nb"],
+    ["CLOUDFLARE_API_TOKEN", "a b"],
+    ["CLOUDFLARE_BASE_URL", "foo"],
+    ["CLOUDFLARE_BASE_URL", "https://me:hunter2@api.example.com"],
+    ["PODCTL_PROBE_TOKEN", "a\nb"],
+  ])(
+    "is refused before any request if %s cannot be sent, and the error does not show the value %j",
+    async (name, value) => {
+      const target = await openWith(toml("", kv(idOne)));
+      vi.stubEnv("CLOUDFLARE_ACCOUNT_ID", "a".repeat(32));
+      vi.stubEnv("PODCTL_API_TOKEN", name === "CLOUDFLARE_API_TOKEN" ? "" : "token");
+      vi.stubEnv(name, value);
+      const opened = Promise.all([
+        target.openEdge(new URL("https://edge.example.com")),
+        (async () => target.openKv())(),
+      ]);
+      const error: Error = await opened.then(
+        () => new Error("opened"),
+        (reason) => reason,
+      );
+      expect(error.message).toMatch(new RegExp(`^${name} is not `));
+      expect(error.message).not.toContain(value);
+    },
+  );
+
+  test("has a token without the line break at its end", async () => {
+    const target = await openWith(toml("", kv(idOne)));
+    vi.stubEnv("PODCTL_PROBE_TOKEN", "token\n");
+    expect(await target.openEdge(new URL("https://edge.example.com"))).toMatchObject({ probeToken: "token" });
+  });
+
+  test.each([
+    ["PODCTL_USER", "PODCTL_PASSWORD"],
+    ["PODCTL_PASSWORD", "PODCTL_USER"],
+  ])("is refused if %s is set without %s", async (set, unset) => {
+    const target = await openWith(toml("", kv(idOne)));
+    vi.stubEnv(set, "hunter2");
+    vi.stubEnv(unset, "");
+    await expect(target.openEdge(new URL("https://edge.example.com"))).rejects.toThrow(
+      `${set} is set and ${unset} is not: set both or neither`,
+    );
+  });
+
   test("is refused if its namespace still has the placeholder id of zeros that wrangler.toml comes with", async () => {
     vi.stubEnv("PODCTL_API_TOKEN", "token");
     vi.stubEnv("CLOUDFLARE_ACCOUNT_ID", "a".repeat(32));

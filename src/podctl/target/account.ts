@@ -6,7 +6,7 @@ import { root } from "../../local/paths.ts";
 import { readEnvironments, readWorkerConfig, type WorkerConfig } from "../../local/wrangler-config.ts";
 import { CliFailure } from "../failure.ts";
 import { type KvStore, openKvStore } from "./kv-store.ts";
-import { operatorFromEnv } from "./operator.ts";
+import { operatorFromEnv, tokenFromEnv } from "./operator.ts";
 import type { Target } from "./target.ts";
 
 const binding = "DIRECTORY";
@@ -25,7 +25,7 @@ export async function openAccount(env: string): Promise<Target> {
       if (origin === null) throw new CliFailure(`[env.${env}] of "${configPath}" has no route: want --edge <url>`);
       return {
         origin,
-        probeToken: process.env["PODCTL_PROBE_TOKEN"] ?? null,
+        probeToken: tokenFromEnv("PODCTL_PROBE_TOKEN"),
         user: operatorFromEnv(),
       };
     },
@@ -68,8 +68,8 @@ function openNamespace(config: WorkerConfig, place: string): KvStore {
   if (!account) throw new CliFailure("no account is named: set CLOUDFLARE_ACCOUNT_ID, or account_id in wrangler.toml");
   // podctl's token may only edit KV, so it has a variable of its own. If it were in CLOUDFLARE_API_TOKEN, wrangler would use it even after a login,
   // and a deploy would fail.
-  const token = process.env["PODCTL_API_TOKEN"] || process.env["CLOUDFLARE_API_TOKEN"];
-  if (!token) {
+  const token = tokenFromEnv("PODCTL_API_TOKEN", "CLOUDFLARE_API_TOKEN");
+  if (token === null) {
     throw new CliFailure(
       "no API token is set: put one with the permission Workers KV Storage: Edit into PODCTL_API_TOKEN",
     );
@@ -80,7 +80,21 @@ function openNamespace(config: WorkerConfig, place: string): KvStore {
       `${place} has no id of the KV namespace ${binding}; \`npx wrangler kv namespace create ${binding}\` prints one`,
     );
   }
-  return openKvStore({ baseUrl: process.env["CLOUDFLARE_BASE_URL"], token, account, namespace });
+  return openKvStore({ baseUrl: apiUrl(), token, account, namespace });
+}
+
+/** The URL of the API; undefined means Cloudflare's own. The error does not show the URL, because it may contain a password. */
+function apiUrl(): string | undefined {
+  const text = process.env["CLOUDFLARE_BASE_URL"] || undefined;
+  if (text === undefined || isUrlWithoutLogin(text)) return text;
+  throw new CliFailure(
+    "CLOUDFLARE_BASE_URL is not an http or https URL without a login; unset it to use Cloudflare's own API",
+  );
+}
+
+function isUrlWithoutLogin(text: string): boolean {
+  const { protocol, username, password } = URL.parse(text) ?? {};
+  return /^https?:$/.test(protocol ?? "") && !username && !password;
 }
 
 /** The id of the directory's namespace. Null if the file does not name a namespace, or has only the zeros of the template. */

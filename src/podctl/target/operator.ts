@@ -1,5 +1,6 @@
-/** The operator's logins, which podctl reads from environment variables. */
+/** The operator's logins and tokens, which podctl reads from environment variables. */
 import type { DirectoryRecord } from "../../directory/records.ts";
+import { CliFailure } from "../failure.ts";
 
 export type User = { readonly name: string; readonly password: string };
 
@@ -8,15 +9,31 @@ export const userVariable = (pod: string): string => `PODCTL_USER_${nameOf(pod)}
 export const passwordVariable = (pod: string): string => `PODCTL_PASSWORD_${nameOf(pod)}`;
 
 /** The login for all Pods. */
-export function operatorFromEnv(): User | null {
-  const { PODCTL_USER: name, PODCTL_PASSWORD: password } = process.env;
-  return name && password ? { name, password } : null;
-}
+export const operatorFromEnv = (): User | null => loginIn("PODCTL_USER", "PODCTL_PASSWORD");
 
 /** The login that is only for this Pod. */
-export function ownLogin(pod: string): User | null {
-  const { [userVariable(pod)]: name, [passwordVariable(pod)]: password } = process.env;
-  return name && password ? { name, password } : null;
+export const ownLogin = (pod: string): User | null => loginIn(userVariable(pod), passwordVariable(pod));
+
+/** Half of a login is a mistake: without it, podctl would silently go on as another user, or as none. */
+function loginIn(userName: string, passwordName: string): User | null {
+  const { [userName]: name, [passwordName]: password } = process.env;
+  if (name && password) return { name, password };
+  if (!name && !password) return null;
+  const [set, unset] = name ? [userName, passwordName] : [passwordName, userName];
+  throw new CliFailure(`${set} is set and ${unset} is not: set both or neither`);
+}
+
+/** Returns the first token that one of these variables has. The error does not show the token. */
+export function tokenFromEnv(...names: readonly string[]): string | null {
+  for (const name of names) {
+    const token = process.env[name]?.trim();
+    if (!token) continue;
+    if (/^[!-~]+$/.test(token)) return token;
+    throw new CliFailure(
+      `${name} is not a token: it has a line break, a space or another character that no token has; set it again`,
+    );
+  }
+  return null;
 }
 
 /** The settings that decide which Pods may see a login. Null if the directory record could not be read. */
