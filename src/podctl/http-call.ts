@@ -1,4 +1,5 @@
 /** One HTTP call with a deadline and a limit for the answer's body. It follows no redirect. */
+import { parseJsonObject } from "../lib/json.ts";
 import { boundedText } from "../lib/read-bounded.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
@@ -27,6 +28,10 @@ export const basic = (
   user: { readonly name: string; readonly password: string } | null,
 ): Readonly<Record<string, string>> =>
   user === null ? {} : { Authorization: `Basic ${Buffer.from(`${user.name}:${user.password}`).toString("base64")}` };
+
+/** Whether this is the answer of an edge or a gateway to `/-/health`. Other servers may answer every path with 200 and a page. */
+export const isHealthy = ({ status, text }: Called): boolean =>
+  status === 200 && parseJsonObject(text)?.["status"] === "ok";
 
 /** Makes one call. The error says what failed, but does not name the URL, because a signed URL must not be printed. */
 export async function call(url: string | URL, options: Call = {}): Promise<Result<Called, string>> {

@@ -119,6 +119,14 @@ const seeded: readonly Seeded[] = [
     },
   ],
   [
+    "storage-without-sizes",
+    "store-wrong",
+    async () => {
+      const withoutSize = { inPlace: 200, headers: { "Transfer-Encoding": "chunked" } };
+      return { store: { endpoint: onLocalhost(await startProxy(elsewhere, () => withoutSize)) } };
+    },
+  ],
+  [
     "storage-at-edge",
     "blob-host-under-edge",
     () => ({
@@ -143,6 +151,7 @@ test(`doctor finds each of ${seeded.length} seeded faults by its name, and nothi
   const checks = await check({ pods });
   expect(findings(checks)).toEqual(seeded.map(([id, finding]) => `${id}: ${finding}`));
   const printed = JSON.stringify(checks);
+  expect(printed).toContain("GET says no size, HEAD says no size");
   for (const secret of ["X-Amz-Signature", "eyJ", "guess"]) expect(printed).not.toContain(secret);
 });
 
@@ -164,6 +173,15 @@ describe("doctor reports an edge", () => {
     const without = await check({ probeToken: null });
     expect(findings(without)).toEqual([]);
     expect(without).toContainEqual(expect.objectContaining({ check: "stores", status: "skipped" }));
+  });
+
+  test("in whose place a server answers every URL with 200 and a page", async () => {
+    const page = await startProxy(elsewhere, () => ({ inPlace: 200, headers: { "Content-Type": "text/html" } }));
+    const [first] = await check({ edge: page, pods: [] });
+    expect(first).toMatchObject({
+      finding: "edge-unreachable",
+      text: `${page}/-/health: answers 200, and not as the edge does`,
+    });
   });
 
   test("whose record of a Pod is older than KV's, and does not report the Pod's stores", async () => {

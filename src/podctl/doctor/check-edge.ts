@@ -1,5 +1,5 @@
 import { parseChallenge } from "../../oci/challenge.ts";
-import { bearer, call } from "../http-call.ts";
+import { bearer, call, isHealthy } from "../http-call.ts";
 import type { Checks } from "./findings.ts";
 import type { Deployment } from "./pod-under-test.ts";
 
@@ -11,8 +11,8 @@ export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): P
   const health = await call(`${edge}/-/health`);
   const edgeAheadSeconds = health.ok ? (health.value.aheadSeconds ?? 0) : 0;
   const deployment = { edge, edgeHosts, probeToken, write, edgeAheadSeconds };
-  if (!health.ok || health.value.status !== 200) {
-    const answer = health.ok ? `answers ${health.value.status}` : health.error;
+  if (!health.ok || !isHealthy(health.value)) {
+    const answer = health.ok ? `answers ${health.value.status}, and not as the edge does` : health.error;
     checks.found("edge", "edge-unreachable", `${edge}/-/health: ${answer}`);
     return { ...deployment, answers: false, probing: "off" };
   }

@@ -1,9 +1,8 @@
 import type { Pod } from "../../directory/directory.ts";
 import { unknownEdge, uploadUnknown } from "../../gateway/admit.ts";
-import { parseJsonObject } from "../../lib/json.ts";
 import { messageIn } from "../../oci/errors.ts";
 import { grantParameter } from "../../pods/upload-grant.ts";
-import { type Called, call } from "../http-call.ts";
+import { type Called, call, isHealthy } from "../http-call.ts";
 import { askProbe } from "./check-stores.ts";
 import type { PodUnderTest } from "./pod-under-test.ts";
 
@@ -20,8 +19,8 @@ export async function checkGateway(
   const health = await call(`${url}/-/health`);
   if (!health.ok) return checks.found("gateway", "gateway-unreachable", health.error);
   seeClock(health.value);
-  const isGateway = health.value.status === 200 && parseJsonObject(health.value.text)?.["status"] === "ok";
-  if (!isGateway) return checks.found("gateway", "gateway-wrong", `/-/health answers ${health.value.status}`);
+  if (!isHealthy(health.value))
+    return checks.found("gateway", "gateway-wrong", `/-/health answers ${health.value.status}`);
   const upload = `/v2/${probe?.repository ?? "probe"}/blobs/uploads/doctor`;
   const forged = await call(`${url}${upload}?${grantParameter}=forged`);
   if (!forged.ok) return checks.found("gateway", "gateway-unreachable", forged.error);

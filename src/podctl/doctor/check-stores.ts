@@ -91,7 +91,8 @@ async function checkStore(checks: Checks, store: ProbedStore, seeClock: (called:
     );
   }
   const [whole, announced] = [sizeOf(get.value), Number(head.value.headers.get("Content-Length") ?? Number.NaN)];
-  if (whole !== announced) return checks.found(check, "store-wrong", `GET says ${whole} bytes, HEAD says ${announced}`);
+  if (whole !== announced)
+    return checks.found(check, "store-wrong", `GET says ${bytes(whole)}, HEAD says ${bytes(announced)}`);
   checks.ok(check, `HEAD and GET, ${whole} bytes`);
 }
 
@@ -117,6 +118,8 @@ function sizeOf({ status, headers }: Called): number {
   const total = /\/(\d+)$/.exec(headers.get("Content-Range") ?? "")?.[1];
   return Number(status === 206 ? (total ?? Number.NaN) : (headers.get("Content-Length") ?? Number.NaN));
 }
+
+const bytes = (size: number): string => (Number.isNaN(size) ? "no size" : `${size} bytes`);
 
 export function checkBlobHosts({ pod, checks, deployment }: PodUnderTest): void {
   const storeHosts = pod.blobs.stores

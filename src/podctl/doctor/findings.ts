@@ -18,7 +18,7 @@ export const advice = {
   "token-unreachable": "check that the token service runs and that `token` is its URL",
   "token-wrong": "set `token` to the whole URL of the token service, which is the realm in the registry's challenge",
   "credentials-refused":
-    "set PODCTL_USER and PODCTL_PASSWORD, or the Pod's own such as PODCTL_USER_POD_A, to a user who may do this",
+    "set PODCTL_USER and PODCTL_PASSWORD, or PODCTL_USER_<POD> and PODCTL_PASSWORD_<POD> of this Pod, to a user who may do this",
   "audience-wrong": "set `audience` to the service that the registry's challenge names",
   "issuer-wrong": "set `issuer` to the `iss` of the tokens",
   "key-unknown": "add the token service's public key to `keys` (`podctl keys import`)",

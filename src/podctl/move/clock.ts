@@ -1,6 +1,6 @@
 import { maxSkewMs } from "../../directory/moves.ts";
 import { CliFailure } from "../failure.ts";
-import { call } from "../http-call.ts";
+import { call, isHealthy } from "../http-call.ts";
 
 const maxSkewSeconds = maxSkewMs / 1_000;
 
@@ -10,9 +10,9 @@ const maxSkewSeconds = maxSkewMs / 1_000;
  */
 export async function refuseWrongClock(edge: string): Promise<void> {
   const answer = await call(`${edge}/-/health`, { deadlineMs: maxSkewMs - 1_000 });
-  const aheadSeconds = answer.ok ? answer.value.aheadSeconds : null;
+  const aheadSeconds = answer.ok && isHealthy(answer.value) ? answer.value.aheadSeconds : null;
   if (aheadSeconds === null) {
-    const why = answer.ok ? "answers without a date" : answer.error;
+    const why = answer.ok ? "does not answer as the edge does" : answer.error;
     throw new CliFailure(
       `the clock of this machine cannot be compared with that of the edge (${edge}: ${why}); run the command again when the edge answers`,
     );
