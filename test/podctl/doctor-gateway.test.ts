@@ -17,7 +17,7 @@ const recordKey = "pod/pod-b";
 /** Checks Pod B. doctor reads the texts in `changed` instead of those in KV. */
 async function check(changed: ReadonlyMap<string, string> = new Map()) {
   const { edge, stateDir } = stack.current;
-  const texts = await readStackKv(stack.current, ["directory", "route/globex", recordKey]);
+  const texts = await readStackKv(stack.current, ["directory", "route/globex", "pod/pod-a", recordKey]);
   return checkDeployment({
     directory: directoryOf(new Map([...[...texts].map(([key, text]) => [key, text ?? ""] as const), ...changed])),
     pods: ["pod-b"],
