@@ -67,7 +67,11 @@ const trust = v.variant("kind", [
     name: v.pipe(v.string(), v.regex(/^x-(?!forwarded-|real-ip$)[a-z0-9-]{1,60}$/i)),
     value: sealed,
   }),
-  v.strictObject({ kind: v.literal("access"), clientId: v.pipe(v.string(), v.nonEmpty()), clientSecret: sealed }),
+  v.strictObject({
+    kind: v.literal("access"),
+    clientId: v.pipe(v.string(), v.regex(/^[!-~]+$/)),
+    clientSecret: sealed,
+  }),
   v.strictObject({ kind: v.literal("binding"), binding: v.pipe(v.string(), v.regex(/^[A-Z][A-Z0-9_]*$/)) }),
 ]);
 

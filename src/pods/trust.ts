@@ -11,6 +11,13 @@ type Trusted = { readonly request: FetchRequest; readonly fetcher: Fetcher };
  */
 export type FindBinding = (name: string) => Fetcher | null;
 
+/** The error completes a sentence, and never contains the text. */
+export const parseTrustSecret = (text: string): Result<string, string> =>
+  // RFC 9110 §5.5 allows none of these in a header, and the runtime throws for them.
+  ["\0", "\r", "\n"].some((character) => text.includes(character))
+    ? err("has a line break or a NUL; want one line, because it is sent as a header")
+    : ok(text);
+
 /**
  * Marks a request, so that the Pod knows that it comes from the edge. Either the request gets headers with a secret, or it goes through a binding
  * that only this deployment has. If the Pod's record has no `trust`, the request gets no mark.
@@ -28,9 +35,14 @@ export async function trustedRequest(
     if (new URL(request.url).origin !== pod.registry) return ok({ request, fetcher: globalThis });
     const secret = await openSecret(sealed, { pod: pod.id, field, scheme: trust.kind, target: pod.registry });
     if (!secret.ok) return secret;
+    const parsed = parseTrustSecret(secret.value);
+    if (!parsed.ok) {
+      const text = `sealed value of Pod "${pod.id}", field "${field}", ${parsed.error}`;
+      return err<Misconfigured>({ reason: "misconfigured", text });
+    }
     const headers = new Headers(request.headers);
     // If a client sent the same headers, their values are replaced.
-    for (const [name, value] of Object.entries(headersOf(secret.value))) headers.set(name, value);
+    for (const [name, value] of Object.entries(headersOf(parsed.value))) headers.set(name, value);
     return ok({ request: { ...request, headers }, fetcher: globalThis });
   };
   switch (trust.kind) {

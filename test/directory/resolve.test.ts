@@ -239,6 +239,14 @@ describe("resolvePod", () => {
       },
       /"pod\/pod-a" is wrong at "keys.0"/,
     ],
+    [
+      "an Access client id that no header can have",
+      {
+        "route/acme": active("pod-a"),
+        "pod/pod-a": { ...pod("https://a.test"), trust: { kind: "access", clientId: "a\nb", clientSecret: "sealed" } },
+      },
+      /"pod\/pod-a" is wrong at "trust.clientId"/,
+    ],
   ])("%s in a record is an error that names the key, never a guess", async (_, records, expected) => {
     await put({ "pod/pod-b": pod("https://b.test"), directory: { v: 1, default: "pod-b", revision: 1 }, ...records });
     expect(await resolve("acme/app")).toMatch(expected);

@@ -62,6 +62,7 @@ describe("podctl seal", () => {
       seal("blobs.stores.1.credentials", { keyPairId: "K1", privateKey: "hush" }),
       seal("blobs.stores.2.credentials", { key: "hush" }),
       seal("gateway.key", "hush"),
+      seal("trust.value", "hush\nhush"),
     ]);
     expect(wrong.map(({ code, stderr }) => [code, stderr])).toEqual([
       [1, 'podctl: the secret on standard input is wrong at "secretAccessKey": want "secretAccessKey"\n'],
@@ -77,6 +78,10 @@ describe("podctl seal", () => {
       [
         1,
         "podctl: the secret on standard input is not a gateway's key; want one or two keys of 32 bytes in base64, separated by a comma\n",
+      ],
+      [
+        1,
+        "podctl: the secret on standard input has a line break or a NUL; want one line, because it is sent as a header\n",
       ],
     ]);
   });

@@ -95,6 +95,29 @@ describe("trust secret that was sealed for another place", async () => {
   });
 });
 
+describe.each(["\n", "\r", "\0"])("trust secret with the character %j, which no header can have", async (character) => {
+  const place = { pod: "pod-b", field: "trust.value", scheme: "header", target: pod.url };
+  const value = await seal(`hush${character}hush`, place, publicJwk);
+  const stack = useStack({ env, seedImages: false, topology: withTrust({ kind: "header", name: "X-Edge", value }) });
+
+  test("the Pod is not called, and in a request to several Pods it counts as down", async () => {
+    const client = createClient(stack.current.edge);
+    const token = await client.token(["registry:catalog:*", "repository:globex/app:pull"]);
+    const catalog = await client.get("/v2/_catalog", token);
+    expect([catalog.status, await catalog.json()]).toMatchObject([
+      503,
+      { errors: [{ message: "1 of 2 registries gave no catalog; try again" }] },
+    ]);
+    expect((await client.get("/v2/globex/app/manifests/1", token)).status).toBe(500);
+    await stack.current.edgeSettled();
+    expect(stack.current.edgeSeen().at(-1)).toMatchObject({
+      cause:
+        'sealed value of Pod "pod-b", field "trust.value", has a line break or a NUL; want one line, because it is sent as a header',
+    });
+    expect(pod.seen).toEqual([]);
+  });
+});
+
 describe("trust by a binding", () => {
   const podB = { id: "pod-b", registry: pod.url, trust: { kind: "binding", binding: "POD_B" } } as Pod;
   const request = {

@@ -5,8 +5,8 @@ import { Command } from "commander";
 import type { JWK } from "jose";
 import { seal } from "../../directory/seal.ts";
 import { parseJsonObject } from "../../lib/json.ts";
-import { ok } from "../../lib/result.ts";
 import { parseGatewayKeys } from "../../pods/gateway-keys.ts";
+import { parseTrustSecret } from "../../pods/trust.ts";
 import { parseSecret, type Scheme, schemes } from "../../signers/index.ts";
 import { CliFailure } from "../failure.ts";
 import { sealedPlace } from "../keys/sealed-place.ts";
@@ -53,12 +53,8 @@ The Worker accepts the sealed value only in this field of this Pod, and only whi
 
 /** Refuses a secret that the Worker cannot use. Otherwise the mistake would only show when a client pulls an image. */
 async function checkSecret(scheme: string, secret: string): Promise<void> {
-  const parsed =
-    scheme === "gateway"
-      ? parseGatewayKeys(secret)
-      : scheme in schemes
-        ? await parseSecret(scheme as Scheme, secret)
-        : ok(secret);
+  const parse = scheme === "gateway" ? parseGatewayKeys : parseTrustSecret;
+  const parsed = scheme in schemes ? await parseSecret(scheme as Scheme, secret) : parse(secret);
   if (!parsed.ok) throw new CliFailure(`the secret on standard input ${parsed.error}`);
 }
 
