@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from "node:crypto";
 import * as v from "valibot";
 import { beforeAll, describe, expect, test } from "vitest";
 import { generateSealingKeys, seal } from "../../src/directory/seal.ts";
@@ -13,6 +14,8 @@ const cases = Object.entries(samples).flatMap(([scheme, stores]) =>
 );
 const endedSecret = { ...samples.s3[0]?.secret, expiresAt: "2026-01-01T00:00:00Z" };
 const ended = { scheme: "s3", config: samples.s3[0]?.config, secret: endedSecret } as const;
+const x25519 = generateKeyPairSync("x25519").privateKey.export({ type: "pkcs8", format: "pem" });
+const otherKind = { scheme: "media-cdn", config: samples["media-cdn"][0]?.config } as const;
 const baseUrl = "https://stand-in.test";
 /**
  * Each store of Pod A is only for clients with its own addresses, so a test chooses a store by the address that it sends. The three `ended` stores
@@ -25,6 +28,7 @@ const placed = [
   { ...ended, cidr: "198.51.100.4" },
   { scheme: "public", config: { baseUrl }, secret: undefined, cidr: "198.51.100.2/31" },
   { scheme: "pod", config: {}, secret: undefined, cidr: "198.51.100.4/31" },
+  { ...otherKind, secret: { keyName: "key", privateKey: x25519 }, cidr: "198.51.100.6" },
 ];
 const sealingKeys = await generateSealingKeys();
 const stores = await Promise.all(
@@ -92,6 +96,15 @@ describe("signed URL in workerd", () => {
     await stack.current.edgeSettled();
     const cause = causeOf(cases.length);
     expect(stack.current.edgeSeen().at(-1)).toMatchObject({ outcome: "failed", cause });
+  });
+
+  test("a key of another kind in PKCS#8 is refused when the secret is opened, and the log says so", async () => {
+    stack.current.clearSeen();
+    const { answers } = await layerUrls("198.51.100.6", 1);
+    expect(answers[0]?.status).toBe(500);
+    await stack.current.edgeSettled();
+    const cause = `field "blobs.stores.${placed.length - 1}.credentials", is wrong at "privateKey": want an Ed25519 key`;
+    expect(stack.current.edgeSeen().at(-1)).toMatchObject({ outcome: "failed", cause: expect.stringContaining(cause) });
   });
 
   test.each(["GET", "HEAD"])(
