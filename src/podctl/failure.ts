@@ -17,6 +17,13 @@ export function orFail<T>(result: Result<T, string>): T {
   throw new CliFailure(result.error);
 }
 
+/** Handles the error of reading a file that the operator named. If the path is a folder, Node's own message does not name it. */
+export const cannotRead =
+  (path: string, wanted: string) =>
+  ({ code, message }: NodeJS.ErrnoException): never => {
+    throw new CliFailure(`"${path}" cannot be read: ${code === "EISDIR" ? "it is a folder" : message}; want ${wanted}`);
+  };
+
 /** Returns what podctl says about an error that ends it. The message of an error that no code expects may quote a secret, so it is not shown. */
 export function describeError(error: unknown): string {
   if (error instanceof CliFailure || isOfSystem(error)) return error.message;

@@ -55,6 +55,11 @@ describe("podctl keys import", () => {
     }
   });
 
+  test("a folder in place of a file is named", async () => {
+    const { code, stderr } = await podctl(["keys", "import", dir]);
+    expect([code, stderr]).toEqual([1, `podctl: "${dir}" cannot be read: it is a folder; want PEM or JSON\n`]);
+  });
+
   test("a JWK set gives the kid that the option asks for", async () => {
     const text = JSON.stringify({ keys: [published, { ...published, use: "enc", n: "AAAA" }] });
     expect(await imported(text, "rfc7638")).toMatchObject([{ kid: "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs" }]);
@@ -68,6 +73,7 @@ describe("podctl keys import", () => {
     ["a private JWK", JSON.stringify(rsa.privateKey.export({ format: "jwk" })), "key 1 is private"],
     ["a shared secret", '{"keys":[{"kty":"oct","k":"AAAA"}]}', "key 1 is private"],
     ["an odd block", bundle.replaceAll("CERTIFICATE", "X509 CRL"), 'has a "X509 CRL"'],
+    ["a bundle that is cut off", bundle.slice(0, -100), "is cut off: 3 certificates or keys begin in it, and 2 end"],
     ["a broken certificate", bundle.replace(/[A-Za-z0-9]{60}\n/, "\n"), "has a CERTIFICATE that cannot be read"],
     ["no key", "hello\n", "has no key"],
     ["an empty set", '{"keys":[]}', "has no key"],

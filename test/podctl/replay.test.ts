@@ -262,8 +262,16 @@ describe("podctl replay:", () => {
     expect((await run(["-"], `odd\n${common("GET", "/v2/")}\n`)).code).toBe(0);
   });
 
-  test("a log that does not exist is named in the message", async () => {
+  test("a log that does not exist or is a folder is named in the message", async () => {
     const missing = await run([join(dir, "none.log")]);
     expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining("none.log")]);
+    const folder = await run([dir]);
+    const said = `podctl: "${dir}" cannot be read: it is a folder; want a log file\n`;
+    expect([folder.code, folder.stderr]).toEqual([1, said]);
+  });
+
+  test("a byte order mark before a line does not hide the line", async () => {
+    const marked = await run(["-", "--json"], `\uFEFF${record("GET", "/v2/acme/app/manifests/1")}\n`);
+    expect((JSON.parse(marked.stdout) as Comparison).lines).toEqual({ read: 1, unread: 0 });
   });
 });

@@ -53,6 +53,17 @@ describe("podctl seal", () => {
     expect([empty.code, empty.stderr]).toEqual([1, "podctl: standard input is empty; want the secret to seal\n"]);
   });
 
+  test("a folder in place of a file is named", async () => {
+    const [topologyFile, key] = await Promise.all([
+      podctl(["seal", dir, "pod-a", store], { input: secret }),
+      podctl(["seal", file, "pod-a", store, "--key", dir], { input: secret }),
+    ]);
+    expect([topologyFile.stderr, key.stderr]).toEqual([
+      `podctl: "${dir}" cannot be read: it is a folder; want a topology file\n`,
+      `podctl: "${dir}" cannot be read: it is a folder; want the public key, which \`podctl keys public\` prints\n`,
+    ]);
+  });
+
   test("a secret that its scheme cannot use is refused and not shown", async () => {
     const seal = (field: string, input: object | string) =>
       podctl(["seal", file, "pod-a", field], { input: typeof input === "string" ? input : JSON.stringify(input) });
@@ -105,6 +116,7 @@ describe("the place that podctl seal reads from a topology file", () => {
     ["a Pod that is not there", "pod-c", store, 'has no Pod "pod-c"; its Pods are pod-a, pod-b'],
     ["a store that is not there", "pod-b", store, "pods.pod-b.blobs.stores[0] has no known scheme; want one of s3,"],
     ["an unknown scheme", "pod-a", "blobs.stores.4.credentials", "blobs.stores[4] has no known scheme"],
+    ["an index that no list has", "pod-a", "blobs.stores.00.credentials", "blobs.stores.00.credentials is not sealed"],
     ["half a store", "pod-a", "blobs.stores.3.credentials", 'blobs.stores[3] is wrong at "region": want "region"'],
     ["another kind of trust", "pod-b", "trust.value", 'pods.pod-b.trust is not of kind "header"'],
     ["a member that holds no secret", "pod-a", "registry", "pods.pod-a.registry is not sealed; want blobs.stores."],

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { Command, Option } from "commander";
-import { CliFailure, orFail } from "../failure.ts";
+import { CliFailure, cannotRead, orFail } from "../failure.ts";
 import { importPublicKeys, type KidForm, kidForms } from "../keys/public-keys.ts";
 import { generateSecrets, publicSealingKey, rotateSecrets } from "../keys/worker-secrets.ts";
 import { note, print, printJson } from "../output.ts";
@@ -92,7 +92,7 @@ function importCommand(): Command {
 Put each line under the Pod's \`keys:\` in the topology file. \`podctl doctor\` then checks that the Pod's tokens have that \`kid\`.`,
     )
     .action(async (file: string, { kid }: { readonly kid: KidForm }) => {
-      const keys = await importPublicKeys(await readFile(file, "utf8"), kid);
+      const keys = await importPublicKeys(await readFile(file, "utf8").catch(cannotRead(file, "PEM or JSON")), kid);
       if (!keys.ok) throw new CliFailure(`"${file}" ${keys.error}`);
       for (const key of keys.value) print(`- ${JSON.stringify(key)}`);
     });

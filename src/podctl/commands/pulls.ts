@@ -37,7 +37,8 @@ request.`,
       if (json) printJson(pulls);
       else print(formatPulls(pulls));
       const { unread, ...read } = pulls.lines;
-      if (unread > 0 && read.pulls + read.other === 0) throw new CliFailure(unreadable(logs.join('", "')));
+      if (unread > 0 && read.pulls + read.other === 0)
+        throw new CliFailure(unreadable(logs.join('", "'), "the edge's own log in JSON"));
     });
 }
 

@@ -50,7 +50,7 @@ In a comparison with KV, podctl adds the blocks in KV to the new topology, becau
       else print(formatComparison(comparison));
       const { lines, requests } = comparison;
       if (requests.differs > 0) process.exitCode = differsExitCode;
-      if (lines.read === 0 && lines.unread > 0) throw new CliFailure(unreadable(log));
+      if (lines.read === 0 && lines.unread > 0) throw new CliFailure(unreadable(log, "an access log"));
     });
 }
 

@@ -8,7 +8,7 @@ import { parseJsonObject } from "../../lib/json.ts";
 import { parseGatewayKeys } from "../../pods/gateway-keys.ts";
 import { parseTrustSecret } from "../../pods/trust.ts";
 import { parseSecret, type Scheme, schemes } from "../../signers/index.ts";
-import { CliFailure } from "../failure.ts";
+import { CliFailure, cannotRead } from "../failure.ts";
 import { sealedPlace } from "../keys/sealed-place.ts";
 import { print } from "../output.ts";
 
@@ -41,7 +41,10 @@ store. Two secrets are not JSON but plain texts: a gateway's key, and the secret
 The Worker accepts the sealed value only in this field of this Pod, and only while the bucket, registry or gateway stays the same.`,
     )
     .action(async (file: string, pod: string, field: string, { key }: { readonly key?: string }) => {
-      const place = sealedPlace(await readFile(file, "utf8"), { pod, field });
+      const place = sealedPlace(await readFile(file, "utf8").catch(cannotRead(file, "a topology file")), {
+        pod,
+        field,
+      });
       if (!place.ok) throw new CliFailure(`"${file}" ${place.error}`);
       const secret = (await text(process.stdin)).trim();
       if (secret === "") throw new CliFailure("standard input is empty; want the secret to seal");
@@ -59,9 +62,9 @@ async function checkSecret(scheme: string, secret: string): Promise<void> {
 }
 
 async function readPublicKey(path: string): Promise<JWK> {
-  const text = await readFile(path, "utf8").catch((error: Error) => {
-    throw new CliFailure(`the public key cannot be read: ${error.message}; \`podctl keys public\` prints it`);
-  });
+  const text = await readFile(path, "utf8").catch(
+    cannotRead(path, "the public key, which `podctl keys public` prints"),
+  );
   const jwk = parseJsonObject(text) as JWK | null;
   if (jwk?.kty !== "EC" || jwk.crv !== "P-256") {
     throw new CliFailure(`key "${path}" is not a JWK of an EC key on P-256; \`podctl keys public\` prints one`);

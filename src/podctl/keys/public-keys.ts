@@ -51,6 +51,8 @@ function fromPem(text: string): Result<readonly FoundKey[], string> {
       return err(`has a ${label} that cannot be read: number ${keys.length + 1} in the file`);
     }
   }
+  const begun = [...text.matchAll(/-----BEGIN /g)].length;
+  if (begun > keys.length) return err(`is cut off: ${begun} certificates or keys begin in it, and ${keys.length} end`);
   return ok(keys);
 }
 

@@ -28,7 +28,7 @@ export function sealedPlace(topology: string, { pod, field }: Place): Result<Sea
     return err(`has no Pod "${pod}"; its Pods are ${Object.keys(pods).join(", ") || "missing"}`);
   // An operator may copy the field from a message of `podctl validate`, which writes an index in brackets.
   const dotted = field.replace(/\[(\d+)\]/g, ".$1");
-  const [, index] = /^blobs\.stores\.(\d+)\.credentials$/.exec(dotted) ?? [];
+  const [, index] = /^blobs\.stores\.(0|[1-9]\d*)\.credentials$/.exec(dotted) ?? [];
   const bound = index === undefined ? boundToMember(members(record), dotted) : boundToStore(members(record), index);
   return bound.ok ? ok({ pod, field: dotted, ...bound.value }) : err(`cannot take it: pods.${pod}.${bound.error}`);
 }

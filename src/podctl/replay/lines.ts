@@ -1,4 +1,5 @@
 import { createReadStream } from "node:fs";
+import { cannotRead } from "../failure.ts";
 import { startProgress } from "../output.ts";
 
 /** A URL has at most 16 KB, so a request line of a log is never as long as this. */
@@ -28,16 +29,21 @@ export async function* linesOf(chunks: AsyncIterable<string>): AsyncGenerator<st
 export async function* readLog(log: string): AsyncGenerator<string | null> {
   const progress = startProgress("lines read", null);
   const stream = log === "-" ? process.stdin.setEncoding("utf8") : createReadStream(log, { encoding: "utf8" });
-  for await (const line of linesOf(stream as AsyncIterable<string>)) {
-    progress.advance(1);
-    yield line;
+  try {
+    for await (const line of linesOf(stream as AsyncIterable<string>)) {
+      progress.advance(1);
+      // A file may begin with a byte order mark, and standard input may be several files.
+      yield line === null ? null : line.replace(/^\uFEFF/, "");
+    }
+  } catch (error) {
+    cannotRead(log, "a log file")(error as Error);
   }
   progress.end();
 }
 
 /** The message if no line of a log could be read. Without this message, the report would look as if the log had no requests. */
-export const unreadable = (log: string): string =>
-  `no line of "${log}" is a line of an access log; if it is compressed, pass \`-\` and pipe the text of zcat into podctl`;
+export const unreadable = (log: string, kind: string): string =>
+  `no line of "${log}" is a line of ${kind}; if it is compressed, pass \`-\` and pipe the text of zcat into podctl`;
 
 /**
  * Returns how many requests a log line counts for. The edge logs only a part of the ordinary requests, and `sample` is that part. Null if `sample` is
