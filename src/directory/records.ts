@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { isOrigin } from "../lib/address.ts";
-import { isTexts, parseJson } from "../lib/json.ts";
+import { isObject, isTexts, parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { parseDigest } from "../oci/digest.ts";
 import { MAX_PREFIX_COMPONENTS, parseRepositoryName } from "../oci/repository-name.ts";
@@ -216,6 +216,14 @@ export function parseRecord<T>(key: string, text: string, schema: v.GenericSchem
   if (json === undefined) return err(`record "${key}" is not JSON`);
   const parsed = v.safeParse(schema, json);
   if (parsed.success) return ok(parsed.output);
+  const newer = whyNewer(key, json);
+  if (newer !== null) return err(newer);
   const issue = parsed.issues[0];
   return err(`record "${key}" is wrong at "${v.getDotPath(issue) ?? ""}": want ${issue.expected ?? issue.message}`);
+}
+
+/** Returns a text that says that a newer podctl has written this record. Null if the record's `v` is not higher than ours. */
+export function whyNewer(key: string, json: unknown): string | null {
+  if (!isObject(json) || !("v" in json) || typeof json.v !== "number" || json.v <= version.literal) return null;
+  return `record "${key}" has "v": ${json.v}, so a newer podctl has written it, and this version cannot read it; use the newer podctl`;
 }

@@ -2,7 +2,14 @@
 import { isDeepStrictEqual } from "node:util";
 import * as v from "valibot";
 import { kindOf, type RecordKind } from "../directory/keys.ts";
-import { directoryRecord, podRecord } from "../directory/records.ts";
+import {
+  assignmentRecord,
+  blocksRecord,
+  cellRecord,
+  directoryRecord,
+  podRecord,
+  tokenKeyRecord,
+} from "../directory/records.ts";
 import { isObject, parseJson } from "../lib/json.ts";
 
 /** A record as it is in KV. */
@@ -27,14 +34,29 @@ export function changeOf(key: string, before: string | null, after: object | nul
 export const stampMembers: ReadonlySet<string> = new Set(["v", "revision", "appliedAt", "appliedBy"]);
 
 /**
- * Whether the text in KV means the same as the wanted record. Spelling and the `stampMembers` (form, time and author of the write) make no
- * difference.
+ * Whether the text in KV means the same as the wanted record. Spelling and the values of the `stampMembers` (form, time and author of the write) make
+ * no difference. A text that the edge cannot read says nothing.
  */
 function saysAlready(key: string, text: string, wanted: object): boolean {
   const json = parseJson(text);
   return (
-    json !== undefined && isDeepStrictEqual(unstamped(key, json), unstamped(key, { v: 1, revision: 0, ...wanted }))
+    isReadable(key, json) && isDeepStrictEqual(unstamped(key, json), unstamped(key, { v: 1, revision: 0, ...wanted }))
   );
+}
+
+const schemas: Readonly<Record<RecordKind, v.GenericSchema>> = {
+  pod: podRecord,
+  key: tokenKeyRecord,
+  cell: cellRecord,
+  blocks: blocksRecord,
+  route: assignmentRecord,
+  directory: directoryRecord,
+};
+
+/** Whether the edge can read this value of a key, with all its members. Undefined is the value of a text that is not JSON. */
+export function isReadable(key: string, json: unknown): boolean {
+  const kind = kindOf(key);
+  return kind !== null && v.is(schemas[kind], json);
 }
 
 function unstamped(key: string, json: unknown): unknown {

@@ -184,7 +184,11 @@ describe("resolvePod", () => {
 
   test.each([
     ["text that is not JSON", { "route/acme": "{" }, /"route\/acme" is not JSON/],
-    ["a later schema", { "route/acme": { ...active("pod-a"), v: 2 } }, /"route\/acme" is wrong at/],
+    [
+      "a later schema",
+      { "route/acme": { ...active("pod-a"), v: 2 } },
+      /"route\/acme" has "v": 2, so a newer podctl has/,
+    ],
     ["an unknown state", { "route/acme": { ...active("pod-a"), state: "gone" } }, /"route\/acme" is wrong at "state"/],
     ["a depth of 0", { directory: { v: 1, revision: 1, depth: 0 } }, /"directory" is wrong at "depth"/],
     ["an old name that is none", { directory: { v: 1, revision: 1, aliases: { Acme: "acme" } } }, /wrong at "aliases"/],

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, expect, test } from "vitest";
-import { checkDepth } from "../../src/podctl/doctor/check-depth.ts";
+import { checkAssignments } from "../../src/podctl/doctor/check-assignments.ts";
 import { openDirectory } from "../../src/podctl/target/traced-directory.ts";
 import { accountEnv, podctl } from "../support/podctl.ts";
 import { topologyText } from "../support/topologies.ts";
@@ -52,11 +52,23 @@ test("podctl assign raises the depth for an assignment that is in KV but too dee
 });
 
 test("podctl doctor names the assignments that are too deep to be found, and what to do", async () => {
-  const check = async () => checkDepth(openDirectory({ plainHttp: "nowhere" }, kv).directory, kv);
+  const check = async () => checkAssignments(openDirectory({ plainHttp: "nowhere" }, kv).directory, kv);
   expect(await check()).toMatchObject([{ check: "depth", status: "ok" }]);
   await kv.write([["route/acme/team", route]]);
   expect(await check()).toMatchObject([
     { finding: "assignment-unfound", text: "deeper than the directory's depth of 1: acme/team" },
+  ]);
+});
+
+test("podctl doctor names the assignments that the edge cannot read", async () => {
+  await kv.write([
+    ["route/acme", '{"pod":"pod-a","state":"active"}'],
+    ["route/globex", '{"v":1,"revision":-1,"pod":"pod-a","state":"active"}'],
+  ]);
+  const checks = await checkAssignments(openDirectory({ plainHttp: "nowhere" }, kv).directory, kv);
+  expect(checks).toMatchObject([
+    { check: "depth", status: "ok" },
+    { finding: "record-wrong", text: expect.stringMatching(/^record "route\/acme" is .*, record "route\/globex" is /) },
   ]);
 });
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { parseJson } from "../../src/lib/json.ts";
 import { accountEnv, podctl } from "../support/podctl.ts";
 import { topologyText } from "../support/topologies.ts";
@@ -72,6 +72,36 @@ test.each([
   expect(server.data).toEqual(before);
   expect((await run("apply", file, "--yes")).code).toBe(0);
   expect((await run("assign", "acme", "pod-b", "--yes")).code).toBe(0);
+});
+
+describe("a record that a newer podctl has written", () => {
+  const newer = '{"v":2,"revision":2,"pod":"pod-a","state":"active","move":{"to":"pod-b"}}';
+  writeFileSync(join(dir, "empty.yaml"), topologyText(["pod-a", "pod-b"]));
+
+  test.each([
+    [["set", "acme", "state=read-only", "--yes"], "route/acme"],
+    [["assign", "acme", "pod-b", "--yes"], "route/acme"],
+    [["assign", "acme/team", "pod-b", "--yes"], "route/acme"],
+    [["unassign", "acme", "--yes"], "route/acme"],
+    [["plan", "topology.yaml"], "route/acme"],
+    [["apply", "topology.yaml", "--yes"], "route/acme"],
+    [["apply", "empty.yaml", "--yes"], "route/acme"],
+    [["apply", "topology.yaml", "--yes"], "pod/pod-a"],
+    [["apply", "topology.yaml", "--yes"], "blocks"],
+    [["block", "acme/leaked", "--why", "leaked", "--yes"], "blocks"],
+    [["rollback", "--yes"], "route/acme"],
+    [["move", "acme", "--status"], "route/acme"],
+    [["export"], "route/acme"],
+    [["resolve", "acme/app"], "route/acme"],
+  ])("makes %j end with this reason, and %s stays", async (args, key) => {
+    server.data.set(key, { value: newer, metadata: JSON.parse(newer) });
+    server.heal();
+    const before = new Map(server.data);
+    const refused = await run(...args.map((arg) => (arg.endsWith(".yaml") ? join(dir, arg) : arg)));
+    const why = `podctl: record "${key}" has "v": 2, so a newer podctl has written it, and this version cannot read it; use the newer podctl\n`;
+    expect([refused.code, refused.stderr]).toEqual([1, why]);
+    expect(server.data).toEqual(before);
+  });
 });
 
 test.each([

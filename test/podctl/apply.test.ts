@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { KvStore, ListedKey } from "../../src/podctl/target/kv-store.ts";
 import { applyPlan, checkApplied } from "../../src/podctl/write/apply-plan.ts";
 import { makePlan } from "../../src/podctl/write/make-plan.ts";
+import { planLines } from "../../src/podctl/write/plan-text.ts";
 import { readLastWrite, undoWrite } from "../../src/podctl/write/undo-write.ts";
 import { topologyOf, topologyText } from "../support/topologies.ts";
 import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
@@ -188,6 +189,22 @@ describe("a record that someone damaged by hand", () => {
     const said = (all: ReadonlyMap<string, string>) =>
       [...all].map(([key, text]) => [key, text.replace(/"revision":\d+/, "")]);
     expect(said(records(false))).toEqual(said(whole));
+  });
+
+  test.each([
+    ["no `v`", "route/acme", '{"revision":1,"pod":"pod-a","state":"active"}'],
+    ["no revision", "route/acme", '{"v":1,"pod":"pod-a","state":"active"}'],
+    ["a revision that is a text", "route/acme", '{"v":1,"revision":"7","pod":"pod-a","state":"active"}'],
+    ["a revision below 0", "route/acme", '{"v":1,"revision":-1,"pod":"pod-a","state":"active"}'],
+    ["a `v` of 0", "key/pod-a", '{"v":0,"pod":"pod-a"}'],
+  ])("is shown by plan and written again if it has %s and is right otherwise", async (_, key, text) => {
+    await apply(before);
+    damage(key, text);
+    const lines = planLines(await makePlan(kv, before), "production");
+    expect(lines).toContainEqual(expect.stringContaining(`~ ${key}: pod-a (the edge cannot read this record now)`));
+    await apply(before);
+    expect(JSON.parse(records().get(key) ?? "")).toMatchObject({ v: 1, pod: "pod-a" });
+    expect((await makePlan(kv, before)).changes).toEqual([]);
   });
 
   test("stops plan and rollback if it is the directory record, until someone restores this record with its revision", async () => {

@@ -20,7 +20,8 @@ import { azureStore, healthyRecords, sickRecord } from "../support/sick-pods.ts"
 import { useStack } from "../support/toy-stack.ts";
 
 const sealingKeys = await generateSealingKeys();
-const { stack, kv, put, check, healthy, seedAll, onlyRegistry, mountProbe, addTrusting } = useDoctor(sealingKeys);
+const { stack, kv, put, check, healthy, seedAll, onlyRegistry, mountProbe, addOwning, addTrusting } =
+  useDoctor(sealingKeys);
 
 const [belowRoot, belowLegacyRoot] = [/\/registry\/docker\//, /\/registry\/\/docker\//];
 
@@ -259,6 +260,16 @@ test("doctor names a Pod whose record does not parse or is missing", async () =>
   kv.set("pod/broken", '{"v":1}');
   const checks = await check({ pods: ["broken", "unknown", "pod-b"] });
   expect(findings(checks)).toEqual(["broken: record-wrong", "unknown: record-wrong"]);
+});
+
+test("doctor names the assignment that keeps the edge from finding the probe's Pod", async () => {
+  await addOwning("unreadable", {});
+  await mountProbe("unreadable");
+  kv.set("route/unreadable", '{"pod":"unreadable","state":"active"}');
+  const checks = await check({ pods: ["unreadable"] });
+  expect(findings(checks)).toEqual(["unreadable: record-wrong"]);
+  const text = expect.stringContaining('record "route/unreadable" is wrong at "v": want');
+  expect(checks).toContainEqual(expect.objectContaining({ check: "assignment", text }));
 });
 
 describe("doctor with credentials", () => {

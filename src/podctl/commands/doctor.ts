@@ -1,6 +1,6 @@
 import { Command } from "commander";
+import { checkAssignments } from "../doctor/check-assignments.ts";
 import { checkDeployment } from "../doctor/check-deployment.ts";
-import { checkDepth } from "../doctor/check-depth.ts";
 import { advice, type Check } from "../doctor/findings.ts";
 import { formatChecks } from "../doctor/report.ts";
 import { colors, print, printJson } from "../output.ts";
@@ -41,8 +41,8 @@ local stack you need none of these variables.`,
       const { origin, probeToken, user } = await target.openEdge(edge);
       const named = pods.length > 0;
       const { directory } = openDirectory(target, kv);
-      // If the operator names Pods, we skip `checkDepth`, because it lists the assignments of all Pods, perhaps a million.
-      const unfound = named ? [] : await checkDepth(directory, kv);
+      // If the operator names Pods, we skip `checkAssignments`, because it reads the assignments of all Pods, perhaps a million.
+      const assignments = named ? [] : await checkAssignments(directory, kv);
       const checked = await checkDeployment({
         directory,
         pods: named ? pods : await listPods(kv),
@@ -52,7 +52,7 @@ local stack you need none of these variables.`,
         edgeHosts: [...new Set([...target.edgeHosts, new URL(origin).hostname])],
         write,
       });
-      const checks = [...unfound, ...checked];
+      const checks = [...assignments, ...checked];
       if (json) printJson(checks.map(withAdvice));
       else print(formatChecks(checks, colors));
       if (checks.some(({ status }) => status === "finding")) process.exitCode = 1;

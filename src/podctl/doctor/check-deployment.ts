@@ -50,10 +50,19 @@ async function podUnderTest(directory: Directory, known: Known): Promise<Result<
   if (!read.ok) return read;
   const pod = read.value;
   const probe = pod.probe ?? null;
-  const owner = probe === null ? null : await resolvePod(directory, { name: probe.repository });
-  const ownsProbe = owner?.ok === true && owner.value.pod?.id === pod.id;
-  if (pod.trust === undefined) return ok({ ...known, pod, probe, ownsProbe, way: "direct" });
-  return ok({ ...known, user: known.userAtEdge, pod, probe, ownsProbe, way: "through the edge" });
+  const whyNotAsked = await checkOwner(directory, pod, known.checks);
+  if (pod.trust === undefined) return ok({ ...known, pod, probe, whyNotAsked, way: "direct" });
+  return ok({ ...known, user: known.userAtEdge, pod, probe, whyNotAsked, way: "through the edge" });
+}
+
+/** Returns `whyNotAsked`. Reports a record that keeps the edge from finding the probe's Pod, except the directory record, which is reported once. */
+async function checkOwner(directory: Directory, { id, probe }: Pod, checks: Checks): Promise<string | null> {
+  if (probe === undefined) return "the record has no probe";
+  const owner = await resolvePod(directory, { name: probe.repository });
+  if (owner.ok)
+    return owner.value.pod?.id === id ? null : "the directory does not assign the probe repository to this Pod";
+  if ((await directory.record()).ok) checks.found("assignment", "record-wrong", owner.error.text);
+  return `the edge cannot find the Pod of the probe repository: ${owner.error.text}`;
 }
 
 async function readPod(text: string, directory: Directory): Promise<Result<Pod, string>> {

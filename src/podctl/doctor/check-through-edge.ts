@@ -4,9 +4,8 @@ import { fetchToken, noLogin } from "./check-token.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
 /** Returns why podctl cannot ask the edge for this Pod's probe. Null if it can ask. */
-export function whyNotThroughEdge({ deployment, ownsProbe }: PodUnderTest): string | null {
-  if (!deployment.answers) return "the edge does not answer";
-  return ownsProbe ? null : "the directory assigns the probe repository to another Pod";
+export function whyNotThroughEdge({ deployment, whyNotAsked }: PodUnderTest): string | null {
+  return deployment.answers ? whyNotAsked : "the edge does not answer";
 }
 
 /**

@@ -1,6 +1,7 @@
 /** What each finding tells the operator to do. We never rename a finding, because scripts and the runbook use the names. */
 export const advice = {
-  "record-wrong": "correct the Pod in the topology and apply it: no request reaches a Pod whose record does not parse",
+  "record-wrong":
+    "correct the topology and apply it, which writes the record again: until then, requests that need it get 503 (docs/runbook.md, A record is damaged)",
   "assignment-unfound":
     "assign the prefix again by `podctl assign`, or apply a topology that has it: both raise `depth`, and until then the edge does not find it",
   "edge-unreachable": "check that the Worker is deployed and that its route is in place",

@@ -31,11 +31,8 @@ export type PodUnderTest = {
   /** The login for requests through the edge. Null if there is none, or if the edge would send it to another Pod, which must not see it. */
   readonly userAtEdge: User | null;
   readonly probe: NonNullable<Pod["probe"]> | null;
-  /**
-   * Whether the directory assigns the probe repository to this Pod. If not, the edge asks another Pod for the probe, so no check of this Pod can go
-   * through the edge.
-   */
-  readonly ownsProbe: boolean;
+  /** Why the edge does not ask this Pod for the probe, so that no check of this Pod can go through the edge. Null if it asks this Pod. */
+  readonly whyNotAsked: string | null;
   /** How doctor reaches the Pod. A Pod with `trust` takes requests only from the edge, so doctor asks it through the edge. */
   readonly way: "direct" | "through the edge";
 };

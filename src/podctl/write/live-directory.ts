@@ -1,10 +1,11 @@
 /** The directory as it is in KV now. */
 import { directoryKey, historyPrefix, kindOf, nameIn } from "../../directory/keys.ts";
-import { type DirectoryRecord, directoryRecord, parseRecord } from "../../directory/records.ts";
+import { type DirectoryRecord, directoryRecord, parseRecord, whyNewer } from "../../directory/records.ts";
+import { parseJson } from "../../lib/json.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
 import type { Change, LiveRecord } from "../../topology/difference.ts";
 import { contentOf, isWithin } from "../../topology/record-text.ts";
-import { orFail } from "../failure.ts";
+import { CliFailure, orFail } from "../failure.ts";
 import type { KvStore, ListedKey } from "../target/kv-store.ts";
 
 /** The directory record and its text in KV; both are null before the first apply. */
@@ -20,6 +21,17 @@ export async function readDirectory(kv: KvStore): Promise<DirectoryInKv> {
 }
 
 /**
+ * Refuses to go on if a newer podctl has written this record. We would not see what it says, such as that its group is being moved, and would replace
+ * it by less.
+ */
+export function refuseNewer(key: string, text: string | null): void {
+  // A directory may have a million assignments, and almost all begin like this, so we do not parse those.
+  if (text === null || text.startsWith('{"v":1,')) return;
+  const newer = whyNewer(key, parseJson(text));
+  if (newer !== null) throw new CliFailure(newer);
+}
+
+/**
  * Returns the change that raises the directory's depth, or null if none is needed. The edge finds an assignment only if its prefix is not deeper than
  * that depth.
  */
@@ -32,11 +44,14 @@ export function raiseDepth(key: string, { record, text }: DirectoryInKv): Change
 }
 
 /** Yields all records except the history, in pages and in the order of the keys. With `prefix`, yields only records whose keys begin with it. */
-export async function* readLive(kv: KvStore, prefix?: string): AsyncGenerator<readonly LiveRecord[]> {
+export async function* readLive(
+  kv: Pick<KvStore, "list" | "read">,
+  prefix?: string,
+): AsyncGenerator<readonly LiveRecord[]> {
   for await (const page of kv.list(prefix)) yield await recordsOf(kv, page);
 }
 
-async function recordsOf(kv: KvStore, page: readonly ListedKey[]): Promise<readonly LiveRecord[]> {
+async function recordsOf(kv: Pick<KvStore, "read">, page: readonly ListedKey[]): Promise<readonly LiveRecord[]> {
   const listed = page.filter(({ key }) => !key.startsWith(historyPrefix) && kindOf(key) !== null);
   // In a listing, the metadata of most keys repeats their values, so we read only the other values.
   const unseen = listed.filter(({ metadata }) => !isRecord(metadata)).map(({ key }) => key);

@@ -13,7 +13,7 @@ import { startProgress } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { readUnfinished } from "./history.ts";
 import { deepEnoughFor, type Kept, keptAbove, refuseWithoutPods } from "./kept-assignments.ts";
-import { type DirectoryInKv, directoryInKv, readLive } from "./live-directory.ts";
+import { type DirectoryInKv, directoryInKv, readLive, refuseNewer } from "./live-directory.ts";
 import { assignmentOf, type Holder, holderIn } from "./lost-conditions.ts";
 import { belowMoving, describeMoving, movingIn } from "./moving.ts";
 
@@ -78,6 +78,7 @@ async function compare(kv: KvStore, topology: Topology) {
   for await (const page of readLive(kv)) {
     hash.update(page.map(({ key, text }) => `${key}\n${text}\n`).join(""));
     for (const { key, text } of page) {
+      refuseNewer(key, text);
       if (key === directoryKey) {
         directoryText = text;
         isUnfound = createUnfound(text);

@@ -1,8 +1,8 @@
 /** Formats a plan as text and as JSON, with one line for each change. A value of a Pod record is never shown, because it may be a secret. */
 import { kindOf } from "../../directory/keys.ts";
-import { parseJsonObject } from "../../lib/json.ts";
+import { parseJson, parseJsonObject } from "../../lib/json.ts";
 import { type BlockChanges, blockChanges, parseBlocks } from "../../topology/blocks.ts";
-import { type Change, stampMembers } from "../../topology/difference.ts";
+import { type Change, isReadable, stampMembers } from "../../topology/difference.ts";
 import { colors, count, counted } from "../output.ts";
 import { describeUnfinished } from "./history.ts";
 import { isEmpty, type Plan } from "./make-plan.ts";
@@ -16,9 +16,17 @@ type ChangeView = {
   /** The changed members of the record. For an assignment, `pod` is not listed here, because the member `pod` above shows it. */
   readonly members?: readonly string[];
   readonly blocks?: BlockChanges;
+  /** The record in KV does not parse, so the edge cannot read it. */
+  readonly unreadable?: true;
 };
 
-export function viewOf({ action, key, before, after }: Change): ChangeView {
+export function viewOf(change: Change): ChangeView {
+  const { key, before } = change;
+  const isUnreadable = before !== null && !isReadable(key, parseJson(before));
+  return { ...membersOf(change), ...(isUnreadable ? { unreadable: true } : {}) };
+}
+
+function membersOf({ action, key, before, after }: Change): ChangeView {
   const from = before === null ? null : parseJsonObject(before);
   const kind = kindOf(key);
   if (kind === "route" || kind === "key" || kind === "cell") {
@@ -66,11 +74,12 @@ export function changeLines(changes: readonly Change[]): readonly string[] {
 }
 
 function changeLine(change: Change): string {
-  const { action, key, pod, members, blocks } = viewOf(change);
+  const { action, key, pod, members, blocks, unreadable } = viewOf(change);
   if (blocks !== undefined) return paints[action](`  ${signs[action]} ${key}: ${blocksText(blocks)}`);
   const pods = pod === undefined ? [] : [...new Set([pod.from, pod.to])].filter((id) => id !== null);
   const what = [...(pods.length === 0 ? [] : [pods.join(" → ")]), ...(members ?? [])].join(", ");
-  return paints[action](`  ${signs[action]} ${key}${what === "" ? "" : `: ${what}`}`);
+  const why = unreadable === true ? " (the edge cannot read this record now)" : "";
+  return paints[action](`  ${signs[action]} ${key}${what === "" ? "" : `: ${what}`}${why}`);
 }
 
 function blocksText({ added, changed, lifted }: BlockChanges): string {

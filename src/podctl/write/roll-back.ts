@@ -6,6 +6,7 @@ import { type Change, changeOf, inWriteOrder } from "../../topology/difference.t
 import type { Former, HistoryIndex } from "../../topology/history.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
+import { refuseNewer } from "./live-directory.ts";
 import { type Holder, holderIn } from "./lost-conditions.ts";
 import { keysAbove, refuseToUndoMove } from "./moving.ts";
 import { type LastWrite, readLastWrite, undoWrite } from "./undo-write.ts";
@@ -57,8 +58,10 @@ async function compare(kv: KvStore, former: Former): Promise<Omit<Rollback, "las
   const keys = [...(byKind.get("other") ?? []), ...assignments.slice(0, maxCompared)];
   const live = await kv.read(keys);
   const changes = keys.flatMap((key) => {
-    const text = former.get(key) ?? null;
-    const change = changeOf(key, live.get(key) ?? null, text === null ? null : (parseJsonObject(text) ?? {}));
+    const [before, text] = [live.get(key) ?? null, former.get(key) ?? null];
+    refuseNewer(key, before);
+    if (before === text) return [];
+    const change = changeOf(key, before, text === null ? null : (parseJsonObject(text) ?? {}));
     return change === null ? [] : [change];
   });
   return {

@@ -14,7 +14,7 @@ import type { KvStore } from "../target/kv-store.ts";
 import type { Target } from "../target/target.ts";
 import { deeperLines } from "./deeper-assignments.ts";
 import { describeUnfinished, readUnfinished } from "./history.ts";
-import { type DirectoryInKv, directoryInKv, raiseDepth } from "./live-directory.ts";
+import { type DirectoryInKv, directoryInKv, raiseDepth, refuseNewer } from "./live-directory.ts";
 import { type Holder, holderIn } from "./lost-conditions.ts";
 import { keysAbove, refuseBelowMoving } from "./moving.ts";
 import { changeLines, viewOf } from "./plan-text.ts";
@@ -56,6 +56,7 @@ type Before = {
 
 async function readBefore(kv: KvStore, key: string): Promise<Before> {
   const texts = await kv.read([directoryKey, key, ...keysAbove(key)]);
+  for (const [each, text] of texts) refuseNewer(each, text);
   const directory = directoryInKv(texts.get(directoryKey) ?? null);
   return { directory, texts, unfinished: await readUnfinished(kv, directory.record) };
 }
