@@ -48,5 +48,18 @@ as --env. docs/podctl.md shows each command at work, and docs/deploy.md lists th
     )
     .showHelpAfterError();
   for (const command of await Promise.all(loads.map((load) => load()))) program.addCommand(command);
+  refuseRepeatedOptions(program);
   return program;
+}
+
+/** commander would take the last value of a repeated option without a word, and a second `--env` would write to another deployment. */
+function refuseRepeatedOptions(command: Command): void {
+  for (const option of command.options.filter((each) => !each.isBoolean())) {
+    let times = 0;
+    command.on(`option:${option.name()}`, () => {
+      times += 1;
+      if (times > 1) command.error(`error: option '${option.flags}' is given twice; give it once`);
+    });
+  }
+  command.commands.forEach(refuseRepeatedOptions);
 }

@@ -44,11 +44,13 @@ describe("podctl on a Pod with two stores", () => {
     expect([rest, code]).toEqual([[], 1]);
   });
 
-  test("stores takes the Pods to show, and gives JSON", async () => {
-    const { stdout, code } = await run("stores", "pod-b", "--json");
-    expect([code, JSON.parse(stdout)]).toMatchObject([
+  test("stores takes the Pods to show, each once, and gives JSON", async () => {
+    const { stdout, code } = await run("stores", "pod-b", "pod-b", "--json");
+    const shown = JSON.parse(stdout) as unknown[];
+    expect([code, shown, shown.length]).toMatchObject([
       0,
       [{ pod: "pod-b", store: 0, scheme: "s3", state: "unchecked" }],
+      1,
     ]);
     const unknown = await run("stores", "pod-x");
     expect([unknown.code, unknown.stderr]).toEqual([1, 'podctl: Pod "pod-x" has no record\n']);

@@ -57,6 +57,15 @@ describe("podctl", () => {
     }
   });
 
+  test.each([
+    [["plan", "--env", "staging", "--env", "production"]],
+    [["doctor", "--edge", "https://one.example.com", "--edge=https://two.example.com"]],
+    [["keys", "import", "token.crt", "--kid", "own", "--kid", "libtrust"]],
+  ])("refuses an option that is given twice, as the last value would hide the first: %j", async (words) => {
+    await expect(parse(words)).rejects.toThrow(`option '${words.find((word) => word.startsWith("--"))} `);
+    await expect(parse(words)).rejects.toThrow("is given twice; give it once");
+  });
+
   test("loads only the command that is named first, and all commands if none is", async () => {
     const namesWith = async (args: readonly string[]) =>
       (await createProgram(args)).commands.map((each) => each.name());

@@ -163,13 +163,14 @@ Not every pull has a line (sample 0.05), so a client that pulled only a few time
     );
   });
 
-  test("several logs are one, --since and --json work, and bad lines are named by file and line", async () => {
+  test("several logs are one, a log that is named twice counts once, --since and --json work, and bad lines are named by file and line", async () => {
     const [one, two] = [
       file("one.log", `${line()}\nodd\n`),
       file("two.log", `${line({ at: "2026-11-20T00:00:00.000Z" })}\n`),
     ];
     const all = await run([digest, one, two]);
     expect(all.stdout).toContain(`: 2 pulls by 1 client, in 3 lines; 1 line not read: ${one}:2\n`);
+    expect((await run([digest, one, two, one])).stdout).toBe(all.stdout);
     const since = await run([digest, one, two, "--since", "2026-11-23T09:00:00+01:00", "--json"]);
     const json = JSON.parse(since.stdout) as Pulls;
     expect([json.pulls, json.lines, json.unreadAt]).toEqual([1, { pulls: 1, other: 1, unread: 1 }, [`${one}:2`]]);

@@ -45,7 +45,7 @@ local stack you need none of these variables.`,
       const assignments = named ? [] : await checkAssignments(directory, kv);
       const checked = await checkDeployment({
         directory,
-        pods: named ? pods : await listPods(kv),
+        pods: named ? [...new Set(pods)] : await listPods(kv),
         userAt: (pod, settings) => loginAt(pod, user, settings),
         probeToken,
         edge: origin,

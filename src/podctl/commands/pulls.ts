@@ -32,7 +32,7 @@ request.`,
     )
     .action(async (text: string, logs: readonly string[], { since, json }: Options) => {
       const digest = orFail(parseDigest(text));
-      const files = logs.map((name) => ({ name, lines: readLog(name) }));
+      const files = [...new Set(logs)].map((name) => ({ name, lines: readLog(name) }));
       const pulls = await countPulls(files, { digest, since: since ?? null });
       if (json) printJson(pulls);
       else print(formatPulls(pulls));

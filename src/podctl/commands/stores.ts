@@ -37,7 +37,7 @@ From a Pod's list of stores, the edge takes the first one that is not out and wh
     .action(async (pods: readonly string[], { json, ...options }: Options) => {
       const target = await openTarget(options);
       const kv = target.openKv();
-      const named = pods.length > 0 ? pods : await listPods(kv);
+      const named = pods.length > 0 ? [...new Set(pods)] : await listPods(kv);
       const found = await readPods(target, kv, named);
       const health = await readHealth(openDirectory(target, kv).directory);
       if (!health.ok) throw new CliFailure(health.error.text);
