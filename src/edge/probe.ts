@@ -8,6 +8,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { OciError } from "../oci/errors.ts";
 import { parameter } from "../oci/query.ts";
+import { trustHeaders } from "../pods/trust.ts";
 import { grantParameter, sealGrant } from "../pods/upload-grant.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Services } from "../services.ts";
@@ -43,6 +44,8 @@ export const probed = v.strictObject({
   digest: v.string(),
   stores: v.array(probedStore),
   gateway: v.optional(probedGateway),
+  /** Why the edge cannot send the secret of `trust`, so that it sends no request to the registry. */
+  trust: v.optional(v.strictObject({ error: v.string() })),
 });
 
 export type ProbedStore = v.InferOutput<typeof probedStore>;
@@ -95,7 +98,9 @@ async function probe(text: string, { origin, services }: Probing): Promise<Resul
   const { repository, digest } = pod.probe;
   const stores = await Promise.all(pod.blobs.stores.map((_, index) => probeStore(pod, index, digest, services)));
   const gateway = pod.gateway ? { gateway: await probeGateway(pod, pod.gateway, { origin, services }) } : {};
-  return ok({ pod: pod.id, revision: pod.revision, repository, digest, stores, ...gateway });
+  const marks = await trustHeaders(pod, services.openSecret);
+  const trust = marks.ok ? {} : { trust: { error: marks.error.text } };
+  return ok({ pod: pod.id, revision: pod.revision, repository, digest, stores, ...gateway, ...trust });
 }
 
 async function probeGateway(

@@ -11,12 +11,32 @@ type Trusted = { readonly request: FetchRequest; readonly fetcher: Fetcher };
  */
 export type FindBinding = (name: string) => Fetcher | null;
 
-/** The error completes a sentence, and never contains the text. */
-export const parseTrustSecret = (text: string): Result<string, string> =>
-  // RFC 9110 §5.5 allows none of these in a header, and the runtime throws for them.
-  ["\0", "\r", "\n"].some((character) => text.includes(character))
-    ? err("has a line break or a NUL; want one line, because it is sent as a header")
-    : ok(text);
+const maxSecretCharacters = 4_096;
+
+/** Returns the secret as a header carries it. The error completes a sentence about the secret, and never contains it. */
+export function parseTrustSecret(text: string): Result<string, string> {
+  const secret = text.trim();
+  if (secret.length <= maxSecretCharacters && /^[\x20-\x7e]+$/.test(secret)) return ok(secret);
+  return err(`cannot be sent as a header; want one line of 1 to ${maxSecretCharacters} ASCII characters`);
+}
+
+/** Returns the headers that mark a request to the Pod's registry. A Pod without `trust`, or with a binding, has none. */
+export async function trustHeaders(
+  { id, registry, trust }: Pod,
+  openSecret: OpenSecret,
+): Promise<Result<Readonly<Record<string, string>>, Misconfigured>> {
+  if (trust === undefined || trust.kind === "binding") return ok({});
+  const [sealed, field] =
+    trust.kind === "header" ? [trust.value, "trust.value"] : [trust.clientSecret, "trust.clientSecret"];
+  const opened = await openSecret(sealed, { pod: id, field, scheme: trust.kind, target: registry });
+  if (!opened.ok) return opened;
+  const secret = parseTrustSecret(opened.value);
+  if (!secret.ok)
+    return err({ reason: "misconfigured", text: `sealed value of Pod "${id}", field "${field}", ${secret.error}` });
+  if (trust.kind === "header") return ok({ [trust.name]: secret.value });
+  // Cloudflare Access, "Service tokens".
+  return ok({ "CF-Access-Client-Id": trust.clientId, "CF-Access-Client-Secret": secret.value });
+}
 
 /**
  * Marks a request, so that the Pod knows that it comes from the edge. Either the request gets headers with a secret, or it goes through a binding
@@ -28,39 +48,21 @@ export async function trustedRequest(
   { openSecret, findBinding }: { readonly openSecret: OpenSecret; readonly findBinding: FindBinding },
 ): Promise<Result<Trusted, Misconfigured>> {
   const { trust } = pod;
-  if (trust === undefined) return ok({ request, fetcher: globalThis });
-  const withHeaders = async (sealed: string, field: string, headersOf: (secret: string) => Record<string, string>) => {
-    // A token service on another host must not get the secret, because a registry of several Pods accepts the service's tokens for any name. With the
-    // secret, the service's operator could call that registry without the edge.
-    if (new URL(request.url).origin !== pod.registry) return ok({ request, fetcher: globalThis });
-    const secret = await openSecret(sealed, { pod: pod.id, field, scheme: trust.kind, target: pod.registry });
-    if (!secret.ok) return secret;
-    const parsed = parseTrustSecret(secret.value);
-    if (!parsed.ok) {
-      const text = `sealed value of Pod "${pod.id}", field "${field}", ${parsed.error}`;
-      return err<Misconfigured>({ reason: "misconfigured", text });
-    }
-    const headers = new Headers(request.headers);
-    // If a client sent the same headers, their values are replaced.
-    for (const [name, value] of Object.entries(headersOf(parsed.value))) headers.set(name, value);
-    return ok({ request: { ...request, headers }, fetcher: globalThis });
-  };
-  switch (trust.kind) {
-    case "header":
-      return withHeaders(trust.value, "trust.value", (value) => ({ [trust.name]: value }));
-    case "access":
-      // Cloudflare Access, "Service tokens".
-      return withHeaders(trust.clientSecret, "trust.clientSecret", (secret) => ({
-        "CF-Access-Client-Id": trust.clientId,
-        "CF-Access-Client-Secret": secret,
-      }));
-    case "binding": {
-      const fetcher = findBinding(trust.binding);
-      if (fetcher !== null) return ok({ request, fetcher });
-      return err({
-        reason: "misconfigured",
-        text: `Pod "${pod.id}" is reached by the binding "${trust.binding}", which this deployment lacks`,
-      });
-    }
+  if (trust?.kind === "binding") {
+    const fetcher = findBinding(trust.binding);
+    if (fetcher !== null) return ok({ request, fetcher });
+    return err({
+      reason: "misconfigured",
+      text: `Pod "${pod.id}" is reached by the binding "${trust.binding}", which this deployment lacks`,
+    });
   }
+  // A token service on another host must not get the secret, because a registry of several Pods accepts the service's tokens for any name. With the
+  // secret, the service's operator could call that registry without the edge.
+  if (trust === undefined || new URL(request.url).origin !== pod.registry) return ok({ request, fetcher: globalThis });
+  const marks = await trustHeaders(pod, openSecret);
+  if (!marks.ok) return marks;
+  const headers = new Headers(request.headers);
+  // If a client sent the same headers, their values are replaced.
+  for (const [name, value] of Object.entries(marks.value)) headers.set(name, value);
+  return ok({ request: { ...request, headers }, fetcher: globalThis });
 }

@@ -224,14 +224,24 @@ describe("doctor and a Pod that only the edge may reach:", () => {
     await addTrusting("trusting-other-issuer", { issuer: "somebody" });
     await addTrusting("trusting-registry-down", { registry: closedOrigin });
     await addTrusting("trusting-token-down", { token: `${closedOrigin}/jwt/auth` });
-    const pods = ["trusting", "trusting-other-issuer", "trusting-registry-down", "trusting-token-down"];
+    await addTrusting("trusting-two-lines", {}, "HUSH\nHUSH");
+    const pods = [
+      "trusting",
+      "trusting-other-issuer",
+      "trusting-registry-down",
+      "trusting-token-down",
+      "trusting-two-lines",
+    ];
     for (const id of pods) await mountProbe(id);
     const checks = await check({ pods, write: true });
     expect(findings(checks)).toEqual([
       "trusting-other-issuer: issuer-wrong",
       "trusting-registry-down: registry-unreachable",
       "trusting-token-down: token-unreachable",
+      "trusting-two-lines: trust-sealed",
     ]);
+    expect(JSON.stringify(checks)).toContain('field \\"trust.value\\", cannot be sent as a header');
+    expect(JSON.stringify(checks)).not.toContain("HUSH");
     expect(passed(checks, "trusting")).toEqual([
       "blob hosts",
       "token",

@@ -73,7 +73,6 @@ describe("podctl seal", () => {
       seal("blobs.stores.1.credentials", { keyPairId: "K1", privateKey: "hush" }),
       seal("blobs.stores.2.credentials", { key: "hush" }),
       seal("gateway.key", "hush"),
-      seal("trust.value", "hush\nhush"),
     ]);
     expect(wrong.map(({ code, stderr }) => [code, stderr])).toEqual([
       [1, 'podctl: the secret on standard input is wrong at "secretAccessKey": want "secretAccessKey"\n'],
@@ -90,11 +89,39 @@ describe("podctl seal", () => {
         1,
         "podctl: the secret on standard input is not a gateway's key; want one or two keys of 32 bytes in base64, separated by a comma\n",
       ],
-      [
-        1,
-        "podctl: the secret on standard input has a line break or a NUL; want one line, because it is sent as a header\n",
-      ],
     ]);
+  });
+});
+
+describe("podctl seal and the secret of `trust`", () => {
+  const sealTrust = (input: string | Uint8Array, [pod, field] = ["pod-a", "trust.value"]) =>
+    podctl(["seal", file, pod, field], { input });
+
+  test("a secret that no header can carry is refused and not shown", async () => {
+    const runs = await Promise.all([
+      sealTrust("HUSH\nHUSH"),
+      sealTrust("HUSH€", ["pod-b", "trust.clientSecret"]),
+      sealTrust("HUSH".repeat(15_000)),
+      sealTrust(Buffer.from([0x48, 0x55, 0x53, 0x48, 0xff])),
+    ]);
+    const cannotBeSent =
+      "podctl: the secret on standard input cannot be sent as a header; want one line of 1 to 4096 ASCII characters\n";
+    expect(runs.map(({ stdout, stderr }) => [stdout, stderr])).toEqual([
+      ...[1, 2, 3].map(() => ["", cannotBeSent]),
+      ["", "podctl: the secret on standard input is not UTF-8; want text\n"],
+    ]);
+    expect(runs.map(({ code }) => code)).toEqual([1, 1, 1, 1]);
+  });
+
+  test("a line break at the end is not a part of the secret", async () => {
+    const { stdout } = await sealTrust("a secret with spaces\r\n");
+    const place = {
+      pod: "pod-a",
+      field: "trust.value",
+      scheme: "header",
+      target: "https://registry.pod-a.example.com",
+    };
+    expect(await unseal(stdout.trim(), place, sealingKeys)).toEqual({ ok: true, value: "a secret with spaces" });
   });
 });
 

@@ -144,10 +144,10 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
   }
 
   /** Like `addOwning`, but the edge also sends the Pod a secret, which podctl does not have. */
-  async function addTrusting(id: string, sickness: Sickness): Promise<void> {
+  async function addTrusting(id: string, sickness: Sickness, secret = "only the edge knows this"): Promise<void> {
     const target = sickness.registry ?? healthy("pod-b").registry;
     const place = { pod: id, field: "trust.value", scheme: "header", target };
-    const value = await seal("only the edge knows this", place, sealingKeys.publicJwk);
+    const value = await seal(secret, place, sealingKeys.publicJwk);
     await addOwning(id, { trust: { kind: "header", name: "X-Edge-Secret", value }, ...sickness });
   }
 

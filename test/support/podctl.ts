@@ -10,7 +10,10 @@ type PodctlRun = { readonly stdout: string; readonly stderr: string; readonly co
 
 export async function podctl(
   args: readonly string[],
-  { input = "", env = {} }: { readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {},
+  {
+    input = "",
+    env = {},
+  }: { readonly input?: string | Uint8Array; readonly env?: Readonly<Record<string, string>> } = {},
 ): Promise<PodctlRun> {
   const child = spawn(process.execPath, [podctlProgram, ...args], {
     // A developer may have set CLOUDFLARE_ENV, which would make podctl work on a real account.

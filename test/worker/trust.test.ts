@@ -2,7 +2,7 @@ import { exportJWK, generateKeyPair } from "jose";
 import { describe, expect, test } from "vitest";
 import type { Pod } from "../../src/directory/directory.ts";
 import { seal } from "../../src/directory/seal.ts";
-import { trustedRequest } from "../../src/pods/trust.ts";
+import { trustedRequest, trustHeaders } from "../../src/pods/trust.ts";
 import { createClient } from "../support/client.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { useStack } from "../support/toy-stack.ts";
@@ -112,10 +112,23 @@ describe.each(["\n", "\r", "\0"])("trust secret with the character %j, which no 
     await stack.current.edgeSettled();
     expect(stack.current.edgeSeen().at(-1)).toMatchObject({
       cause:
-        'sealed value of Pod "pod-b", field "trust.value", has a line break or a NUL; want one line, because it is sent as a header',
+        'sealed value of Pod "pod-b", field "trust.value", cannot be sent as a header; want one line of 1 to 4096 ASCII characters',
     });
     expect(pod.seen).toEqual([]);
   });
+});
+
+test.each([
+  ["a line break", "hush\nhush"],
+  ["a character outside ASCII", "hush€"],
+  ["60,000 characters", "hush".repeat(15_000)],
+  ["no character", " "],
+])("trust secret with %s is an error that does not show it", async (_what, text) => {
+  const podB = { id: "pod-b", registry: pod.url, trust: { kind: "header", name: "X-Edge", value: "sealed" } } as Pod;
+  const marks = await trustHeaders(podB, async () => ({ ok: true, value: text }));
+  const error = { reason: "misconfigured", text: expect.stringContaining("cannot be sent") as string };
+  expect(marks).toEqual({ ok: false, error });
+  expect(JSON.stringify(marks)).not.toContain("hush");
 });
 
 describe("trust by a binding", () => {

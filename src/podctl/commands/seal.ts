@@ -1,6 +1,7 @@
+import { isUtf8 } from "node:buffer";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { text } from "node:stream/consumers";
+import { buffer } from "node:stream/consumers";
 import { Command } from "commander";
 import type { JWK } from "jose";
 import { seal } from "../../directory/seal.ts";
@@ -36,7 +37,8 @@ export function sealCommand(): Command {
   podctl seal topology.yaml pod-a blobs.stores.0.credentials < pod-a-credentials.json
 
 podctl reads the secret from standard input. The secret of a store is a JSON object, and docs/stores.md lists its members for each kind of
-store. Two secrets are not JSON but plain texts: a gateway's key, and the secret of \`trust\`.
+store. Two secrets are not JSON but plain texts: a gateway's key, and the secret of \`trust\`. The edge sends the secret of \`trust\` as a
+header, so it is one line of ASCII.
 
 The Worker accepts the sealed value only in this field of this Pod, and only while the bucket, registry or gateway stays the same.`,
     )
@@ -46,12 +48,18 @@ The Worker accepts the sealed value only in this field of this Pod, and only whi
         field,
       });
       if (!place.ok) throw new CliFailure(`"${file}" ${place.error}`);
-      const secret = (await text(process.stdin)).trim();
+      const secret = (await readSecret()).trim();
       if (secret === "") throw new CliFailure("standard input is empty; want the secret to seal");
       await checkSecret(place.value.scheme, secret);
       const publicKey = await readPublicKey(key ?? join(dirname(file), "sealing.jwk"));
       print(await seal(secret, place.value, publicKey));
     });
+}
+
+async function readSecret(): Promise<string> {
+  const bytes = await buffer(process.stdin);
+  if (!isUtf8(bytes)) throw new CliFailure("the secret on standard input is not UTF-8; want text");
+  return bytes.toString("utf8");
 }
 
 /** Refuses a secret that the Worker cannot use. Otherwise the mistake would only show when a client pulls an image. */

@@ -11,6 +11,8 @@ export const advice = {
   "probe-refused": "set PODCTL_PROBE_TOKEN to the Worker's own PROBE_TOKEN",
   "edge-behind":
     "run doctor again in a minute: the edge has not yet read the Pod's newest record, or its Worker is too old to read it",
+  "trust-sealed":
+    "seal the secret of `trust` again, for this Pod and its `registry`: until then the edge sends the registry nothing",
   "registry-unreachable": "check that the registry runs and that `registry` is its address",
   "registry-wrong":
     "check that `registry` is the registry's own origin and that no proxy answers for it: a registry does not answer like this",
