@@ -12,7 +12,8 @@ export const historyIndex = v.strictObject({
   revision: v.pipe(v.number(), v.integer(), v.minValue(1)),
   at: v.pipe(v.string(), v.isoTimestamp()),
   by: v.string(),
-  chunks: v.pipe(v.number(), v.integer(), v.minValue(0)),
+  /** At least one, because each write replaces the directory record. */
+  chunks: v.pipe(v.number(), v.integer(), v.minValue(1)),
   /** A rollback of the write has begun. */
   undone: v.optional(v.literal(true)),
 });

@@ -71,11 +71,60 @@ describe("podctl rollback", () => {
     put(`history/${revision + 1}/0`, JSON.stringify({ v: 1, former }));
     const index = { v: 1, revision: revision + 1, at: "2026-01-01T00:00:00.000Z", by: "bob", chunks: 1, undone: true };
     put(`history/${revision + 1}`, JSON.stringify(index));
-    expect((await run("block", "acme/leaked", "--why", "leaked", "--yes")).code).toBe(0);
+    await apply(topologyText(["pod-a", "pod-b"], "assignments: { acme: pod-a }", "blocks: { acme/leaked: leaked }"));
     const undone = await run("rollback", "--yes");
     expect(undone.stdout).toContain("  ~ route/acme: pod-a → pod-b\n");
     expect(textOf("route/acme")).toContain('"pod":"pod-b"');
     expect(textOf("blocks")).toBeNull();
+  });
+
+  test.each([
+    ["of the last write", 2],
+    ["of an interrupted write", 3],
+  ])(
+    "that is interrupted is named by plan, and until it is completed, small changes are refused: %s",
+    async (_, revision) => {
+      server.heal();
+      server.onWrite = (n) => n < 4;
+      if (revision === 3) expect((await run("assign", "acme", "pod-a", "--yes")).code).toBe(1);
+      server.heal();
+      server.onWrite = (n) => n < 2;
+      expect((await run("rollback", "--yes")).code).toBe(1);
+      server.heal();
+      const begun = new RegExp(`the rollback of revision ${revision} \\(.*\\) is not complete`);
+      const planned = await run("plan", join(dir, "topology.yaml"));
+      expect([planned.code, planned.stdout]).toEqual([2, expect.stringMatching(begun)]);
+      expect(planned.stdout).toContain("If no podctl writes it any more, `podctl rollback` completes it");
+      const left = records();
+      for (const change of [
+        ["assign", "zq", "pod-a"],
+        ["set", "acme", "uploads=edge"],
+        ["block", "zq", "--why", "leaked"],
+      ]) {
+        const refused = await run(...change, "--yes");
+        expect([refused.code, refused.stderr]).toEqual([1, expect.stringMatching(begun)]);
+        expect(refused.stderr).toContain("complete it by `podctl rollback`");
+      }
+      expect(records()).toEqual(left);
+      expect((await run("rollback", "--yes")).stdout).toContain(`Revision ${revision - 1} is restored.`);
+      expect((await run("assign", "zq", "pod-a", "--yes")).code).toBe(0);
+    },
+  );
+
+  test("of a history without chunks, or without the directory record, is refused and deletes nothing", async () => {
+    const index = { v: 1, revision: 2, at: "2026-01-01T00:00:00.000Z", by: "bob@box", chunks: 0 };
+    for (const [key, text, why] of [
+      ["history/2", JSON.stringify(index), 'record "history/2" is wrong at "chunks": want >=1'],
+      ["history/2/0", '{"v":1,"former":[]}', 'a part of "history/2" is missing in KV, so revision 2 cannot be undone'],
+    ] as const) {
+      const whole = textOf(key) ?? "";
+      put(key, text);
+      const left = records();
+      const refused = await run("rollback", "--yes");
+      expect([refused.code, refused.stderr]).toEqual([1, `podctl: ${why}\n`]);
+      expect(records()).toEqual(left);
+      put(key, whole);
+    }
   });
 
   test("writes nothing if someone changed one of its records by hand while it asked", async () => {

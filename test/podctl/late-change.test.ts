@@ -82,7 +82,7 @@ describe("a change that is confirmed late", () => {
 
   test("writes nothing if the key or a shorter prefix has another text, or another write has begun", async () => {
     const byHand = '{"v":1,"revision":1,"pod":"pod-a","state":"active","uploads":"edge"}';
-    const begun = '{"v":1,"revision":2,"at":"2026-01-01T00:00:00.000Z","by":"bob@box","chunks":0}';
+    const begun = '{"v":1,"revision":2,"at":"2026-01-01T00:00:00.000Z","by":"bob@box","chunks":1}';
     for (const [key, text, why] of [
       ["route/acme/team", byHand, '"route/acme/team" has another text now'],
       ["route/acme", byHand, '"route/acme" has another text now'],

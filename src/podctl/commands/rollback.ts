@@ -2,8 +2,9 @@ import { Command } from "commander";
 import { confirmWrite, showWrite } from "../confirm.ts";
 import { counted, print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import { describeWrite } from "../write/history.ts";
 import { changeLines } from "../write/plan-text.ts";
-import { describeWrite, holderAfter, type Rollback, rollBack } from "../write/roll-back.ts";
+import { holderAfter, type Rollback, rollBack } from "../write/roll-back.ts";
 import { warningLines, writeQuestion } from "../write/warnings.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean };

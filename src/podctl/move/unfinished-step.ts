@@ -18,7 +18,7 @@ const abandonedAfterMs = 20_000;
 const maxJoined = 100;
 
 /**
- * Whether we may complete an interrupted write. `ours`: we may not, and the write changes this group's assignment. `another's`: we may not, and the
+ * Whether we may complete an interrupted write or rollback. `ours`: we may not, and the write changes this group's assignment. `another's`: we may not, and the
  * write does not change this group's assignment.
  */
 type Unfinished = "may be completed" | "ours" | "another's";
@@ -29,6 +29,8 @@ type Unfinished = "may be completed" | "ours" | "another's";
  * - The write changes only assignments of groups in a move, and is so old that its podctl must have been killed.
  */
 export async function judgeUnfinished(kv: KvStore, unfinished: HistoryIndex, key: string): Promise<Unfinished> {
+  // Only `podctl rollback` completes a rollback, and it does not undo a step of a move.
+  if (unfinished.undone === true) return "another's";
   const former = await readFormer(kv, unfinished);
   const keys = [...former.keys()].filter((each) => each !== directoryKey);
   if (keys.length === 1 && keys[0] === key) return "may be completed";

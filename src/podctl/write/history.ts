@@ -1,5 +1,5 @@
 /** Keeps what each write replaced, so that the last {@link keptRevisions} writes can be rolled back, one after the other. */
-import { historyChunkKey, historyKey, historyPrefix } from "../../directory/keys.ts";
+import { directoryKey, historyChunkKey, historyKey, historyPrefix } from "../../directory/keys.ts";
 import { type DirectoryRecord, parseRecord } from "../../directory/records.ts";
 import { chunksOf } from "../../lib/collections.ts";
 import { type Former, type HistoryIndex, historyChunk, historyChunks, historyIndex } from "../../topology/history.ts";
@@ -15,20 +15,32 @@ export async function readHistoryIndex(kv: KvStore, revision: number): Promise<H
 }
 
 /**
- * Returns the history index of the next revision. There is one while the write to that revision is running, or if that write was interrupted. Null if
- * there is none, or if the write's rollback has begun.
+ * Returns the history index of what is still running or was interrupted. That is the write to the next revision, or the rollback of that write or of
+ * the last one, if the index has `undone`. Null if there is neither.
  */
 export async function readUnfinished(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex | null> {
-  const index = await readHistoryIndex(kv, (directory?.revision ?? 0) + 1);
-  return index?.undone === true ? null : index;
+  const revision = directory?.revision ?? 0;
+  const [next, last] = [historyKey(revision + 1), historyKey(revision)];
+  const texts = await kv.read([next, last]);
+  const begun = texts.get(next) ?? null;
+  if (begun !== null) return orFail(parseRecord(next, begun, historyIndex));
+  // An index of a complete write that cannot be read only keeps us from a rollback, so it is no failure here.
+  const complete = parseRecord(last, texts.get(last) ?? "", historyIndex);
+  return complete.ok && complete.value.undone === true ? complete.value : null;
 }
 
-export const describeUnfinished = ({ by, revision, at }: HistoryIndex): string =>
-  `the write of ${by} to revision ${revision} is not complete; begun at ${at}`;
+export const describeUnfinished = ({ by, revision, at, undone }: HistoryIndex): string =>
+  undone === true
+    ? `the rollback of ${describeWrite({ by, revision, at })} is not complete`
+    : `the write of ${by} to revision ${revision} is not complete; begun at ${at}`;
+
+export const describeWrite = ({ revision, by, at }: Pick<HistoryIndex, "revision" | "by" | "at">): string =>
+  `revision ${revision} (${by}, ${at})`;
 
 export async function readFormer(kv: KvStore, index: HistoryIndex): Promise<Former> {
   const former = await findFormer(kv, index);
-  if (former !== null) return former;
+  // Each write replaces the directory record. A history that does not say what it was would make a rollback delete it.
+  if (former?.has(directoryKey)) return former;
   const { revision } = index;
   throw new CliFailure(
     `a part of "${historyKey(revision)}" is missing in KV, so revision ${revision} cannot be undone`,

@@ -39,7 +39,7 @@ export type Plan = {
   readonly moving: readonly string[];
   /** Finds what holds for an assignment's names if the assignment is removed: the topology's next shorter assignment, or its default Pod. */
   readonly holder: Holder;
-  /** An earlier write to KV that is still running or was interrupted. Null if there is none. */
+  /** An earlier write or rollback that is still running or was interrupted. Null if there is none. */
   readonly unfinished: HistoryIndex | null;
 };
 

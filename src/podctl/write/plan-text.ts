@@ -3,6 +3,7 @@ import { kindOf } from "../../directory/keys.ts";
 import { parseJson, parseJsonObject } from "../../lib/json.ts";
 import { type BlockChanges, blockChanges, parseBlocks } from "../../topology/blocks.ts";
 import { type Change, isReadable, stampMembers } from "../../topology/difference.ts";
+import type { HistoryIndex } from "../../topology/history.ts";
 import { colors, count, counted } from "../output.ts";
 import { describeUnfinished } from "./history.ts";
 import { isEmpty, type Plan } from "./make-plan.ts";
@@ -109,7 +110,7 @@ export function planLines(plan: Plan, target: string): readonly string[] {
   const begun =
     unfinished === null
       ? []
-      : [`${describeUnfinished(unfinished)}. If no podctl writes it any more, \`podctl apply\` completes it.`];
+      : [`${describeUnfinished(unfinished)}. If no podctl writes it any more, ${completing(unfinished)}.`];
   if (isEmpty(plan)) return [`No changes: ${target} is what the file says, at revision ${state}.`, ...kept];
   const { add, change, delete: deleted } = summaryOf(changes);
   return [
@@ -121,6 +122,11 @@ export function planLines(plan: Plan, target: string): readonly string[] {
     `Plan: ${counted(add, "record")} to add, ${count(change)} to change, ${count(deleted)} to delete.`,
   ];
 }
+
+const completing = ({ undone }: HistoryIndex): string =>
+  undone === true
+    ? "`podctl rollback` completes it, or `podctl apply` makes KV what the file says"
+    : "`podctl apply` completes it";
 
 /** Says why an apply writes nothing while the blocks in KV cannot be read, and what the operator has to do. */
 export const describeUnreadBlocks = (why: string): string =>

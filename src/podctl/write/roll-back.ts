@@ -3,9 +3,10 @@ import { isDeepStrictEqual } from "node:util";
 import { kindOf } from "../../directory/keys.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { type Change, changeOf, inWriteOrder } from "../../topology/difference.ts";
-import type { Former, HistoryIndex } from "../../topology/history.ts";
+import type { Former } from "../../topology/history.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
+import { describeWrite } from "./history.ts";
 import { refuseNewer } from "./live-directory.ts";
 import { type Holder, holderIn } from "./lost-conditions.ts";
 import { keysAbove, refuseToUndoMove } from "./moving.ts";
@@ -80,8 +81,6 @@ async function readAbove(kv: KvStore, former: Former, changes: readonly Change[]
 
 export const holderAfter = ({ above, last }: Rollback): Holder =>
   holderIn((key) => parseJsonObject(above.get(key) ?? ""), last.before.record?.default);
-
-export const describeWrite = ({ revision, by, at }: HistoryIndex): string => `revision ${revision} (${by}, ${at})`;
 
 const describeNewer = (now: Rollback, shown: Rollback): string =>
   isDeepStrictEqual(now.last.index, shown.last.index)

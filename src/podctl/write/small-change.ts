@@ -75,9 +75,11 @@ function changesOf({ directory, texts }: Before, { key, after }: Wanted): readon
 
 function refuseUnfinished({ unfinished }: Before): void {
   if (unfinished === null) return;
-  throw new CliFailure(
-    `${describeUnfinished(unfinished)}. Wait until it is; if no podctl writes it any more, complete it by \`podctl apply\`, or undo it by \`podctl rollback\``,
-  );
+  const what =
+    unfinished.undone === true
+      ? "complete it by `podctl rollback`"
+      : "complete it by `podctl apply`, or undo it by `podctl rollback`";
+  throw new CliFailure(`${describeUnfinished(unfinished)}. Wait until it is; if no podctl writes it any more, ${what}`);
 }
 
 /** Refuses to go on if KV changed while the operator was reading the question, because podctl might overwrite what another operator has written. */
