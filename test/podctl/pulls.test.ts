@@ -111,10 +111,12 @@ describe("podctl pulls, who pulled a digest:", () => {
     expect(pulls.unreadAt).toEqual([3, 4, 5, 6, 7].map((number) => `access.log:${number}`));
   });
 
-  test("at most 10,000 clients are kept, and all pulls are counted", async () => {
-    const lines = Array.from({ length: 12_000 }, (_, index) => line({ client: `10.0.${index >> 8}.${index & 255}` }));
+  test("at most 100,000 clients are kept, and all pulls are counted", async () => {
+    const lines = Array.from({ length: 100_002 }, (_, index) =>
+      line({ client: `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}` }),
+    );
     const pulls = await count([...lines, ...lines.slice(0, 1)]);
-    expect([pulls.pullers.length, pulls.pulls, pulls.pullers[0]?.pulls]).toEqual([10_000, 12_001, 2]);
+    expect([pulls.pullers.length, pulls.pulls, pulls.pullers[0]?.pulls]).toEqual([100_000, 100_003, 2]);
   });
 });
 
@@ -206,6 +208,8 @@ Not every pull has a line (sample 0.05), so a client that pulled only a few time
     [[digest, "-", "--since", "Monday"], '"Monday" is not a day'],
     [[digest, "-", "--since", "2026-11-23T08:00"], '"2026-11-23T08:00" is not a day'],
     [[digest, "-", "--since", "2026-13-01"], '"2026-13-01" is not a day'],
+    [[digest, "-", "--since", "2026-11-31"], '"2026-11-31" is not a day'],
+    [[digest, "-", "--since", "2026-02-30T00:00:00+02:00"], '"2026-02-30T00:00:00+02:00" is not a day'],
     [[digest], "missing required argument 'log'"],
   ])("wrong arguments are named: %j", async (args, named) => {
     const wrong = await run(args);

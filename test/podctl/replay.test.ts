@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, test } from "vitest";
 import { writeStackFile } from "../../src/local/stack-files.ts";
+import { formatComparison } from "../../src/podctl/commands/replay.ts";
 import { type Comparison, compareTraffic } from "../../src/podctl/replay/comparison.ts";
 import { addRecord, createDecide, type Texts } from "../../src/podctl/replay/decide.ts";
 import { linesOf } from "../../src/podctl/replay/lines.ts";
@@ -200,10 +201,31 @@ describe("replay, two directories under the same traffic:", () => {
     expect(Object.fromEntries(byMove)).toEqual({ "pod-a → pod-a, as acme/new": 1, "pod-a → pod-a (renamed)": 1 });
   });
 
-  test("at most 10,000 names that differ are kept, and all requests are counted", async () => {
-    const lines = Array.from({ length: 12_000 }, (_, index) => common("GET", `/v2/acme/app${index}/manifests/1`));
-    const { differences, byMove } = await compare(lines, mapOf({ acme: "pod-a" }), mapOf({ acme: "pod-b" }));
-    expect([differences.length, byMove.get("pod-a → pod-b")]).toEqual([10_000, 12_000]);
+  /** Compares requests for this many names, each of which goes to another Pod. The last name has 5 requests, the others have one. */
+  async function compareNames(names: number) {
+    async function* lines() {
+      for (let index = 0; index < names + 4; index += 1)
+        yield common("GET", `/v2/acme/app${Math.min(index, names - 1)}/manifests/1`);
+    }
+    return compareTraffic(
+      lines(),
+      async () => "pod-a",
+      async () => "pod-b",
+    );
+  }
+
+  test("of 40,000 names that differ, those with the most requests come first, and the others are counted", async () => {
+    const comparison = await compareNames(40_000);
+    expect(comparison.differences[0]).toMatchObject({ name: "acme/app39999", requests: 5 });
+    expect(formatComparison(comparison)).toMatch(/\n {2}and 39,980 more names; --json has them$/);
+  });
+
+  test("at most 100,000 names that differ are kept, this is said, and all requests are counted", async () => {
+    const comparison = await compareNames(110_000);
+    const { differences, byMove } = comparison;
+    expect([differences.length, byMove.get("pod-a → pod-b")]).toEqual([100_000, 110_004]);
+    const left = "  and at least 99,980 more names; --json has the first 100,000 names of the log";
+    expect(formatComparison(comparison).split("\n").at(-1)).toBe(left);
   });
 });
 

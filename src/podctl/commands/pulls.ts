@@ -45,8 +45,10 @@ request.`,
 /** We refuse a time without a zone: JavaScript would read it in this machine's zone, but the log is in UTC. A date without a time is 00:00 UTC. */
 function parseTime(text: string): Date {
   const isTime = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/.test(text);
-  const time = new Date(text);
-  if (isTime && !Number.isNaN(time.getTime())) return time;
+  const [time, day] = [new Date(text), new Date(text.slice(0, 10))];
+  // `Date` takes 31 November for 1 December.
+  const isDay = !Number.isNaN(day.getTime()) && day.toISOString().startsWith(text.slice(0, 10));
+  if (isTime && isDay && !Number.isNaN(time.getTime())) return time;
   throw new InvalidArgumentError(`"${text}" is not a day such as 2026-11-23, or a time such as 2026-11-23T08:00:00Z`);
 }
 
@@ -58,12 +60,13 @@ function formatPulls({ digest, pulls, pullers, lines, unreadAt, sample }: Pulls)
   const unread = lines.unread === 0 ? "" : `; ${counted(lines.unread, "line")} not read: ${where}`;
   const shown = pullers.slice(0, maxShown).flatMap((puller) => describe(puller, about));
   const further = pullers.length - maxShown;
-  const clients =
-    pullers.length === maxPullers ? `at least ${count(maxPullers)} clients` : counted(pullers.length, "client");
+  const isAll = pullers.length < maxPullers;
+  const clients = isAll ? counted(pullers.length, "client") : `at least ${count(maxPullers)} clients`;
+  const inJson = isAll ? "--json has them" : `--json has the first ${count(maxPullers)} clients of the log`;
   return [
     `${digest}: ${about}${counted(pulls, "pull")} by ${clients}, in ${all}${unread}`,
     ...shown,
-    ...(further > 0 ? [`and ${counted(further, "more client")}; --json has them`] : []),
+    ...(further > 0 ? [`and ${isAll ? "" : "at least "}${counted(further, "more client")}; ${inJson}`] : []),
     ...(sample < 1
       ? [`Not every pull has a line (sample ${sample}), so a client that pulled only a few times may be missing.`]
       : []),

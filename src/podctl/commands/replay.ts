@@ -4,7 +4,7 @@ import { blocksToWrite, parseBlocks, unionOf } from "../../topology/blocks.ts";
 import { recordText } from "../../topology/record-text.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { count, counted, print, printJson, startProgress } from "../output.ts";
-import { type Comparison, compareTraffic } from "../replay/comparison.ts";
+import { type Comparison, compareTraffic, maxNames } from "../replay/comparison.ts";
 import { addRecord, createDecide, type Texts, textsOf } from "../replay/decide.ts";
 import { readLog, unreadable } from "../replay/lines.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
@@ -71,7 +71,7 @@ function keepBlocks(live: Texts, wanted: Texts): void {
   if (record !== null) wanted.set(blocksKey, recordText(blocksKey, record, { revision: 1, appliedAt: new Date(0) }));
 }
 
-function formatComparison({ lines, requests, byMove, differences }: Comparison): string {
+export function formatComparison({ lines, requests, byMove, differences }: Comparison): string {
   const { same, differs, nameless, refused } = requests;
   const all = `${counted(lines.read, "line")} for ${counted(same + differs + nameless + refused, "request")}`;
   const kinds = `${count(same)} the same, ${count(differs)} different, ${count(nameless)} without a repository, ${count(refused)} refused either way`;
@@ -85,9 +85,13 @@ function formatComparison({ lines, requests, byMove, differences }: Comparison):
       `  ${name}: ${from} → ${to}, ${counted(requests, "request")}`,
       ...examples.map((example) => `    ${example}`),
     ]);
-  const left =
-    differences.length > maxShown
-      ? [`  and ${counted(differences.length - maxShown, "more name")}; --json has them`]
-      : [];
-  return [summary, ...moves, ...names, ...left].join("\n");
+  return [summary, ...moves, ...names, ...namesLeft(differences.length)].join("\n");
+}
+
+function namesLeft(names: number): readonly string[] {
+  if (names <= maxShown) return [];
+  const left = counted(names - maxShown, "more name");
+  return names < maxNames
+    ? [`  and ${left}; --json has them`]
+    : [`  and at least ${left}; --json has the first ${count(maxNames)} names of the log`];
 }

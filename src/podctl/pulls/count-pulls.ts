@@ -29,7 +29,7 @@ export type LogFile = { readonly name: string; readonly lines: AsyncIterable<str
 type Wanted = { readonly digest: Digest; readonly since: Date | null };
 type Counted = { readonly line: PullLine; firstMs: number; lastMs: number; requests: number };
 
-export const maxPullers = 10_000;
+export const maxPullers = 100_000;
 const maxUnreadShown = 5;
 
 /** Counts who pulled a digest. A longer log needs no more memory. */

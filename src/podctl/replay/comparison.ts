@@ -19,7 +19,7 @@ export type Difference = {
 export type Comparison = {
   readonly lines: Record<"read" | "unread", number>;
   readonly requests: Record<"same" | "differs" | "nameless" | "refused", number>;
-  /** The first names that differ, at most {@link maxNames}. */
+  /** The first names of the log that differ, at most {@link maxNames}, sorted by their requests. */
   readonly differences: readonly Difference[];
   /**
    * For each `<from> → <to>`, how many requests the first directory sends to `from` and the second to `to`. All names count here, even those that
@@ -28,7 +28,7 @@ export type Comparison = {
   readonly byMove: ReadonlyMap<string, number>;
 };
 
-const maxNames = 10_000;
+export const maxNames = 100_000;
 const maxExamples = 3;
 
 /** Compares where two directories send the requests of a log. A longer log needs no more memory. */
