@@ -12,7 +12,7 @@ import { createGroupCopy } from "../../src/podctl/move/copy-group.ts";
 import { openRegistry, type Registry } from "../../src/podctl/move/registry.ts";
 import { openStateFile, readState, type Saved, stateFileOf } from "../../src/podctl/move/state-file.ts";
 import { createPodClient } from "../support/client.ts";
-import { contentOf, push, pushGroup, pushTagged } from "../support/group-content.ts";
+import { contentOf, push, pushGroup, pushIndex, pushTagged } from "../support/group-content.ts";
 import { healthyRecords } from "../support/sick-pods.ts";
 import { serveForTest } from "../support/toy-pod.ts";
 import { useStack } from "../support/toy-stack.ts";
@@ -147,6 +147,19 @@ describe("podctl move", () => {
     const found = (await copy.round(async () => {})).problems.join("\n");
     for (const problem of problems) expect(found).toContain(problem);
     if (problems.length === 0) expect(await copy.compare()).toEqual([]);
+    for (const registry of [both.source, both.target]) registry.close();
+  });
+
+  test("a repository of ten images for two platforms is copied, because its manifests are many and not deep", async () => {
+    const group = "platforms";
+    await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a" }));
+    for (let tag = 1; tag <= 10; tag += 1) await pushIndex(stack.current, `${group}/app`, String(tag));
+    const both = await openBoth();
+    const progress = { saved: new Map<RepositoryName, Saved>(), save: async () => {} };
+    const options = { ...both, gateway: null, group: { prefix: group as Prefix, without: [] }, jobs: 2 };
+    const copy = createGroupCopy({ ...options, mayEmpty: false, progress });
+    expect((await copy.round(async () => {})).problems).toEqual([]);
+    expect(await copy.compare()).toEqual([]);
     for (const registry of [both.source, both.target]) registry.close();
   });
 

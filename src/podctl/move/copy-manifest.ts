@@ -80,7 +80,7 @@ export function createManifestCopy(place: Place, before: Snapshot): ManifestCopy
     isWhole &&= isCopied;
     return isCopied;
   };
-  const manifest = (digest: Digest, level = 0): Promise<boolean> => {
+  const manifest = (digest: Digest, level: number): Promise<boolean> => {
     if (level > mostLevels) {
       place.complain(`${name}@${digest} is the manifest of an index below ${mostLevels} other indexes`);
       return Promise.resolve(false);
@@ -105,7 +105,7 @@ export function createManifestCopy(place: Place, before: Snapshot): ManifestCopy
     const bytes = referrersIndex((from.referrers.get(digest) ?? []).map(({ descriptor }) => descriptor));
     if (before.tags.get(tag) !== digestOf(bytes)) await putManifest(place, { bytes, type: indexType }, tag);
   };
-  return { manifest, tags, referrers, isWhole: () => isWhole };
+  return { manifest: (digest) => manifest(digest, 0), tags, referrers, isWhole: () => isWhole };
 }
 
 /** Reads a manifest from the source. Null if the source does not have it any more, or gives bytes that have another digest. */
