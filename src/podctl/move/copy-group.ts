@@ -64,7 +64,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
   let problems: string[] = [];
   const ports: CopyPorts = {
     ...{ ...ways, jobs, copied, homes: new Map<Digest, RepositoryName>(), limit: createLimit(jobs) },
-    complain: (problem) => problems.push(problem),
+    ...{ looked: new Set<RepositoryName>(), complain: (problem) => problems.push(problem) },
   };
   const copyOne = async (name: RepositoryName, budget: Budget): Promise<number> => {
     const known = held.get(name);

@@ -35,6 +35,11 @@ export type CopyPorts = CopyWays & {
   readonly copied: Copied;
   /** For each blob, a repository of the target that has the blob, so that the registry can mount it from there. */
   readonly homes: Map<Digest, RepositoryName>;
+  /**
+   * The repositories in which this run has looked for blobs of manifests that the target has. It looks once, because this takes a request for each
+   * manifest and blob.
+   */
+  readonly looked: Set<RepositoryName>;
   /** Runs at most `jobs` copies of blobs at once, in all repositories together. */
   readonly limit: Limit;
   /** Reports something that cannot be copied, and lets the copy go on. */
@@ -50,7 +55,10 @@ const mostLevels = 16;
 type Place = CopyPorts & { readonly name: RepositoryName };
 
 export type ManifestCopy = {
-  /** Copies a manifest with its children and blobs. Returns whether the target has the manifest afterwards. */
+  /**
+   * Copies a manifest with its children and blobs, or only missing blobs if the target has the manifest. Returns whether the target has the manifest
+   * afterwards.
+   */
   readonly manifest: (digest: Digest) => Promise<boolean>;
   /** Writes tags of a manifest, and copies the manifest if the target does not have it. */
   readonly tags: (digest: Digest, tags: readonly Tag[]) => Promise<void>;
@@ -72,7 +80,10 @@ export function createManifestCopy(place: Place, before: Snapshot): ManifestCopy
     return copies.every((isThere) => isThere);
   };
   const copyOne = async (digest: Digest, level: number): Promise<boolean> => {
-    if (before.manifests.has(digest) || (await headManifest(target, name, digest)) !== null) return true;
+    if (before.manifests.has(digest) || (await headManifest(target, name, digest)) !== null) {
+      await copyMissingBlobs(place, digest);
+      return true;
+    }
     const read = await readParts(place, digest);
     const isReady = read !== null && (await parts(read.parts, digest, level));
     const found = isReady ? (read.manifest ?? (await readManifest(place, digest))) : null;
@@ -92,7 +103,8 @@ export function createManifestCopy(place: Place, before: Snapshot): ManifestCopy
   const tags = async (digest: Digest, names: readonly Tag[]): Promise<void> => {
     const isThere = before.manifests.has(digest);
     const found = await readManifest(place, digest);
-    const isReady = found !== null && (isThere || (await parts(found.parts, names[0] ?? digest, 0)));
+    const isReady =
+      found !== null && (await (isThere ? manifest(digest, 0) : parts(found.parts, names[0] ?? digest, 0)));
     isWhole &&= isReady;
     if (found === null || !isReady) return;
     // `putManifest` counts a PUT by tag only as a tag. Here the PUT of the first tag also brings the manifest to the target, so we count the
@@ -141,6 +153,20 @@ async function putManifest(
   }
   complain(`Pod "${target.pod.id}" answers ${answer.status} to "${name}:${reference}": ${textOf(answer.bytes)}`);
   return false;
+}
+
+/**
+ * Copies the blobs that the target lacks of a manifest that it has. During `settle`, a client may delete a blob, which the edge does at both Pods, and
+ * push it again to only one of them. A blob that both Pods lack is no problem of the move.
+ */
+async function copyMissingBlobs(place: Place, digest: Digest): Promise<void> {
+  const found = await getManifest(place.source, place.name, digest);
+  const blobs = found?.digest === digest ? found.parts.blobs : [];
+  await pMap(
+    blobs.filter((blob) => place.homes.get(blob.digest) !== place.name),
+    (blob) => copyNamedBlob({ ...place, complain: () => {} }, blob, digest),
+    { concurrency: place.jobs },
+  );
 }
 
 /** Copies a blob that a manifest names. Returns false if the source does not have the blob and clients cannot get it from elsewhere. */

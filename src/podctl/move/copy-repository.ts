@@ -24,11 +24,12 @@ export async function copyRepository(
   ports: CopyPorts,
 ): Promise<RepositoryCopied> {
   const work = workOf(source, target);
+  const manifests = ports.looked.has(name) ? work.manifests : [...source.manifests];
   const copy = createManifestCopy({ ...ports, name }, target);
   const tagsOf = Map.groupBy(work.tags, ([, digest]) => digest);
   const { jobs } = ports;
   await pMap(
-    work.manifests.filter((digest) => !tagsOf.has(digest)),
+    manifests.filter((digest) => !tagsOf.has(digest)),
     copy.manifest,
     { concurrency: jobs },
   );
@@ -41,6 +42,7 @@ export async function copyRepository(
       ),
     { concurrency: jobs },
   );
+  ports.looked.add(name);
   await pMap(work.fallbacks, (digest) => copy.referrers(digest, source), { concurrency: jobs });
   const untagged = await removeRest(name, target, work, ports);
   return { changes: sizeOf(work), isWhole: copy.isWhole(), untagged };
