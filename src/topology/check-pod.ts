@@ -3,10 +3,12 @@
  * secret must be sealed for the place where it is.
  */
 import { decodeProtectedHeader } from "jose";
+import { tokenKeyKey } from "../directory/keys.ts";
+import type { PublicKey } from "../directory/records.ts";
 import { allowsPlainHttp, isHost } from "../lib/address.ts";
 import { digestParts } from "../oci/digest.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";
-import { keyMistake } from "./key-mistake.ts";
+import { type KeyMistake, keyMistake } from "./key-mistake.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
 import { maxTextCharacters } from "./settings.ts";
 import { storeMistakes } from "./store-mistakes.ts";
@@ -43,11 +45,15 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
     if (wrong !== null) yield mistake(members, wrong);
   }
   for (const [index, key] of pod.keys.entries()) {
-    const wrong = keyMistake(key);
+    const wrong = keyMistake(key) ?? kidMistake(key);
     if (wrong !== null) yield mistake(["keys", index, ...wrong.path], wrong.text);
   }
   if (rules.auth === "none" && pod.keys.length > 0) {
     yield mistake(["keys"], 'has a token key, but AUTH is "none", so no token reaches a Pod; want [], or AUTH "token"');
+  }
+  if (pod.reason !== undefined && pod.state === "active") {
+    const text = "is only for `state: read-only` and `state: down`; remove it, or set one of these states";
+    yield mistake(["reason"], text);
   }
   if ((pod.reason ?? "").length > maxTextCharacters) {
     yield mistake(["reason"], `has ${pod.reason?.length} characters; want at most ${maxTextCharacters}`);
@@ -57,6 +63,15 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
     const text = `${quote(digest, ["digest"])} is not a sha256, and the edge signs URLs only for these`;
     yield mistake(["probe", "digest"], text);
   }
+}
+
+/** The kid is a part of a KV key, which is UTF-8 and has at most 512 bytes. */
+function kidMistake({ kid }: PublicKey): KeyMistake | null {
+  if (kid.isWellFormed() && Buffer.byteLength(tokenKeyKey(kid)) <= 512) return null;
+  return {
+    path: ["kid"],
+    text: `${quote(kid, [])} cannot be in a key of KV; want at most 508 bytes of whole characters`,
+  };
 }
 
 const originOf = (store: Store, path: Path): [Path, string][] => {

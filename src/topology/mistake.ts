@@ -43,6 +43,8 @@ export function quote(value: unknown, path: Path): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "a mapping";
+  // JSON writes numbers without an end as null.
+  if (typeof value === "number") return String(value);
   if (typeof value !== "string") return JSON.stringify(value);
   return JSON.stringify(shown(value));
 }
@@ -117,6 +119,7 @@ const wantedByType: Readonly<Record<string, string>> = {
   strict_object: "a mapping",
   loose_object: "a mapping",
   record: "a mapping",
+  integer: "a whole number",
   url: "a URL with scheme and host",
   non_empty: "text that is not empty",
 };

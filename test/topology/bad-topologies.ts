@@ -144,7 +144,11 @@ const members: readonly BadTopology[] = [
     pod({ state: "paused" }),
     'pods.pod-a.state: "paused" is wrong; want "active" or "read-only" or "down"',
   ),
-  row("a long reason", pod({ reason: "x".repeat(501) }), "pods.pod-a.reason: has 501 characters; want at most 500"),
+  row(
+    "a long reason",
+    pod({ state: "down", reason: "x".repeat(501) }),
+    "pods.pod-a.reason: has 501 characters; want at most 500",
+  ),
   row(
     "a malformed cell",
     pod({ cells: ["A!"] }),

@@ -5,13 +5,46 @@ import { parseTopology } from "../../src/topology/load.ts";
 import { formatMistake } from "../../src/topology/mistake.ts";
 import { whyLockedOut } from "../../src/topology/settings.ts";
 import { topologyRecords } from "../../src/topology/topology.ts";
-import { production, topologyText } from "../support/topologies.ts";
+import { keyOf, podText, production, topologyText } from "../support/topologies.ts";
 
 const parse = (assignment: string) =>
   parseTopology("topology.yaml", topologyText(["pod-a"], "assignments:", `  acme: ${assignment}`), {
     ...production,
     placeholders: null,
   });
+
+describe("Pod in a topology", () => {
+  const mistakesOf = (pod: string) => {
+    const parsed = parseTopology("topology.yaml", `pods:\n  pod-a: ${pod}`, { ...production, placeholders: null });
+    return parsed.ok ? [] : parsed.error.map(({ text }) => text);
+  };
+  const needless = "is only for `state: read-only` and `state: down`; remove it, or set one of these states";
+  const wantedKid = "cannot be in a key of KV; want at most 508 bytes of whole characters";
+
+  test.each([
+    ["a reason without a state", podText("pod-a", { reason: "Maintenance." }), `pods.pod-a.reason: ${needless}`],
+    [
+      "half of a character in a kid",
+      podText("pod-a", { keys: [keyOf("a\ud800")] }),
+      String.raw`pods.pod-a.keys[0].kid: "a\ud800" ${wantedKid}`,
+    ],
+    ["a kid of 768 bytes", podText("pod-a", { keys: [keyOf("€".repeat(256))] }), expect.stringContaining(wantedKid)],
+    [
+      "a fraction of a second",
+      podText("pod-a", { outage: { staleSeconds: 1.5 } }),
+      "pods.pod-a.outage.staleSeconds: 1.5 is wrong; want a whole number",
+    ],
+    [
+      "a number without an end",
+      podText("pod-a", { outage: { staleSeconds: 0 } }).replace('"staleSeconds":0', '"staleSeconds":1e999'),
+      "pods.pod-a.outage.staleSeconds: Infinity is wrong; want a whole number",
+    ],
+  ])("with %s is refused", (_what, text, mistake) => expect(mistakesOf(text)).toEqual([mistake]));
+
+  test.each(["read-only", "down"])("with a reason and the state %s is accepted", (state) =>
+    expect(mistakesOf(podText("pod-a", { state, reason: "Maintenance." }))).toEqual([]),
+  );
+});
 
 describe("assignment with settings in a topology", () => {
   test.each([
