@@ -8,8 +8,8 @@ import type { RepositoryName } from "../oci/repository-name.ts";
 export type Owned = { readonly pod: Pod; readonly repository: RepositoryName; readonly digest: Digest };
 
 /**
- * The last thing that the edge learned about a digest in one repository of one Pod. `head`: the Pod's answer to a HEAD showed that it has the digest.
- * `manifest`: a manifest of this repository names the digest. `tombstone`: the digest was deleted, or the Pod does not have it.
+ * The last thing that the edge learned about a digest in one repository. `head`: the Pod's answer to a HEAD showed that it has the digest.
+ * `manifest`: a manifest of this repository names the digest. `tombstone`: the digest was deleted, or its Pod does not have it.
  */
 export type Proof = v.InferOutput<typeof proofSchema>;
 
@@ -27,10 +27,16 @@ export function parseProof(text: string): Proof | null {
 }
 
 /**
- * Returns the parts of a Pod's record on which a proof depends: the registry, and `blobs.proof`, which says what may prove a blob. If one of them
- * changes, older proofs are no longer valid.
+ * Names a Pod and its registry. What the edge remembers of a repository counts only while the repository is at this Pod, and the Pod has this
+ * registry.
  */
-const termsOf = ({ registry, blobs }: Pod): string => `${registry} ${blobs.proof}`;
+export const holderOf = ({ id, registry }: Pod): string => `${id} ${registry}`;
+
+/**
+ * Returns that on which a proof depends: the Pod, its registry, and `blobs.proof`, which says what may prove a blob. If one of them changes, older
+ * proofs are no longer valid.
+ */
+const termsOf = (pod: Pod): string => `${holderOf(pod)} ${pod.blobs.proof}`;
 
 type Age = {
   readonly now: Date;
@@ -98,8 +104,11 @@ type ProofPorts = {
   readonly waitUntil: (promise: Promise<unknown>) => void;
 };
 
-/** Neither a Pod id nor a digest has a slash, so no two blobs share a key. */
-const keyOf = ({ pod, repository, digest }: Owned): string => `${pod.id}/${repository}/${digest}`;
+/**
+ * The key names no Pod, so that a tombstone counts at each Pod: otherwise an old Pod's proof would count again when the repository returns there.
+ * A digest has no slash, so no two blobs share a key.
+ */
+const keyOf = ({ repository, digest }: Owned): string => `${repository}/${digest}`;
 
 /**
  * When a manifest passes, at most this many of its blobs are looked up in the location's cache. Each look-up takes up to three calls of the cache,

@@ -1,6 +1,4 @@
 import type { PodGrant } from "../auth/grant.ts";
-import type { Pod } from "../directory/directory.ts";
-import type { Moving } from "../directory/moves.ts";
 import type { Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
@@ -12,13 +10,11 @@ import type { Context } from "./authorize.ts";
 import { ownedBlob } from "./blob-url.ts";
 import type { ManifestEndpoint } from "./record-manifest.ts";
 import { isPlain } from "./redirect-blob.ts";
-import { podsOfChange } from "./shared-registry.ts";
 
 type Writing = {
   readonly endpoint: RegistryEndpoint;
   readonly pod: AdmittedPod;
   readonly grant: PodGrant;
-  readonly moving: Moving | null;
 };
 
 /**
@@ -48,29 +44,26 @@ export function writeAndForget(
   return answered;
 }
 
-function forgottenBy({ services }: Context, writing: Writing): (() => void) | null {
-  const { endpoint, grant } = writing;
+function forgottenBy({ services }: Context, { endpoint, pod, grant }: Writing): (() => void) | null {
   const { proofs, manifests } = services;
   const isDelete = endpoint.method === "DELETE";
-  const forEachPod = (forget: (pod: Pod) => void) => () => podsOfChange(writing, services).forEach(forget);
-  if (endpoint.kind === "blob" && isDelete) return forEachPod((pod) => proofs.forget(ownedBlob(pod, endpoint)));
+  if (endpoint.kind === "blob" && isDelete) return () => proofs.forget(ownedBlob(pod, endpoint));
   if (endpoint.kind !== "manifest") return null;
   const { name: repository, reference } = endpoint;
   if (isDelete && isDigest(reference)) {
-    return forEachPod((pod) => manifests.kept.forget({ pod, repository, digest: reference }));
+    return () => manifests.kept.forget({ pod, repository, digest: reference });
   }
   const isUnreadPush = endpoint.method === "PUT" && (grant.kind === "undecided" || !isPlain(endpoint));
   const tags = isDelete ? [reference].filter(isTag) : isUnreadPush ? pushedTags(endpoint) : [];
   if (tags.length === 0) return null;
   return () => {
-    const tagged = podsOfChange(writing, services).flatMap((pod) => tags.map((tag) => ({ pod, repository, tag })));
-    for (const each of tagged.slice(0, mostForgotten)) manifests.tags.forget(each);
+    for (const tag of tags.slice(0, mostForgotten)) manifests.tags.forget({ pod, repository, tag });
   };
 }
 
 /**
- * After one push or deletion, the edge forgets at most this many tags. A tag counts once for each Pod that is concerned. Each of these costs one call
- * of the location's cache, and a request may make 50 calls in all (Workers' free plan).
+ * After one push or deletion, the edge forgets at most this many tags. Each costs one call of the location's cache, and a request may make 50 calls
+ * in all (Workers' free plan).
  */
 const mostForgotten = 30;
 

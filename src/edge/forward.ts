@@ -135,18 +135,14 @@ const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].
  * Sends a request to the Pod, and updates what the edge remembers of the blob, the manifest or the tags that the request names. If the edge cannot
  * verify the token, or if the request has a query, an answer to a read changes nothing.
  */
-function callRegistry(
-  endpoint: RegistryEndpoint,
-  context: Context,
-  { pod, grant, moving }: Authorized,
-): Promise<PodReply> {
+function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant }: Authorized): Promise<PodReply> {
   const { request, services } = context;
   const sent = podRequest(pod, endpoint, { jwt: jwtOf(grant), request });
-  const written = writeAndForget(sent, context, { endpoint, pod, grant, moving });
+  const written = writeAndForget(sent, context, { endpoint, pod, grant });
   if (written !== null) return written;
   if (grant.kind === "undecided" || !isPlain(endpoint)) return services.callRegistry(pod, sent);
   if (endpoint.kind === "blob") return passBlob(sent, context, { endpoint, pod });
-  if (endpoint.kind === "manifest") return passManifest(sent, context, { endpoint, pod, moving });
+  if (endpoint.kind === "manifest") return passManifest(sent, context, { endpoint, pod });
   return services.callRegistry(pod, sent);
 }
 

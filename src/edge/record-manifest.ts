@@ -1,5 +1,4 @@
 import type { Owned } from "../blobs/proofs.ts";
-import type { Moving } from "../directory/moves.ts";
 import { ok, type Result } from "../lib/result.ts";
 import { type Copied, type CopyTerms, copyBody, isDigestOf, smallBytes } from "../manifests/copy.ts";
 import type { Source } from "../manifests/kept-manifest.ts";
@@ -13,14 +12,12 @@ import type { AdmittedPod } from "../pods/gate.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Services } from "../services.ts";
 import type { Context } from "./authorize.ts";
-import { podsOfChange } from "./shared-registry.ts";
 
 export type ManifestEndpoint = Extract<RepositoryEndpoint, { readonly kind: "manifest" }>;
 
 type Passing = {
   readonly endpoint: ManifestEndpoint;
   readonly pod: AdmittedPod;
-  readonly moving: Moving | null;
   /** The request that the Pod gets. Its headers may differ from the client's, because a `Connection` header can remove some of them. */
   readonly sent: FetchRequest;
   readonly services: Services;
@@ -33,7 +30,7 @@ type Passing = {
 export function passManifest(
   sent: FetchRequest,
   { services, request }: Context,
-  passed: Pick<Passing, "endpoint" | "pod" | "moving">,
+  passed: Pick<Passing, "endpoint" | "pod">,
 ): Promise<Result<Response, Refusal>> {
   const passing: Passing = { ...passed, sent, services };
   if (passed.endpoint.method !== "PUT") return pullManifest(passing);
@@ -57,12 +54,10 @@ async function pushManifest(request: Request, passing: Passing): Promise<Result<
   const digests = digestsOf(response.headers, endpoint.reference);
   const [digest] = response.status === 201 ? digests : [];
   if (isTag(endpoint.reference)) {
-    const tagged = { repository: endpoint.name, tag: endpoint.reference };
+    const tagged = { pod, repository: endpoint.name, tag: endpoint.reference };
     const { tags } = services.manifests;
-    const [, ...others] = podsOfChange(passing, services);
-    for (const other of others) tags.forget({ pod: other, ...tagged });
-    if (digest === undefined) tags.forget({ pod, ...tagged });
-    else tags.move({ pod, ...tagged }, digest);
+    if (digest === undefined) tags.forget(tagged);
+    else tags.move(tagged, digest);
   }
   if (copied !== null && type !== null && digest !== undefined) {
     services.waitUntil(record(copied, { ...passing, response, digests, source: "push", type }));

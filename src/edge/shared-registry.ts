@@ -1,6 +1,4 @@
-import { isOnlyOfRegistry, othersOfRegistry, type Pod } from "../directory/directory.ts";
-import type { Moving } from "../directory/moves.ts";
-import { lastDirectory } from "../directory/parsed-records.ts";
+import { isOnlyOfRegistry, type Pod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { readParameters } from "../oci/query.ts";
@@ -39,17 +37,4 @@ function reachesBeyondName(endpoint: RegistryEndpoint): boolean {
     default:
       return false;
   }
-}
-
-/**
- * Returns the Pods for which the edge may remember something wrong after a change of a repository: the Pod that made the change, the other Pod of a
- * move, and the Pods that have the same registry.
- */
-export function podsOfChange(
-  { pod, moving }: { readonly pod: Pod; readonly moving: Moving | null },
-  { directory }: Pick<Services, "directory">,
-): readonly Pod[] {
-  const others = othersOfRegistry(lastDirectory(directory.parsedRecords), pod.id);
-  const ids = new Set([...(moving === null ? [] : [moving.other]), ...others]);
-  return [pod, ...[...ids].map((id) => ({ ...pod, id }))];
 }

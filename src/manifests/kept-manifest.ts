@@ -8,8 +8,8 @@ const detailsSchema = v.strictObject({
   source: v.picklist(["pull", "push"]),
   /** When the Pod was asked. */
   atMs: v.number(),
-  /** The registry that the manifest came from. A Pod's record may name another registry later. */
-  registry: v.string(),
+  /** The Pod that the manifest came from, and its registry (see `holderOf`). */
+  holder: v.string(),
   bytes: v.number(),
   headers: v.pipe(
     v.unknown(),
@@ -32,8 +32,8 @@ export type ManifestCopy = {
 const detailsHeader = "X-Kept";
 
 /** The copy as the cache takes it: the bytes as the body, and everything else in one header. */
-export function formatKept({ source, headers, bytes, askedAt }: ManifestCopy, registry: string): Response {
-  const details = { source, atMs: askedAt.getTime(), registry, bytes: bytes.byteLength, headers };
+export function formatKept({ source, headers, bytes, askedAt }: ManifestCopy, holder: string): Response {
+  const details = { source, atMs: askedAt.getTime(), holder, bytes: bytes.byteLength, headers };
   const type = { "Content-Type": "application/octet-stream", "Content-Length": String(bytes.byteLength) };
   return new Response(bytes, { headers: { ...type, [detailsHeader]: asciiJson(details) } });
 }

@@ -1,16 +1,16 @@
-import type { Owned } from "../blobs/proofs.ts";
+import { holderOf, type Owned } from "../blobs/proofs.ts";
 import type { Pod } from "../directory/directory.ts";
 import type { BoundedMap } from "../lib/collections.ts";
 import type { LocationPorts } from "../net/location-cache.ts";
 import { deletedAtMs, writeTombstone } from "../net/tombstones.ts";
 import { formatKept, type KeptManifest, type ManifestCopy, parseKept, type Source } from "./kept-manifest.ts";
 
-/** What one isolate knows about a manifest: that it was deleted, or where the location's copy comes from (a pull or a push). */
-type Heard = { readonly what: Source | "deleted"; readonly atMs: number };
+/** What one isolate knows about a manifest: that it was deleted, or where the location's copy comes from (a pull or a push at a Pod). */
+type Heard = { readonly what: Source | "deleted"; readonly atMs: number; readonly holder: string };
 export type ManifestMemory = BoundedMap<string, Heard>;
 
 /**
- * Copies of manifests in the location's cache, each for one repository of one Pod. A copy is not hashed again when it is read: its key contains the
+ * Copies of manifests in the location's cache, each for one repository at one Pod. A copy is not hashed again when it is read: its key contains the
  * digest, only this Worker can write under that key, and the Worker hashes each manifest before it writes.
  */
 export type KeptManifests = {
@@ -48,8 +48,11 @@ const staleSeconds = ({ blobs, outage }: Pod): number => blobs.proofTtlSeconds +
  */
 const renewedAfterMs = (pod: Pod): number => ((freshSeconds(pod) || staleSeconds(pod)) / 4) * 1000;
 
-/** Neither a Pod id nor a digest has a slash, so no two manifests share a key. */
-const keyOf = ({ pod, repository, digest }: Owned): string => `manifest/${pod.id}/${repository}/${digest}`;
+/**
+ * The key names no Pod, so that a tombstone counts at each Pod: otherwise an old Pod's copy would count again when the repository returns there.
+ * A digest has no slash, so no two manifests share a key.
+ */
+const keyOf = ({ repository, digest }: Owned): string => `manifest/${repository}/${digest}`;
 
 export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports): KeptManifests {
   const readWithin = async (
@@ -59,7 +62,7 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
     if (seconds === 0) return null;
     const kept = await readKept(keyOf(manifest), { memory, cache, taggedAtMs });
     if (kept === null || kept === "unreadable") return null;
-    const isOver = clock().getTime() >= kept.atMs + seconds * 1000 || kept.registry !== manifest.pod.registry;
+    const isOver = clock().getTime() >= kept.atMs + seconds * 1000 || kept.holder !== holderOf(manifest.pod);
     if (!isOver && sources.includes(kept.source)) return kept;
     await kept.body?.cancel();
     return null;
@@ -69,12 +72,12 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
   const write = async (manifest: Owned, copy: ManifestCopy): Promise<void> => {
     const better = copy.source === "push" ? await find(manifest) : null;
     await better?.body?.cancel();
-    const { registry } = manifest.pod;
-    if (better === null) await cache.put(keyOf(manifest), formatKept(copy, registry), staleSeconds(manifest.pod));
+    if (better !== null) return;
+    await cache.put(keyOf(manifest), formatKept(copy, holderOf(manifest.pod)), staleSeconds(manifest.pod));
   };
   const forget: KeptManifests["forget"] = (manifest) => {
     const atMs = clock().getTime();
-    memory.set(keyOf(manifest), { what: "deleted", atMs });
+    memory.set(keyOf(manifest), { what: "deleted", atMs, holder: holderOf(manifest.pod) });
     waitUntil(writeTombstone(cache, keyOf(manifest), { atMs }));
   };
   return {
@@ -84,7 +87,8 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
     isDue: (manifest, source) => {
       const { pod } = manifest;
       const heard = memory.get(keyOf(manifest));
-      if (heard === undefined || heard.what === "deleted") return staleSeconds(pod) > 0;
+      const isKept = heard !== undefined && heard.what !== "deleted" && heard.holder === holderOf(pod);
+      if (!isKept) return staleSeconds(pod) > 0;
       if (heard.what === "push" && source === "pull") return true;
       return clock().getTime() >= heard.atMs + renewedAfterMs(pod);
     },
@@ -92,7 +96,7 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
       const atMs = copy.askedAt.getTime();
       // The manifest was deleted after the Pod was asked for this copy, so we do not keep the copy.
       if (deletedHereAtMs(memory, keyOf(manifest)) >= atMs) return;
-      memory.set(keyOf(manifest), { what: copy.source, atMs });
+      memory.set(keyOf(manifest), { what: copy.source, atMs, holder: holderOf(manifest.pod) });
       await write(manifest, copy);
     },
     forget,
@@ -100,7 +104,8 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
       const kept = await readKept(keyOf(manifest), { memory, cache });
       if (kept === null) return;
       if (kept !== "unreadable") await kept.body?.cancel();
-      forget(manifest);
+      // A Pod that lacks the manifest says nothing about the copy from another Pod.
+      if (kept === "unreadable" || kept.holder === holderOf(manifest.pod)) forget(manifest);
     },
   };
 }
@@ -129,9 +134,10 @@ async function readKept(
   const [found, deleted] = await Promise.all([cache.match(key), deletedAtMs(cache, key)]);
   if (found === "unreadable") return found;
   const kept = found === null ? null : parseKept(found);
-  // If the location has lost a copy, this isolate must not remember that there is one. Otherwise the edge would not keep the manifest again when the
-  // Pod next sends it.
-  if (kept === null && memory.get(key)?.what !== "deleted") memory.delete(key);
+  // If the location has lost its copy, or the copy was deleted, this isolate must not remember that there is one. Otherwise the edge would not keep
+  // the manifest again when the Pod next sends it.
+  const isGone = kept === null || (deleted !== "unreadable" && kept.atMs <= deleted);
+  if (isGone && memory.get(key)?.what !== "deleted") memory.delete(key);
   const aliveAtMs = Math.min(kept?.atMs ?? 0, taggedAtMs);
   if (deleted !== "unreadable" && aliveAtMs > Math.max(deleted, deletedHereAtMs(memory, key))) return kept;
   await found?.body?.cancel();

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { holderOf } from "../blobs/proofs.ts";
 import type { Pod } from "../directory/directory.ts";
 import type { BoundedMap } from "../lib/collections.ts";
 import { type LocationPorts, readCached } from "../net/location-cache.ts";
@@ -16,8 +17,8 @@ const seenSchema = v.strictObject({
     v.transform((text) => text as Digest),
   ),
   atMs: v.number(),
-  /** The URL of the registry that gave this digest. The digest counts only while the Pod has this registry. */
-  registry: v.string(),
+  /** The Pod that gave this digest, and its registry (see `holderOf`). */
+  holder: v.string(),
 });
 
 /** The digest of a tag, and when the Pod gave it. */
@@ -51,20 +52,26 @@ export type SeenTags = {
 
 type Ports = LocationPorts & { readonly memory: TagMemory };
 
+/** The cache keeps a digest for a day, because it replaces that of an earlier Pod, whose `staleSeconds` may be longer. */
+const keepSeconds = 24 * 3600;
+
 /**
- * A tag is remembered for the Pod's `staleSeconds`. A pull that finds the tag unchanged starts this time anew in this isolate. In the location's
- * cache, this is a write, so it starts anew there only after this share of `staleSeconds`.
+ * A pull that finds a tag unchanged starts its `staleSeconds` anew in this isolate. In the location's cache this is a write, so it waits there for
+ * this share of `staleSeconds`.
  */
 const renewedAfter = 1 / 8;
 
 /**
- * An isolate that finds a tag unchanged compares it with the location's cache only if this time has passed. Another isolate may have written a digest
- * there that the Pod has withdrawn since.
+ * An isolate compares an unchanged tag with the location's cache once in this time. Another isolate may have written a digest there that the Pod has
+ * withdrawn since.
  */
 const comparedAfterMs = 60_000;
 
-/** Neither a Pod id nor a tag has a slash, so no two tags share a key. */
-const keyOf = ({ pod, repository, tag }: Tagged): string => `tag/${pod.id}/${repository}/${tag}`;
+/**
+ * The key names no Pod, so that a change at one Pod counts at each Pod: otherwise the tag's old digest would count again when the repository returns.
+ * A tag has no slash, so no two tags share a key.
+ */
+const keyOf = ({ repository, tag }: Tagged): string => `tag/${repository}/${tag}`;
 
 export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): SeenTags {
   /** Returns the digest that any isolate of the location saw last for the tag. Null if there is none, or if the tag was deleted after that. */
@@ -82,43 +89,48 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
     const [cached, deleted] = await Promise.all([readCached(cache, key, seenSchema), deletedAtMs(cache, key)]);
     // Another isolate may have written a newer digest, for example after a push. We do not overwrite it.
     if (cached === "unreadable" || (cached !== null && cached.atMs > seen.atMs)) return;
-    const isSame = cached?.digest === seen.digest && cached.registry === seen.registry;
+    const isSame = cached?.digest === seen.digest && cached.holder === seen.holder;
     const isAlive = isSame && deleted !== "unreadable" && cached.atMs > deleted;
     if (isAlive && seen.atMs < cached.atMs + renewedAfterMs) return;
-    await cache.put(key, Response.json(seen), tagged.pod.outage.staleSeconds);
+    await cache.put(key, Response.json(seen), keepSeconds);
   };
   const remember = (tagged: Tagged, { digest, atMs }: Pick<Seen, "digest" | "atMs">, renewedAfterMs: number): void => {
-    if (lifeMsOf(tagged) === 0) return;
-    const seen = { digest, atMs, registry: tagged.pod.registry };
+    const seen = { digest, atMs, holder: holderOf(tagged.pod) };
     memory.set(keyOf(tagged), { ...seen, comparedAtMs: atMs });
     waitUntil(write(tagged, seen, renewedAfterMs));
   };
   const forget: SeenTags["forget"] = (tagged) => {
     const atMs = clock().getTime();
-    memory.set(keyOf(tagged), { digest: null, atMs, registry: tagged.pod.registry, comparedAtMs: atMs });
+    memory.set(keyOf(tagged), { digest: null, atMs, holder: holderOf(tagged.pod), comparedAtMs: atMs });
     waitUntil(writeTombstone(cache, keyOf(tagged), { atMs }));
   };
   return {
     find: async (tagged) => {
       const seen = await read(keyOf(tagged));
-      if (seen === null || seen === "unreadable" || seen.registry !== tagged.pod.registry) return null;
+      if (seen === null || seen === "unreadable" || seen.holder !== holderOf(tagged.pod)) return null;
       return clock().getTime() < seen.atMs + lifeMsOf(tagged) ? seen : null;
     },
     record: (tagged, digest, askedAt) => {
       const known = memory.get(keyOf(tagged));
       const atMs = askedAt.getTime();
-      if (known !== undefined && known.atMs >= atMs) return;
-      const isKnown = known?.digest === digest && known.registry === tagged.pod.registry;
+      if (lifeMsOf(tagged) === 0 || (known !== undefined && known.atMs >= atMs)) return;
+      const isKnown = known?.digest === digest && known.holder === holderOf(tagged.pod);
       const renewedAfterMs = lifeMsOf(tagged) * renewedAfter;
       if (isKnown && atMs < known.comparedAtMs + Math.min(comparedAfterMs, renewedAfterMs)) {
         memory.set(keyOf(tagged), { ...known, atMs });
       } else remember(tagged, { digest, atMs }, renewedAfterMs);
     },
-    // A push is always written, because an earlier entry may be older than a deletion of the tag's manifest (see `findStale`).
-    move: (tagged, digest) => remember(tagged, { digest, atMs: clock().getTime() }, 0),
+    move: (tagged, digest) => {
+      // The cache may have an earlier digest, from another Pod or from before `staleSeconds` became 0.
+      if (lifeMsOf(tagged) === 0) return forget(tagged);
+      // The same digest is written too, because what the cache has may be older than a deletion of the tag's manifest (see `findStale`).
+      return remember(tagged, { digest, atMs: clock().getTime() }, 0);
+    },
     forget,
     forgetMissing: async (tagged) => {
-      if ((await read(keyOf(tagged))) !== null) forget(tagged);
+      const seen = await read(keyOf(tagged));
+      // A Pod that lacks the tag says nothing about its digest at another Pod.
+      if (seen === "unreadable" || seen?.holder === holderOf(tagged.pod)) forget(tagged);
     },
   };
 }

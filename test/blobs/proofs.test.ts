@@ -157,6 +157,32 @@ test("a HEAD that was sent before a deletion records no proof, and one after it 
   expect(await proofs.find(blob)).toBe("memory");
 });
 
+test("a deletion at another Pod counts at once in this isolate, and for a HEAD but not for a manifest that comes after it", async () => {
+  const { proofs, settled, setClock } = startIsolate();
+  const blob = someBlob();
+  proofs.record(blob, at(0));
+  setClock(10);
+  proofs.forget({ ...blob, pod: { ...podA, id: "pod-b" as PodId, registry: "https://b.test" } });
+  await settled();
+  expect(await proofs.find(blob)).toBeNull();
+  await proofs.recordManifest(manifestOf(blob), [blob.digest], at(11));
+  expect(await proofs.find(blob)).toBeNull();
+  proofs.record(blob, at(12));
+  expect(await proofs.find(blob)).toBe("memory");
+});
+
+test("another Pod that lacks a blob does not end its proof, but a proof at the other Pod takes its place", async () => {
+  const { proofs, settled } = startIsolate();
+  const blob = someBlob();
+  const there = { ...blob, pod: { ...podA, id: "pod-b" as PodId, registry: "https://b.test" } };
+  proofs.record(blob, at(0));
+  await proofs.forgetMissing(there);
+  expect(await proofs.find(blob)).toBe("memory");
+  proofs.record(there, at(1));
+  await settled();
+  expect([await proofs.find(blob), await proofs.find(there)]).toEqual([null, "memory"]);
+});
+
 test("a blob that a Pod no longer has loses its proof, and without a proof nothing is recorded", async () => {
   const { proofs, memory } = startIsolate();
   const [proved, unheard] = [someBlob(), someBlob()];
@@ -276,9 +302,7 @@ test("the memory of proofs is bounded, and the oldest is dropped first", async (
   await proofs.recordManifest(manifestOf(someBlob()), digests(1_500), at(0));
   for (const blob of blobs.slice(19_000)) proofs.forget(blob);
   expect([memory.known.size, memory.fromManifests.size]).toEqual([20_000, 1_488]);
-  const [oldest, newest] = [blobs.at(0), blobs.at(-1)].map((blob) =>
-    memory.known.get(`pod-a/${blob?.repository}/${digest}`),
-  );
+  const [oldest, newest] = [blobs.at(0), blobs.at(-1)].map((blob) => memory.known.get(`${blob?.repository}/${digest}`));
   expect([oldest, newest?.kind]).toEqual([undefined, "tombstone"]);
 });
 

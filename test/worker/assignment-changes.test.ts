@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
-import { type Client, createClient } from "../support/client.ts";
-import { useStack, withoutDefault } from "../support/toy-stack.ts";
+import { type Client, createClient, createPodClient } from "../support/client.ts";
+import { pushImage, putManifest } from "../support/image.ts";
+import { keepManifest } from "../support/pull.ts";
+import { endFault, useStack, withoutDefault } from "../support/toy-stack.ts";
+import { useGroups } from "../support/use-groups.ts";
 
 const stack = useStack({ seedImages: false, topology: withoutDefault });
 
@@ -80,4 +83,88 @@ test("a token that the wrong Pod gave does not cost a KV read for each request",
   for (let count = 0; count < 5; count += 1) expect(await starts(client, "stays/app", foreign)).toBe(401);
   await stack.current.edgeSettled();
   expect(stack.current.kvReads() - before).toBeLessThan(5);
+});
+
+describe("group that returns to its old Pod", () => {
+  const { write, assign: give, startGroup, askedPods } = useGroups(stack);
+  const tokenFor = (repository: string) => createClient(stack.current.edge).token([`repository:${repository}:pull`]);
+  /** Gives the group to this Pod. The edge loses its memory, but keeps its location's cache. */
+  const moveTo = async (group: string, pod: LocalPodId) => {
+    await write(group, { pod });
+    await stack.current.restartEdge("kept");
+    stack.current.clearSeen();
+  };
+  /** Makes an image that both Pods have, and of which the edge holds all that it got from pod-a. */
+  const startHeld = async () => {
+    const { group, repository, image } = await startGroup("pod-a", "pod-b");
+    await give(group, { pod: "pod-a" });
+    await keepManifest(stack.current, repository, image.digest);
+    const paths = [`/v2/${repository}/manifests/${image.digest}`, `/v2/${repository}/blobs/${image.blobs[1]}`] as const;
+    const pull = async () => {
+      const token = await tokenFor(repository);
+      return Promise.all(paths.map(async (path) => (await createClient(stack.current.edge).get(path, token)).status));
+    };
+    expect(await pull()).toEqual([200, 307]);
+    await stack.current.edgeSettled();
+    return { group, repository, paths, pull };
+  };
+  const deleteAll = async (to: Client, repository: string, paths: readonly string[]) => {
+    const token = await to.token([`repository:${repository}:pull,delete`]);
+    for (const path of paths) expect((await to.get(path, token, { method: "DELETE" })).status).toBe(202);
+    await stack.current.edgeSettled();
+  };
+
+  test("what was deleted at the new Pod does not come back, from whatever the location remembers of the old Pod", async () => {
+    const { group, repository, paths, pull } = await startHeld();
+    await moveTo(group, "pod-b");
+    await deleteAll(createClient(stack.current.edge), repository, paths);
+    await deleteAll(createPodClient(stack.current, "pod-a"), repository, paths);
+    await moveTo(group, "pod-a");
+    expect(await pull()).toEqual([404, 404]);
+    expect(askedPods()).toEqual(["pod-a"]);
+    await stack.current.setFault("pod-a", "registry", { mode: "status", status: 503 });
+    try {
+      const tag = await createClient(stack.current.edge).get(
+        `/v2/${repository}/manifests/1`,
+        await tokenFor(repository),
+      );
+      expect([tag.status, await pull()]).toEqual([503, [503, 503]]);
+    } finally {
+      await endFault(stack.current, "pod-a");
+    }
+  });
+
+  test("what was deleted at the new Pod, and is still at the old Pod, costs one question to the old Pod", async () => {
+    const { group, repository, paths, pull } = await startHeld();
+    await moveTo(group, "pod-b");
+    await deleteAll(createClient(stack.current.edge), repository, paths);
+    await moveTo(group, "pod-a");
+    expect(await pull()).toEqual([200, 307]);
+    const asked = stack.current.seen("pod-a", "registry").map(({ method, path }) => `${method} ${path}`);
+    expect(asked.toSorted()).toEqual([`GET ${paths[0]}`, `HEAD ${paths[1]}`]);
+    await stack.current.edgeSettled();
+    stack.current.clearSeen();
+    expect(await pull()).toEqual([200, 307]);
+    expect(askedPods()).toEqual([]);
+  });
+
+  test("a tag that was moved at the new Pod is not served in its old state while the old Pod fails", async () => {
+    const { group, repository } = await startHeld();
+    await moveTo(group, "pod-b");
+    const next = await pushImage(stack.current, repository, 2);
+    expect((await putManifest(stack.current, repository, "1", next.text)).status).toBe(201);
+    await stack.current.edgeSettled();
+    await moveTo(group, "pod-a");
+    await stack.current.setFault("pod-a", "registry", { mode: "status", status: 503 });
+    try {
+      const tag = await createClient(stack.current.edge).get(
+        `/v2/${repository}/manifests/1`,
+        await tokenFor(repository),
+      );
+      expect([tag.status, tag.headers.get("Warning")]).toEqual([503, null]);
+      expect(stack.current.seen("pod-a", "storage")).toEqual([]);
+    } finally {
+      await endFault(stack.current, "pod-a");
+    }
+  });
 });
