@@ -65,7 +65,9 @@ describe("the account that --env names", () => {
     expect(() => target.openKv()).toThrow("set CLOUDFLARE_ACCOUNT_ID, or account_id in wrangler.toml");
     vi.stubEnv("CLOUDFLARE_ACCOUNT_ID", "a".repeat(32));
     for (const name of ["PODCTL_API_TOKEN", "CLOUDFLARE_API_TOKEN"]) vi.stubEnv(name, "");
-    expect(() => target.openKv()).toThrow("Workers KV Storage: Edit into PODCTL_API_TOKEN");
+    expect(() => target.openKv()).toThrow(
+      "PODCTL_API_TOKEN, with the permission Workers KV Storage: Edit, or Read for",
+    );
     for (const name of ["PODCTL_API_TOKEN", "CLOUDFLARE_API_TOKEN"]) {
       vi.stubEnv(name, "token");
       expect(target.openKv()).toHaveProperty("read");

@@ -88,6 +88,14 @@ test.each(pages)("podctl has every command that the text of %s names", async (pa
   expect(unknown).toEqual([]);
 });
 
+test("every command has --json except those that docs/podctl.md names", async () => {
+  const without = (await createProgram()).commands.filter(({ options }) =>
+    options.every((each) => each.long !== "--json"),
+  );
+  const [, named = ""] = /Only (.*) have no `--json`/.exec(read("docs/podctl.md")) ?? [];
+  expect(without.map((each) => each.name())).toEqual([...named.matchAll(/`([a-z]+)`/g)].map(([, name]) => name));
+});
+
 test("doctor has every finding that docs/pod.md and docs/runbook.md name", () => {
   const known = Object.keys(advice);
   const families = new Set(known.map((name) => name.split("-")[0]));

@@ -57,12 +57,15 @@ test("KV store: a value is not repeated in metadata if it is too long or if its 
   ]);
 });
 
-test("KV store: after a 429 the call is made again when Retry-After is over", async () => {
+test("KV store: after a 429 the call is made again when Retry-After is over, and the operator is told", async () => {
+  const said = vi.spyOn(process.stderr, "write").mockReturnValue(true);
   server.limit(1, 1);
   const startedMs = performance.now();
   await kv.write(entriesOf(1));
   expect(performance.now() - startedMs).toBeGreaterThanOrEqual(1_000);
   expect(server.calls).toEqual(["PUT /bulk 1", "PUT /bulk 1"]);
+  expect(said.mock.calls.flat()).toEqual(["the KV API answers 429; trying again for a while\n"]);
+  said.mockRestore();
 });
 
 test("KV store: only the keys that a bulk call left out are sent again", async () => {
@@ -86,7 +89,11 @@ test("KV store: keys that never succeed are named after five calls", async () =>
 
 test("KV store: a wrong token gives one line that does not show the token", async () => {
   const stranger = openKvStore({ baseUrl: server.baseUrl, token: "wrong-token", account, namespace });
-  await expect(stranger.read(["directory"])).rejects.toThrow(/^the KV API answered: 403 (?!.*wrong-token).*$/);
+  const refused = stranger.read(["directory"]);
+  await expect(refused).rejects.toThrow(/^the KV API answered: 403 (?!.*wrong-token).*$/);
+  await expect(refused).rejects.toThrow(
+    "the permission Workers KV Storage: Edit, or Read for a command that only reads",
+  );
 });
 
 test("KV store: a listing goes on after the empty pages that KV has where keys were deleted", async () => {

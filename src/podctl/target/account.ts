@@ -5,6 +5,7 @@
 import { root } from "../../local/paths.ts";
 import { readEnvironments, readWorkerConfig, type WorkerConfig } from "../../local/wrangler-config.ts";
 import { CliFailure } from "../failure.ts";
+import { wantedPermission } from "./kv-api.ts";
 import { type KvStore, openKvStore } from "./kv-store.ts";
 import { operatorFromEnv, tokenFromEnv } from "./operator.ts";
 import type { Target } from "./target.ts";
@@ -70,9 +71,7 @@ function openNamespace(config: WorkerConfig, place: string): KvStore {
   // and a deploy would fail.
   const token = tokenFromEnv("PODCTL_API_TOKEN", "CLOUDFLARE_API_TOKEN");
   if (token === null) {
-    throw new CliFailure(
-      "no API token is set: put one with the permission Workers KV Storage: Edit into PODCTL_API_TOKEN",
-    );
+    throw new CliFailure(`no API token is set: put one into PODCTL_API_TOKEN, with the permission ${wantedPermission}`);
   }
   const namespace = namespaceOf(config);
   if (namespace === null) {

@@ -119,7 +119,7 @@ async function callAgain(send: () => Promise<Result<Called, string>>, noteOnce: 
       const text = `the KV API cannot be reached: ${called.error}`;
       if (isLast) throw new CliFailure(`${text}; podctl tried ${maxTries} times`);
       noteOnce(`${text}; trying again for a while`);
-    } else if (called.value.status >= 500) {
+    } else {
       noteOnce(`the KV API answers ${called.value.status}; trying again for a while`);
     }
     await sleep(pauseMs(called.ok ? called.value : null, tries));
@@ -146,6 +146,8 @@ function createNoteOnce(): typeof note {
   };
 }
 
+export const wantedPermission = "Workers KV Storage: Edit, or Read for a command that only reads";
+
 const maxShownCharacters = 300;
 
 function describeRefusal({ status, text }: Called): string {
@@ -157,7 +159,7 @@ function describeRefusal({ status, text }: Called): string {
 
 function whatToDo(status: number): string {
   if (status === 401 || status === 403)
-    return '; the token in PODCTL_API_TOKEN needs the permission "Workers KV Storage: Edit"';
+    return `; the token in PODCTL_API_TOKEN needs the permission ${wantedPermission}`;
   return status === 404 ? "; check account_id and the id of the KV namespace in wrangler.toml" : "";
 }
 
