@@ -1,6 +1,5 @@
 import * as v from "valibot";
 import { beforeAll, describe, expect, test } from "vitest";
-import { writeStackFile } from "../../src/local/stack-files.ts";
 import type { Digest } from "../../src/oci/digest.ts";
 import { explainRequest } from "../../src/podctl/explain/explain-request.ts";
 import { explainSigning } from "../../src/podctl/explain/explain-signing.ts";
@@ -10,7 +9,6 @@ import { openDirectory } from "../../src/podctl/target/traced-directory.ts";
 import { type SigningStore, storeSchema } from "../../src/signers/index.ts";
 import { samples } from "../signers/samples.ts";
 import { createClient, layersOf } from "../support/client.ts";
-import { podctl } from "../support/podctl.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 import { timeIn } from "../support/use-moves.ts";
 
@@ -318,64 +316,4 @@ test.each(["/", "/v2", "/-/health", "/-/probe"])("explain says that the edge its
   const { status } = await fetch(new URL(path, stack.current.edge), { redirect: "manual" });
   expect(status).toBe({ "/v2": 301, "/-/probe": 401 }[path] ?? 200);
   expect(result(await explain("GET", path), "answer")).toMatch(path === "/v2" ? /^301 / : /^the edge itself/);
-});
-
-describe("podctl as a command:", () => {
-  const stackFile = () => `${stack.current.stateDir}/stack.json`;
-  const run = (args: readonly string[], env: Readonly<Record<string, string>> = {}) =>
-    podctl(args, { env: { PODCTL_STACK: stackFile(), NO_COLOR: "1", ...env } });
-  beforeAll(() => writeStackFile(stack.current, stackFile()));
-
-  test("resolve names the Pod and the assignment, and ends with 1 for a malformed name", async () => {
-    const found = await run(["resolve", "globex/app"]);
-    expect([found.code, found.stdout]).toEqual([0, expect.stringMatching(/^by +globex$/m)]);
-    const json = await run(["resolve", "other/app", "--json"]);
-    expect(JSON.parse(json.stdout)).toEqual({
-      name: "other/app",
-      pod: "pod-a",
-      state: "active",
-      assignment: null,
-      blocked: null,
-      renamedTo: null,
-      group: null,
-    });
-    const wrong = await run(["resolve", "Acme"]);
-    expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining("upper-case")]);
-  });
-
-  test("explain takes the token from the environment and never prints it", async () => {
-    const token = await createClient(stack.current.edge).token(["repository:acme/private:pull"]);
-    const { stdout, code } = await run(["explain", "get", "/v2/acme/private/tags/list", "--json"], {
-      PODCTL_TOKEN: token,
-    });
-    expect([code, result(JSON.parse(stdout) as Step[], "grant")]).toEqual([0, "covers the scopes"]);
-    expect(stdout).not.toContain(token.slice(-40));
-    const copied = await run(["explain", "GET", "/v2/acme/private/tags/list", "--token", ` Bearer ${token}`]);
-    expect(copied.stdout).toMatch(/^grant +covers the scopes$/m);
-    const unset = await run(["explain", "GET", "/v2/acme/private/tags/list", "--token", ""]);
-    expect([unset.code, unset.stderr]).toEqual([1, expect.stringMatching(/^podctl: the token is empty; pass/)]);
-    const wrong = await run(["explain", "GET", "v2/acme"]);
-    expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining('"v2/acme" is not a URL')]);
-  });
-
-  test("explain refuses a token that no header can carry, and a URL with a password, and shows neither", async () => {
-    const path = "/v2/acme/app/manifests/1";
-    const wrapped = ["HUSH\nHUSH", "HUSH…HUSH"];
-    const urls = [
-      "https://user:HUSH@127.0.0.1/v2/",
-      "https://HUSH@127.0.0.1/v2/",
-      "https://u:HUSH?HUSH/HUSH@x/v2/",
-      "u:HUSH@x/v2/",
-    ];
-    const runs = await Promise.all([
-      ...wrapped.map((token) => run(["explain", "GET", path, "--token", token])),
-      run(["explain", "GET", path], { PODCTL_TOKEN: "HUSH\r\n HUSH" }),
-      ...urls.map((url) => run(["explain", "GET", url])),
-    ]);
-    for (const { code, stdout, stderr } of runs) {
-      expect([code, stdout]).toEqual([1, ""]);
-      expect(stderr).toMatch(/^podctl: (the token has|the URL has a user name|"\S+" is not a URL)[^\n]*; \S[^\n]*\n$/);
-      expect(stderr).not.toContain("HUSH");
-    }
-  });
 });

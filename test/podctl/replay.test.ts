@@ -153,6 +153,14 @@ describe("replay, two directories under the same traffic:", () => {
     expect([requests.same, differences]).toEqual([1, []]);
   });
 
+  test("a client that is no address, but any other text, does not end the comparison", async () => {
+    const path = "/v2/acme/app/manifests/1";
+    const named = common("GET", path).replace("198.51.100.7", "höst…");
+    const logged = JSON.stringify({ log: "edge", method: "GET", path, client: "a\nb" });
+    const { requests } = await compare([named, logged], mapOf({ acme: "pod-a" }), mapOf({ acme: "pod-b" }));
+    expect(requests.differs).toBe(2);
+  });
+
   test("a read-only Pod differs only for writes", async () => {
     const routes = { acme: "pod-a" };
     const after = mapOf(routes, { "pod/pod-a": { ...pod, state: "read-only" } });

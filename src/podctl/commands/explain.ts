@@ -1,5 +1,9 @@
 import { Command, InvalidArgumentError } from "commander";
+import * as v from "valibot";
 import type { Client } from "../../directory/clients.ts";
+import { parseIp } from "../../lib/address.ts";
+import { when } from "../../signers/store.ts";
+import { conditionMistakes } from "../../topology/conditions.ts";
 import { withoutPassword } from "../../topology/mistake.ts";
 import { explainRequest } from "../explain/explain-request.ts";
 import { formatSteps } from "../explain/step.ts";
@@ -30,11 +34,11 @@ export function explainCommand(): Command {
       "--token <token>",
       "the client's Bearer token, which podctl never prints (default: the value of $PODCTL_TOKEN)",
     )
-    .option("--country <code>", "the client's country, such as DE")
-    .option("--continent <code>", "the client's continent, such as EU")
+    .option("--country <code>", "the client's country, such as DE", parseCountry)
+    .option("--continent <code>", "the client's continent, such as EU", parseContinent)
     .option("--asn <number>", "the AS number of the client's network, such as 64500", parseAsn)
-    .option("--colo <code>", "the Cloudflare location that serves the client, such as FRA")
-    .option("--ip <address>", "the client's IP address, such as 198.51.100.7")
+    .option("--colo <code>", "the Cloudflare location that serves the client, such as FRA", parseColo)
+    .option("--ip <address>", "the client's IP address, such as 198.51.100.7", parseAddress)
     .option("--pod-status <status>", "the HTTP status that podctl assumes as the answer of every Pod", parseStatus, 200)
     .option("--json", "the steps as JSON")
     .addHelpText(
@@ -96,8 +100,27 @@ function parseBearer(text: string | null): string | null {
   );
 }
 
+/** Refuses a value that no client has. No condition fits such a value, so the answer would be that for another client. */
+const parseIf =
+  (isPossible: (text: string) => boolean, what: string) =>
+  (text: string): string => {
+    if (isPossible(text)) return text;
+    throw new InvalidArgumentError(`"${text}" is not ${what}`);
+  };
+
+const parseCountry = parseIf(
+  (text) => conditionMistakes({ countries: [text] }).length === 0,
+  "a country's ISO 3166-1 code in capital letters, such as DE",
+);
+const parseContinent = parseIf(
+  (text) => v.is(when, { continents: [text] }),
+  "one of the continents AF, AN, AS, EU, NA, OC and SA",
+);
+const parseColo = parseIf((text) => v.is(when, { colos: [text] }), "three capital letters, such as FRA");
+const parseAddress = parseIf((text) => parseIp(text) !== null, "an IPv4 or IPv6 address, such as 198.51.100.7");
+
 function parseAsn(text: string): number {
-  if (/^\d{1,10}$/.test(text)) return Number(text);
+  if (/^\d+$/.test(text) && v.is(when, { asns: [Number(text)] })) return Number(text);
   throw new InvalidArgumentError(`"${text}" is not the number of an autonomous system`);
 }
 

@@ -1,6 +1,7 @@
 /** Reads where the client of a logged request was, because a group may have rules about its clients. */
 import * as v from "valibot";
 import { type Client, unknownClient } from "../../directory/clients.ts";
+import { parseIp } from "../../lib/address.ts";
 import { continentsOf } from "../../topology/continents.ts";
 
 /** What a line of the edge's own log says about the client (telemetry/log-line.ts). */
@@ -13,16 +14,19 @@ const record = v.object({
 /** Returns what a line of the common log format says about its client: the line begins with the client's address. */
 export const clientInCommonFormat = (line: string): Client => ({
   ...unknownClient,
-  ip: /^\S+/.exec(line)?.[0] ?? null,
+  ip: addressOf(/^\S+/.exec(line)?.[0]),
 });
 
 /** Returns what a record of the edge says about its client. A member that the record does not have is null. */
 export function clientInRecord(logged: object): Client {
   const parsed = v.safeParse(record, logged);
   if (!parsed.success) return unknownClient;
-  const { client: ip = null, country = null, asn = null } = parsed.output;
-  return { ...unknownClient, ip, country, asn, continent: continentOf(country) };
+  const { client, country = null, asn = null } = parsed.output;
+  return { ...unknownClient, ip: addressOf(client), country, asn, continent: continentOf(country) };
 }
+
+/** Null for any other text, such as a host name, because a text that no header can have would end the comparison. */
+const addressOf = (text = ""): string | null => (parseIp(text) === null ? null : text);
 
 /** Null for a country that different databases place on different continents. */
 function continentOf(country: string | null): string | null {
