@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { isOrigin } from "../lib/address.ts";
 import { isObject, isTexts, parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import { wrongAt } from "../lib/wrong-at.ts";
 import { parseDigest } from "../oci/digest.ts";
 import { MAX_PREFIX_COMPONENTS, parseRepositoryName } from "../oci/repository-name.ts";
 import { storeSchema } from "../signers/index.ts";
@@ -219,7 +220,7 @@ export function parseRecord<T>(key: string, text: string, schema: v.GenericSchem
   const newer = whyNewer(key, json);
   if (newer !== null) return err(newer);
   const issue = parsed.issues[0];
-  return err(`record "${key}" is wrong at "${v.getDotPath(issue) ?? ""}": want ${issue.expected ?? issue.message}`);
+  return err(`record "${key}" ${wrongAt(v.getDotPath(issue), issue)}`);
 }
 
 /** Returns a text that says that a newer podctl has written this record. Null if the record's `v` is not higher than ours. */

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import { wrongAt } from "../lib/wrong-at.ts";
 import { akamai } from "./akamai.ts";
 import { azure } from "./azure.ts";
 import { bunny } from "./bunny.ts";
@@ -82,6 +83,5 @@ export async function parseSecret(scheme: Scheme, text: string): Promise<Result<
  */
 function whatIsWrong(issue: v.BaseIssue<unknown>): string {
   const given = issue.issues?.find(({ input }) => input !== undefined) ?? issue;
-  const at = v.getDotPath(given);
-  return `is wrong${at === null ? "" : ` at "${at}"`}: want ${given.expected ?? given.message}`;
+  return wrongAt(v.getDotPath(given), given);
 }

@@ -189,6 +189,8 @@ describe("resolvePod", () => {
       { "route/acme": { ...active("pod-a"), v: 2 } },
       /"route\/acme" has "v": 2, so a newer podctl has/,
     ],
+    ["no version", { "route/acme": { pod: "pod-a", state: "active", revision: 1 } }, /"route\/acme" has no "v"$/],
+    ["an unknown member", { "route/acme": { ...active("pod-a"), to: 1 } }, /"route\/acme" has an unknown member "to"$/],
     ["an unknown state", { "route/acme": { ...active("pod-a"), state: "gone" } }, /"route\/acme" is wrong at "state"/],
     ["a depth of 0", { directory: { v: 1, revision: 1, depth: 0 } }, /"directory" is wrong at "depth"/],
     ["an old name that is none", { directory: { v: 1, revision: 1, aliases: { Acme: "acme" } } }, /wrong at "aliases"/],

@@ -74,6 +74,25 @@ test("podctl process: the environment comes from --env or, without that flag, fr
   expect([third.code, third.stderr]).toEqual(unknown);
 });
 
+test("podctl process: a damaged record in KV is told with the part of the runbook that says what to do", async () => {
+  const damaged = "docs/runbook.md says what to do (A record is damaged)\n";
+  expect(readFileSync("docs/runbook.md", "utf8")).toContain("\n## A record is damaged\n");
+  server.data.set("directory", { value: '{"v":1,"revision":1}' });
+  server.data.set("route/acme", { value: '{"pod":"pod-a"}' });
+  server.data.set("pod/pod-x", { value: "{" });
+  const [resolved, stores, exported] = await Promise.all(
+    [["resolve", "acme/app"], ["stores", "pod-x"], ["export"]].map((args) => podctl([...args, ...production], { env })),
+  );
+  server.data.set("directory", { value: "{" });
+  const planned = await podctl(["plan", join(dir, "topology.yaml"), ...production], { env });
+  expect([resolved?.stderr, stores?.stderr, planned.stderr, exported?.stderr]).toEqual([
+    `podctl: record "route/acme" has no "state"; ${damaged}`,
+    `podctl: record "pod/pod-x" is not JSON; ${damaged}`,
+    `podctl: record "directory" is not JSON; ${damaged}`,
+    expect.stringContaining(damaged),
+  ]);
+});
+
 test("podctl process: an error names a wrangler.toml that cannot be read", async () => {
   const broken = join(dir, "broken.toml");
   writeFileSync(broken, "name == 1\n");

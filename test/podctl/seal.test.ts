@@ -75,7 +75,7 @@ describe("podctl seal", () => {
       seal("gateway.key", "hush"),
     ]);
     expect(wrong.map(({ code, stderr }) => [code, stderr])).toEqual([
-      [1, 'podctl: the secret on standard input is wrong at "secretAccessKey": want "secretAccessKey"\n'],
+      [1, 'podctl: the secret on standard input has no "secretAccessKey"\n'],
       [1, "podctl: the secret on standard input is wrong: want Object\n"],
       [
         1,
@@ -144,7 +144,7 @@ describe("the place that podctl seal reads from a topology file", () => {
     ["a store that is not there", "pod-b", store, "pods.pod-b.blobs.stores[0] has no known scheme; want one of s3,"],
     ["an unknown scheme", "pod-a", "blobs.stores.4.credentials", "blobs.stores[4] has no known scheme"],
     ["an index that no list has", "pod-a", "blobs.stores.00.credentials", "blobs.stores.00.credentials is not sealed"],
-    ["half a store", "pod-a", "blobs.stores.3.credentials", 'blobs.stores[3] is wrong at "region": want "region"'],
+    ["half a store", "pod-a", "blobs.stores.3.credentials", 'blobs.stores[3] has no "region"'],
     ["another kind of trust", "pod-b", "trust.value", 'pods.pod-b.trust is not of kind "header"'],
     ["a member that holds no secret", "pod-a", "registry", "pods.pod-a.registry is not sealed; want blobs.stores."],
   ])("is refused for %s", (_what, pod, field, why) => {

@@ -3,7 +3,7 @@ import { blocksKey } from "../../directory/keys.ts";
 import { type Blocks, blocksToWrite, parseBlocks } from "../../topology/blocks.ts";
 import { parseBlocked } from "../../topology/check.ts";
 import { maxTextCharacters } from "../../topology/settings.ts";
-import { CliFailure, orFail } from "../failure.ts";
+import { CliFailure, orDamaged, orFail } from "../failure.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { makeSmallChange, type SmallChangeOptions } from "../write/small-change.ts";
 
@@ -58,4 +58,4 @@ If the topology file has this block, remove it there, too. Otherwise the next \`
 
 /** Returns a function from the old record of blocks to the new one. It throws if the old one does not parse, because its blocks would be lost. */
 const withBlocks = (change: (blocks: Blocks) => Blocks) => (text: string | null) =>
-  orFail(blocksToWrite(change(orFail(parseBlocks(text)))));
+  orFail(blocksToWrite(change(orDamaged(parseBlocks(text)))));

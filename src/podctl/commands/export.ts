@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { Command } from "commander";
 import type { LiveRecord } from "../../topology/difference.ts";
 import { type ExportedTopology, exportTopology, formatTopology } from "../../topology/export.ts";
-import { CliFailure, orFail } from "../failure.ts";
+import { CliFailure, orDamaged } from "../failure.ts";
 import { count, print, printJson, startProgress } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { readLive } from "../write/live-directory.ts";
@@ -37,7 +37,7 @@ printed file has none. Two exports are equal if KV has not changed in between.`,
         progress.advance(page.length);
       }
       progress.end();
-      const exported = orFail(exportTopology(records));
+      const exported = orDamaged(exportTopology(records));
       if (assignmentsFile !== undefined) await writeAssignments(assignmentsFile, exported);
       else if (exported.assignments.length > maxInlineAssignments) {
         throw new CliFailure(

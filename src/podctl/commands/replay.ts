@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { blocksKey } from "../../directory/keys.ts";
 import { blocksToWrite, parseBlocks, unionOf } from "../../topology/blocks.ts";
 import { recordText } from "../../topology/record-text.ts";
-import { CliFailure, orFail } from "../failure.ts";
+import { CliFailure, orDamaged, orFail } from "../failure.ts";
 import { count, counted, print, printJson, startProgress } from "../output.ts";
 import { type Comparison, compareTraffic, maxNames } from "../replay/comparison.ts";
 import { addRecord, createDecide, type Texts, textsOf } from "../replay/decide.ts";
@@ -66,7 +66,7 @@ async function readLiveTexts(target: Target): Promise<Texts> {
 }
 
 function keepBlocks(live: Texts, wanted: Texts): void {
-  const [kept, asked] = [live, wanted].map((texts) => orFail(parseBlocks(texts.get(blocksKey) ?? null)));
+  const [kept, asked] = [live, wanted].map((texts) => orDamaged(parseBlocks(texts.get(blocksKey) ?? null)));
   const record = orFail(blocksToWrite(unionOf(kept ?? new Map(), asked ?? new Map())));
   if (record !== null) wanted.set(blocksKey, recordText(blocksKey, record, { revision: 1, appliedAt: new Date(0) }));
 }

@@ -5,7 +5,7 @@ import { resolvePod } from "../../directory/resolve.ts";
 import { parseRepositoryName } from "../../oci/repository-name.ts";
 import { describeMove, describePod, describeSettings, lookupLines } from "../explain/describe.ts";
 import { formatSteps } from "../explain/step.ts";
-import { CliFailure, orFail } from "../failure.ts";
+import { orDamaged, orFail } from "../failure.ts";
 import { print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { learnDepth, openDirectory } from "../target/traced-directory.ts";
@@ -22,9 +22,8 @@ export function resolveCommand(): Command {
       const target = await openTarget(options);
       const { directory, lookups } = openDirectory(target, target.openKv());
       await learnDepth(directory);
-      const resolution = await resolvePod(directory, { name });
-      if (!resolution.ok) throw new CliFailure(resolution.error.text);
-      const { pod, renamed, assignment, blocked } = resolution.value;
+      const resolution = orDamaged(await resolvePod(directory, { name }));
+      const { pod, renamed, assignment, blocked } = resolution;
       const route = lookups.find((lookup) => kindOf(lookup.key) === "route" && lookup.text !== null);
       const by = route === undefined ? null : nameIn(route.key);
       if (pod === null) process.exitCode = 1;
@@ -34,7 +33,7 @@ export function resolveCommand(): Command {
           renamedTo: renamed?.to ?? null,
           group: assignment === null ? null : groupOf(assignment),
         });
-      const [move, settings] = [describeMove(resolution.value), describeSettings(assignment)];
+      const [move, settings] = [describeMove(resolution), describeSettings(assignment)];
       const whose = pod === null ? "none: there is no assignment and no default" : describePod(pod);
       print(
         formatSteps([

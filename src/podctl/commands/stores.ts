@@ -4,7 +4,7 @@ import type { Pod } from "../../directory/directory.ts";
 import { podKey } from "../../directory/keys.ts";
 import { parsePodId } from "../../directory/pod-id.ts";
 import { describeStores, formatStores } from "../explain/describe-stores.ts";
-import { CliFailure, orFail } from "../failure.ts";
+import { CliFailure, orDamaged, orFail } from "../failure.ts";
 import { colors, print, printJson } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { listPods } from "../target/list-pods.ts";
@@ -39,9 +39,8 @@ From a Pod's list of stores, the edge takes the first one that is not out and wh
       const kv = target.openKv();
       const named = pods.length > 0 ? [...new Set(pods)] : await listPods(kv);
       const found = await readPods(target, kv, named);
-      const health = await readHealth(openDirectory(target, kv).directory);
-      if (!health.ok) throw new CliFailure(health.error.text);
-      const stores = found.flatMap((pod) => describeStores(pod, health.value));
+      const health = orDamaged(await readHealth(openDirectory(target, kv).directory));
+      const stores = found.flatMap((pod) => describeStores(pod, health));
       if (json) printJson(stores);
       else print(stores.length === 0 ? "no store: the edge streams all blobs" : formatStores(stores, colors));
       if (stores.some(({ state }) => state === "out")) process.exitCode = 1;
@@ -55,10 +54,9 @@ async function readPods(target: Target, kv: KvStore, ids: readonly string[]): Pr
   const { directory } = openDirectory(target, { read: async () => texts });
   const pods: Pod[] = [];
   for (const id of parsed) {
-    const pod = await directory.pod(id);
-    if (!pod.ok) throw new CliFailure(pod.error.text);
-    if (pod.value === null) throw new CliFailure(`Pod "${id}" has no record`);
-    pods.push(pod.value);
+    const pod = orDamaged(await directory.pod(id));
+    if (pod === null) throw new CliFailure(`Pod "${id}" has no record`);
+    pods.push(pod);
   }
   return pods;
 }

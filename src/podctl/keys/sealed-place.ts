@@ -5,6 +5,7 @@
 import * as v from "valibot";
 import type { SealedFor } from "../../directory/seal.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
+import { wrongAt } from "../../lib/wrong-at.ts";
 import { type Scheme, schemes, signerOf, storeSchema } from "../../signers/index.ts";
 import { fillPlaceholders } from "../../topology/placeholders.ts";
 import { parseYaml } from "../../topology/yaml.ts";
@@ -44,7 +45,7 @@ function boundToStore(record: Members, index: string): Result<Bound, string> {
   const parsed = v.safeParse(storeSchema, hasSecret ? { ...store, credentials: "not sealed yet" } : store);
   if (!parsed.success) {
     const [issue] = parsed.issues;
-    return err(`${place} is wrong at "${v.getDotPath(issue) ?? ""}": want ${issue.expected ?? issue.message}`);
+    return err(`${place} ${wrongAt(v.getDotPath(issue), issue)}`);
   }
   if (!hasSecret || parsed.output.scheme === "pod")
     return err(`${place} has scheme "${scheme}", which has no credentials`);

@@ -6,7 +6,7 @@ import type { PodId } from "../../directory/pod-id.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { checkDeployment } from "../doctor/check-deployment.ts";
 import type { Check } from "../doctor/findings.ts";
-import { CliFailure } from "../failure.ts";
+import { CliFailure, orDamaged } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { loginAt, ownLogin, type User } from "../target/operator.ts";
 import type { EdgeAccess, Target } from "../target/target.ts";
@@ -39,11 +39,9 @@ export async function readGroup(kv: KvStore, prefix: Prefix): Promise<Group> {
 }
 
 export async function readPod({ directory }: MoveTarget, id: PodId): Promise<Pod> {
-  const pod = await directory.pod(id);
-  if (!pod.ok) throw new CliFailure(pod.error.text);
-  if (pod.value === null)
-    throw new CliFailure(`Pod "${id}" is not in KV; add it to the topology file and apply that first`);
-  return pod.value;
+  const pod = orDamaged(await directory.pod(id));
+  if (pod === null) throw new CliFailure(`Pod "${id}" is not in KV; add it to the topology file and apply that first`);
+  return pod;
 }
 
 /**
@@ -51,9 +49,8 @@ export async function readPod({ directory }: MoveTarget, id: PodId): Promise<Pod
  * With `credentials: own`, only the default Pod and the Pod that the operator named by `--to` get the general login.
  */
 export async function userAt({ access, directory }: MoveTarget, id: PodId, isNamed: boolean): Promise<User | null> {
-  const settings = await directory.record();
-  if (!settings.ok) throw new CliFailure(settings.error.text);
-  return isNamed ? (ownLogin(id) ?? access.user) : loginAt(id, access.user, settings.value);
+  const settings = orDamaged(await directory.record());
+  return isNamed ? (ownLogin(id) ?? access.user) : loginAt(id, access.user, settings);
 }
 
 type Opening = { readonly pods: readonly PodId[]; readonly named: PodId; readonly jobs: number };

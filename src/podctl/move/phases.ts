@@ -4,7 +4,7 @@ import type { MoveRecord } from "../../directory/moves.ts";
 import type { PodId } from "../../directory/pod-id.ts";
 import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
-import { CliFailure, orFail } from "../failure.ts";
+import { CliFailure, orDamaged } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { directoryInKv } from "../write/live-directory.ts";
 
@@ -17,7 +17,7 @@ export async function readAssignment(kv: KvStore, prefix: Prefix): Promise<LiveA
   const read = await kv.read([directoryKey, key]);
   const text = read.get(key) ?? null;
   if (text !== null) {
-    const record = orFail(parseRecord(key, text, assignmentRecord));
+    const record = orDamaged(parseRecord(key, text, assignmentRecord));
     return { record, pod: record.pod };
   }
   const { record: directory } = directoryInKv(read.get(directoryKey) ?? null);

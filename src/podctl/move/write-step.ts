@@ -6,7 +6,7 @@ import { maxSkewMs } from "../../directory/moves.ts";
 import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { changeOf } from "../../topology/difference.ts";
-import { CliFailure, orFail } from "../failure.ts";
+import { CliFailure, orDamaged } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { describeUnfinished, readUnfinished } from "../write/history.ts";
 import { directoryInKv, raiseDepth } from "../write/live-directory.ts";
@@ -104,7 +104,7 @@ async function tryToWrite(kv: KvStore, { prefix, from, made }: Trying): Promise<
   const unfinished = await readUnfinished(kv, directory.record);
   const found = unfinished === null ? "none" : await judgeUnfinished(kv, unfinished, key);
   if (change === null && (found === "none" || found === "another's")) return null;
-  const live = before === null ? null : orFail(parseRecord(key, before, assignmentRecord));
+  const live = before === null ? null : orDamaged(parseRecord(key, before, assignmentRecord));
   if (change !== null && !isSame(live, from.record)) throw changed(prefix);
   if (unfinished !== null && found !== "may be completed") return describeUnfinished(unfinished);
   const changes = [change, raiseDepth(key, directory)].flatMap((each) => each ?? []);

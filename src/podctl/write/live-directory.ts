@@ -5,7 +5,7 @@ import { parseJson } from "../../lib/json.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
 import type { Change, LiveRecord } from "../../topology/difference.ts";
 import { contentOf, isWithin } from "../../topology/record-text.ts";
-import { CliFailure, orFail } from "../failure.ts";
+import { CliFailure, orDamaged } from "../failure.ts";
 import type { KvStore, ListedKey } from "../target/kv-store.ts";
 
 /** The directory record and its text in KV; both are null before the first apply. */
@@ -13,7 +13,7 @@ export type DirectoryInKv = { readonly record: DirectoryRecord | null; readonly 
 
 export const directoryInKv = (text: string | null): DirectoryInKv => ({
   text,
-  record: text === null ? null : orFail(parseRecord(directoryKey, text, directoryRecord)),
+  record: text === null ? null : orDamaged(parseRecord(directoryKey, text, directoryRecord)),
 });
 
 export async function readDirectory(kv: KvStore): Promise<DirectoryInKv> {
