@@ -53,9 +53,16 @@ function parseValue(key: string, text: string): Result<unknown, string> {
   }
   const yaml = parseYaml(text);
   if (!yaml.ok) return err(`"${key}" is not YAML: ${yaml.error[0]?.text ?? text}`);
-  return /\b(cloud|region)\b/.test(text)
+  return namesCloud(yaml.value.value)
     ? err(`"${key}" names a cloud, whose addresses only a topology file can name; change the file and apply it`)
     : ok(yaml.value.value);
+}
+
+/** Whether a condition has a member that only a topology file may have (cloud-ranges.ts). The value is a list of conditions, or has such lists. */
+function namesCloud(value: unknown): boolean {
+  const { allow, deny } = membersOf(value);
+  const conditions = [value, allow, deny].flat().map(membersOf);
+  return conditions.some((condition) => "cloud" in condition || "region" in condition);
 }
 
 type OneMember = { readonly member: string; readonly value: unknown };

@@ -164,6 +164,11 @@ describe("change of settings", () => {
       ["clients.deny=[{asns: [64500]}, {cidrs: [192.0.2.0/24]}]"],
       { ...plain, clients: { deny: [{ asns: [64500] }, { cidrs: ["192.0.2.0/24"] }] } },
     ],
+    [
+      plain,
+      ['clients={allow: [{countries: [DE]}], reason: "Only from our region, or our cloud."}'],
+      { ...plain, clients: { allow: [{ countries: ["DE"] }], reason: "Only from our region, or our cloud." } },
+    ],
   ])("%j with %j is %j", (before, changes, after) => {
     expect(changeSettings({ ...before }, changes)).toEqual({ ok: true, value: after });
   });
@@ -180,6 +185,7 @@ describe("change of settings", () => {
     [plain, ["clients.allow.asns=AS64500"], 'clients.allow[0].asns[0]: "AS64500" is wrong; want a number'],
     [plain, ["clients.allow.cidrs=192.0.2.1/24"], "192.0.2.1/24"],
     [plain, ["clients.allow=[{cloud: aws}]"], '"clients.allow" names a cloud'],
+    [plain, ["clients={deny: [{asns: [1]}, {region: eu-west-1}]}"], '"clients" names a cloud'],
     [plain, ["clients.allow=[{"], '"clients.allow" is not YAML'],
     [plain, ["clients.reason=Ours."], "clients: has neither `allow` nor `deny`"],
     [
