@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -41,6 +41,20 @@ test("podctl process: started by npm, podctl reads a path relative to the folder
   const asNpm = { ...env, npm_lifecycle_event: "podctl", INIT_CWD: dir };
   const run = await podctl(["validate", "topology.yaml", ...production], { env: asNpm });
   expect(run).toEqual({ stdout: "topology.yaml is valid: 1 Pod, 1 assignment, 0 blocks.\n", stderr: "", code: 0 });
+});
+
+test("podctl process: an export with a line file in a folder says where its topology belongs, and is read there", async () => {
+  const asNpm = { ...env, npm_lifecycle_event: "podctl", INIT_CWD: dir };
+  const run = (...args: readonly string[]) => podctl([...args, ...production], { env: asNpm });
+  await run("apply", "topology.yaml", "--yes");
+  mkdirSync(join(dir, "out"));
+  const exported = await run("export", "--assignments-file", "out/lines.tsv");
+  expect(exported.stderr).toBe(
+    `the topology names "out/lines.tsv", which is read relative to the topology's folder; save the topology in "${dir}"\n`,
+  );
+  writeFileSync(join(dir, "exported.yaml"), exported.stdout);
+  expect((await run("plan", "exported.yaml")).stdout).toMatch(/^No changes: /);
+  expect((await run("export", "--assignments-file", "lines.tsv")).stderr).toBe("");
 });
 
 test("podctl process: unassign and unblock say that there is nothing to remove", async () => {

@@ -59,7 +59,7 @@ const slowest = [
   "test/worker/any-request.test.ts",
   "test/scripts/install.test.ts",
   "test/worker/hostile-bearer-tokens.test.ts",
-  "test/podctl/explain.test.ts",
+  "test/podctl/explain-command.test.ts",
   "test/worker/any-stranger.test.ts",
   "test/conformance/missing.test.ts",
 ];

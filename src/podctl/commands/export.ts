@@ -1,9 +1,10 @@
 import { writeFile } from "node:fs/promises";
+import { dirname, isAbsolute } from "node:path";
 import { Command } from "commander";
 import type { LiveRecord } from "../../topology/difference.ts";
 import { type ExportedTopology, exportTopology, formatTopology } from "../../topology/export.ts";
 import { CliFailure, orDamaged } from "../failure.ts";
-import { count, print, printJson, startProgress } from "../output.ts";
+import { count, note, print, printJson, startProgress } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { readLive } from "../write/live-directory.ts";
 
@@ -17,7 +18,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "podctl writes all assignments to this file, except those that have settings; the printed topology refers to the file",
+      "podctl writes all assignments to this file, except those that have settings; the printed topology names the file by this path, which is read relative to the topology's folder",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(
@@ -38,8 +39,10 @@ printed file has none. Two exports are equal if KV has not changed in between.`,
       }
       progress.end();
       const exported = orDamaged(exportTopology(records));
-      if (assignmentsFile !== undefined) await writeAssignments(assignmentsFile, exported);
-      else if (exported.assignments.length > maxInlineAssignments) {
+      if (assignmentsFile !== undefined) {
+        await writeAssignments(assignmentsFile, exported);
+        if (!isAbsolute(assignmentsFile) && dirname(assignmentsFile) !== ".") note(whereToSave(assignmentsFile));
+      } else if (exported.assignments.length > maxInlineAssignments) {
         throw new CliFailure(
           `${count(exported.assignments.length)} assignments are too many for YAML; name a file for them with --assignments-file`,
         );
@@ -49,6 +52,9 @@ printed file has none. Two exports are equal if KV has not changed in between.`,
       else print(formatTopology(members).slice(0, -1));
     });
 }
+
+const whereToSave = (path: string): string =>
+  `the topology names "${path}", which is read relative to the topology's folder; save the topology in "${process.cwd()}"`;
 
 async function writeAssignments(path: string, { assignments }: ExportedTopology): Promise<void> {
   await writeFile(path, assignments.map(([prefix, pod]) => `${prefix}\t${pod}\n`).join(""));
