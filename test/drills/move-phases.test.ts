@@ -70,7 +70,8 @@ describe("podctl move and its announced phases:", () => {
   ])("a group whose phase %s %s goes back at once, because settle is not announced yet", async (phase, _, seconds) => {
     const group = await startGroup("doubtful");
     await assign(group, { pod: "pod-a", move: { to: "pod-b", phase, since: timeIn(seconds) } });
-    const back = await podctl(["move", group, "--back", "--take-over", ...options, "--wait", "90"], { env });
+    const args = ["move", group, "--back", "--take-over", "--yes", "--wait", "90", "--state", folder];
+    const back = await podctl(args, { env });
     expect([back.code, back.stderr]).toEqual([0, expect.stringMatching(/^\S+ doubtful: pod-a serves it as before\n$/)]);
     expect(await liveOf(group)).toMatchObject({ pod: "pod-a" });
     expect((await liveOf(group)).move).toBeUndefined();
