@@ -80,7 +80,7 @@ describe("podctl move between Pods of one registry", () => {
     }
     expect(stack.current.seen("pod-a", "token")).toEqual([]);
     const again = await move(group, "--to", "pod-b");
-    expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('the group is at Pod "pod-b" already')]);
+    expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('"whole" is at Pod "pod-b" already')]);
     const back = await move(group, "--to", "pod-a");
     expect([back.code, await liveOf(group)]).toEqual([0, { pod: "pod-a", phase: null }]);
   });
@@ -89,7 +89,7 @@ describe("podctl move between Pods of one registry", () => {
     const group = await startGroup("announced");
     const { stdout } = await move(group, "--to", "pod-b");
     expect(stdout).toBe(
-      "announced is moved to pod-b, which has the same registry: nothing is copied, and no push is refused.\n",
+      "announced will be moved to pod-b, which has the same registry: nothing is copied, and no push is refused.\n",
     );
   });
 

@@ -110,3 +110,39 @@ test("a plan says what doctor could not check, and that no registry says how muc
   ]);
   expect(planned.stdout).toContain("\n  not checked: unprobed, token: the record has no probe");
 });
+
+test("a command that can do nothing for a group names the group, and announces nothing for it", async () => {
+  const keys = ["route/acme", "route/globex", "directory"];
+  const before = await readStackKv(stack.current, keys);
+  const move = (...args: readonly string[]) => podctl(["move", ...args, "--state", folder], { env });
+  const already = 'podctl: "globex" is at Pod "pod-b" already\n';
+  const unmoved = 'podctl: "acme" is at Pod "pod-a", and is not being moved\n';
+  const refusals = [
+    [["globex", "--to", "pod-b", "--plan"], already],
+    [["globex", "--to", "pod-b"], already],
+    [["acme", "--back"], unmoved],
+    [["acme", "--done"], unmoved],
+    [["acme", "--cleanup"], unmoved],
+  ] as const;
+  for (const [args, stderr] of refusals) expect(await move(...args)).toEqual({ code: 1, stdout: "", stderr });
+  // A group whose `settle` is not announced yet can only go on or be given up.
+  const copying = { pod: "pod-a", move: { to: "pod-b", phase: "copy", since: "2026-11-26T12:00:00.000Z" } };
+  await stack.current.putKv("route/half", JSON.stringify({ v: 1, revision: 1, state: "active", ...copying }));
+  const ended = await move("acme", "half", "--cleanup", "--take-over");
+  expect([ended.code, ended.stdout]).toEqual([1, ""]);
+  expect(ended.stderr).toBe(
+    `${unmoved}the move of "half" to "pod-b" had not settled when this command began, so it cannot be ended; ` +
+      "go on with `podctl move half --to pod-b`, or give it up with `podctl move half --back`\n",
+  );
+  const elsewhere = await move("half", "--to", "pod-a", "--take-over", "--yes");
+  expect([elsewhere.code, elsewhere.stderr]).toEqual([
+    1,
+    'podctl: "half" is being moved to "pod-b", and not to "pod-a"\n',
+  ]);
+  const unreached = await move("acme", "globex", "--to", "pod-b", "--yes", "--edge", "http://127.0.0.1:1");
+  expect([unreached.code, unreached.stdout]).toEqual([
+    1,
+    "acme will be moved to pod-b. Pushes will be refused for some minutes at the end.\n",
+  ]);
+  expect(await readStackKv(stack.current, keys)).toEqual(before);
+});

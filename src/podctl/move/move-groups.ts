@@ -26,8 +26,7 @@ export async function makeMove(
 ): Promise<void> {
   const { to } = options;
   const opened = await openMoveTarget(target, options.edge);
-  showWrite(await movedTexts(opened, prefixes, to), options);
-  await confirmWrite(`Move this at ${target.name}?`, options.yes);
+  await ask(await movedTexts(opened, prefixes, to), `Move this at ${target.name}?`, options);
   await forEach(prefixes, options, async (prefix) => {
     const way = (live: LiveAssignment): Way => ({ from: live.pod, to, way: "there" });
     return withGroup(opened, prefix, { ...options, way }, async (group) => {
@@ -47,34 +46,52 @@ export async function makeMove(
 }
 
 /**
- * Says which groups are copied, and for which of them pushes are refused. A group that cannot be moved is listed, too, because its error is reported
- * only when its move begins.
+ * Says what will be done, and asks. If no group can be moved so, there is nothing to ask, and each group's error is reported when its work begins.
  */
+async function ask(lines: readonly string[], question: string, options: MoveOptions): Promise<void> {
+  if (lines.length === 0) return;
+  showWrite(lines, options);
+  await confirmWrite(question, options.yes);
+}
+
+/** Says which groups will be copied, and for which of them pushes will be refused. */
 async function movedTexts(opened: MoveTarget, prefixes: Prefixes, to: PodId): Promise<readonly string[]> {
   const { registry } = await readPod(opened, to);
-  const registryOf = async (prefix: Prefix) =>
-    readAssignment(opened.kv, prefix)
-      .then(({ pod }) => (pod === to ? null : readPod(opened, pod)))
-      .then((pod) => pod?.registry ?? null)
-      .catch(() => null);
-  const registries = await Promise.all(prefixes.map(registryOf));
-  const isWithin = (index: number) => registries[index] === registry;
-  const apart = prefixes.filter((_, index) => !isWithin(index)).join(", ");
-  const within = prefixes.filter((_, index) => isWithin(index)).join(", ");
+  const isWithin = async (pod: PodId) => (await readPod(opened, pod).catch(() => null))?.registry === registry;
+  const leaving = (await assigned(opened, prefixes)).filter(({ pod }) => pod !== to);
+  const moved = await Promise.all(leaving.map(async (each) => ({ ...each, isWithin: await isWithin(each.pod) })));
+  const namesOf = (some: typeof moved) => some.map(({ prefix }) => prefix).join(", ");
+  const apart = namesOf(moved.filter((each) => !each.isWithin));
+  const within = namesOf(moved.filter((each) => each.isWithin));
   return [
-    ...(apart ? [`${apart} is moved to ${to}. Pushes are refused for some minutes at the end.`] : []),
+    ...(apart ? [`${apart} will be moved to ${to}. Pushes will be refused for some minutes at the end.`] : []),
     ...(within
-      ? [`${within} is moved to ${to}, which has the same registry: nothing is copied, and no push is refused.`]
+      ? [`${within} will be moved to ${to}, which has the same registry: nothing is copied, and no push is refused.`]
       : []),
   ];
 }
 
+/** Reads the groups' assignments, without those that cannot be read. */
+async function assigned(
+  { kv }: MoveTarget,
+  prefixes: Prefixes,
+): Promise<readonly (LiveAssignment & { readonly prefix: Prefix })[]> {
+  const read = async (prefix: Prefix) =>
+    readAssignment(kv, prefix)
+      .then((live) => [{ prefix, ...live }])
+      .catch(() => []);
+  return (await Promise.all(prefixes.map(read))).flat();
+}
+
 export async function backMove(target: Target, prefixes: Prefixes, options: MoveOptions): Promise<void> {
-  showWrite([`${prefixes.join(", ")} goes back to the Pod from which it came.`], options);
-  await confirmWrite(`Write this to ${target.name}?`, options.yes);
   const opened = await openMoveTarget(target, options.edge);
-  await forEach(prefixes, options, async (prefix) =>
-    withGroup(opened, prefix, { ...options, way: wayBack }, async (group) => {
+  const texts = (await assigned(opened, prefixes)).flatMap(({ prefix, record }) =>
+    record?.move === undefined ? [] : [`${prefix} will go back to the Pod from which it came.`],
+  );
+  await ask(texts, `Write this to ${target.name}?`, options);
+  await forEach(prefixes, options, async (prefix) => {
+    const way = (live: LiveAssignment, state: StateFile) => wayBack(prefix, live, state);
+    return withGroup(opened, prefix, { ...options, way }, async (group) => {
       if (haveOneRegistry(group.both)) {
         await backWithinRegistry(group.ports, group.live);
         await group.ports.state.remove();
@@ -89,22 +106,22 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
       }
       await group.ports.state.remove();
       return reportOf(group, null);
-    }),
-  );
+    });
+  });
 }
 
 /**
  * Returns which way `--back` takes a group. `there`: the group has not left its former Pod yet, so the move is only given up. `back`: the group is
  * copied to its former Pod, because it settles at the new Pod or is on its way back already.
  */
-function wayBack({ record, pod }: LiveAssignment, state: StateFile): Way {
+function wayBack(prefix: Prefix, { record, pod }: LiveAssignment, state: StateFile): Way {
   const move = record?.move;
   const { header } = state;
   if (move === undefined) {
     // An earlier `--back` may have brought the group back, and been killed before it removed its state file.
     if (header?.way === "back" && header.to === pod)
       return { from: orFail(parsePodId(header.from)), to: pod, way: "back" };
-    throw new CliFailure("the group is not being moved");
+    throw new CliFailure(notMoved(prefix, pod));
   }
   if (move.settledSince !== undefined) return { from: pod, to: move.to, way: "back" };
   // An announced `settle` is enough for `back`, because the edges begin it at the announced time even if podctl is not running.
@@ -116,20 +133,17 @@ export async function endMove(
   prefixes: Prefixes,
   options: MoveOptions & { readonly cleanup: boolean },
 ): Promise<void> {
-  const what = options.cleanup
-    ? "its manifests at the Pod from which it came are deleted"
-    : "what was not copied is out of reach";
-  showWrite([`The move of ${prefixes.join(", ")} ends: ${what}.`], options);
-  await confirmWrite(`Write this to ${target.name}?`, options.yes);
   const opened = await openMoveTarget(target, options.edge);
-  const way = ({ record, pod }: LiveAssignment): Way => {
-    // A move with `settledSince` is on its way back: now the group leaves the Pod that the operator named by `--to` when the move began.
-    const way = record?.move?.settledSince === undefined ? "there" : "back";
-    if (record?.move?.phase === "settle") return { from: pod, to: record.move.to, way };
-    throw new CliFailure("only a move that has settled can be ended");
-  };
-  await forEach(prefixes, options, async (prefix) =>
-    withGroup(opened, prefix, { ...options, way }, async (group) => {
+  const settled = (await assigned(opened, prefixes)).filter(({ record }) => record?.move?.phase === "settle");
+  const what = (pod: PodId) =>
+    options.cleanup ? `its manifests at ${pod} will be deleted` : "what was not copied will be out of reach";
+  const texts = settled.map(({ prefix, pod }) => `The move of ${prefix} will end: ${what(pod)}.`);
+  await ask(texts, `Write this to ${target.name}?`, options);
+  await forEach(prefixes, options, async (prefix) => {
+    // The operator was asked only for the groups in `settled`. Another group may have settled since.
+    const wasAsked = settled.some((each) => each.prefix === prefix);
+    const way = (live: LiveAssignment) => wayToEnd(prefix, live, wasAsked);
+    return withGroup(opened, prefix, { ...options, way }, async (group) => {
       if (haveOneRegistry(group.both)) {
         if (options.cleanup) throw new CliFailure(nothingToCleanUp(group));
         await endWithinRegistry(group.ports, group.way, group.live);
@@ -145,9 +159,23 @@ export async function endMove(
       await group.ports.state.remove();
       if (options.cleanup) note(`${prefix}: ${counted(deleted, "manifest")} deleted at ${group.way.from}`);
       return { ...reportOf(group, null), deleted };
-    }),
+    });
+  });
+}
+
+function wayToEnd(prefix: Prefix, { record, pod }: LiveAssignment, wasAsked: boolean): Way {
+  const move = record?.move;
+  if (move === undefined) throw new CliFailure(notMoved(prefix, pod));
+  // A move with `settledSince` is on its way back: now the group leaves the Pod that the operator named by `--to` when the move began.
+  if (move.phase === "settle" && wasAsked)
+    return { from: pod, to: move.to, way: move.settledSince === undefined ? "there" : "back" };
+  throw new CliFailure(
+    `the move of "${prefix}" to "${move.to}" had not settled when this command began, so it cannot be ended; ` +
+      `go on with \`podctl move ${prefix} --to ${move.to}\`, or give it up with \`podctl move ${prefix} --back\``,
   );
 }
+
+const notMoved = (prefix: Prefix, pod: PodId): string => `"${prefix}" is at Pod "${pod}", and is not being moved`;
 
 /** Refuses to delete the probe of the old Pod, because doctor and the edge check that Pod by its probe blob. */
 function refuseProbe({ both, group }: OpenedGroup): void {

@@ -21,7 +21,7 @@ export async function planMove(
     prefixes.map(async (prefix) => {
       const { pod: from } = await readAssignment(opened.kv, prefix);
       const group = await readGroup(opened.kv, prefix);
-      const checks = await checkBoth(opened, { from, to: options.to });
+      const checks = await checkBoth(opened, prefix, { from, to: options.to });
       const { to, jobs } = options;
       const plan = checks.some(isFinding) ? null : await planUnmoved(opened, { from, to, group, jobs });
       const rights = rightsChecks(plan, to);
@@ -119,8 +119,8 @@ async function planOne(planning: Planning): Promise<GroupPlan> {
   return plan;
 }
 
-async function checkBoth(opened: MoveTarget, { from, to }: Pods): Promise<readonly Check[]> {
-  if (from === to) throw new CliFailure(`the group is at Pod "${to}" already`);
+async function checkBoth(opened: MoveTarget, prefix: Prefix, { from, to }: Pods): Promise<readonly Check[]> {
+  if (from === to) throw new CliFailure(`"${prefix}" is at Pod "${to}" already`);
   const checks = [from, to].map(async (id) => checkPod(opened, id, await userAt(opened, id, id === to)));
   return (await Promise.all(checks)).flat();
 }
@@ -153,7 +153,7 @@ export async function refuseUnready(
     if (findings.length > 0)
       throw new CliFailure([`${ports.prefix} cannot be moved to ${way.to}:`, ...findings].join("\n"));
   };
-  refuse(findingLines(await checkBoth(opened, way)));
+  refuse(findingLines(await checkBoth(opened, ports.prefix, way)));
   if (haveOneRegistry(both)) return;
   const plan = await planOne({ ...both, group, jobs: options.jobs, sizes: false });
   refuse(findingLines(rightsChecks(plan, way.to)));

@@ -33,7 +33,7 @@ export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise
   let { live } = moved;
   await ports.checkClock();
   for (;;) {
-    switch (phaseOf(live, way)) {
+    switch (phaseOf(prefix, live, way)) {
       case "none":
         live = await enter(ports, way, { live, step: stepOf(way, "copy") });
         say(`${prefix}: copy`);
@@ -68,13 +68,14 @@ const secondsOf = (ms: number): number => Math.ceil(ms / 1_000);
  * `freeze` is announced.
  */
 function phaseOf(
+  prefix: Prefix,
   { record, pod }: LiveAssignment,
   { from, to, way }: Way,
 ): "none" | "copy" | "freeze" | "settle" | "done" {
   const move = record?.move;
   if (move === undefined) return pod === to ? "done" : "none";
   if (way === "back" && move.to === from && move.phase === "settle") return "copy";
-  if (move.to !== to) throw new CliFailure(`the assignment names a move to "${move.to}", and not to "${to}"`);
+  if (move.to !== to) throw new CliFailure(`"${prefix}" is being moved to "${move.to}", and not to "${to}"`);
   return move.phase;
 }
 

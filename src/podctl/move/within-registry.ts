@@ -17,7 +17,7 @@ export async function moveWithinRegistry(ports: MovePorts, way: Way, first: Live
     const move = live.record?.move;
     if (move === undefined && live.pod === way.to) return;
     if (move !== undefined && move.to !== way.to)
-      throw new CliFailure(`the assignment names a move to "${move.to}", and not to "${way.to}"`);
+      throw new CliFailure(`"${prefix}" is being moved to "${move.to}", and not to "${way.to}"`);
     if (move === undefined) {
       live = await enter(ports, way, { live, step: stepOf(way, "copy") });
       say(`${prefix}: copy; nothing is copied, and tokens are for both Pods`);
@@ -50,7 +50,7 @@ export async function endWithinRegistry(ports: MovePorts, way: Way, live: LiveAs
 export async function backWithinRegistry(ports: MovePorts, first: LiveAssignment): Promise<void> {
   const { prefix, say } = ports;
   const { record, pod: from } = first;
-  if (record?.move === undefined) throw new CliFailure("the group is not being moved");
+  if (record?.move === undefined) throw new CliFailure(`"${prefix}" is not being moved`);
   const way: Way = { from, to: record.move.to, way: "there" };
   let live = first;
   if (record.move.phase !== "copy") {
