@@ -1,6 +1,6 @@
 /** Reads the parts of `wrangler.toml` that podctl and the local stack's edge need. */
 import { readFile } from "node:fs/promises";
-import { parse } from "smol-toml";
+import { parse, TomlError } from "smol-toml";
 import * as v from "valibot";
 import { root } from "./paths.ts";
 
@@ -63,10 +63,20 @@ export async function readEnvironments(configPath = `${root}wrangler.toml`): Pro
 }
 
 async function readFileOf(configPath: string): Promise<v.InferOutput<typeof fileSchema>> {
-  const read = v.safeParse(fileSchema, parse(await readFile(configPath, "utf8")));
+  const read = v.safeParse(fileSchema, parseToml(await readFile(configPath, "utf8")));
   if (read.success) return read.output;
   const [issue] = read.issues;
-  throw new Error(`${v.getDotPath(issue) ?? "file"}: ${issue.message}`);
+  throw new Error(`${v.getDotPath(issue) ?? "file"}: want ${issue.expected ?? "another value"}`);
+}
+
+/** The parser's own message would quote the lines around the mistake, and operators write secrets into their variables. */
+function parseToml(text: string): unknown {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    throw new Error(`line ${error.line}: ${error.message.split("\n", 1)[0]}`);
+  }
 }
 
 /** Whether a route leads to the registry. If a host has a route only for another path, such as `/jwt/auth`, the host is not a registry. */

@@ -107,12 +107,20 @@ test("podctl process: a damaged record in KV is told with the part of the runboo
   ]);
 });
 
-test("podctl process: an error names a wrangler.toml that cannot be read", async () => {
-  const broken = join(dir, "broken.toml");
-  writeFileSync(broken, "name == 1\n");
-  const run = await podctl(["plan", ...production], { env: { ...env, PODCTL_WRANGLER_CONFIG: broken } });
-  expect([run.code, run.stderr]).toEqual([1, expect.stringContaining(`podctl: "${broken}" cannot be read: `)]);
-});
+test.each([
+  ["name == 1\n", "line 1: Invalid TOML document: "],
+  ['[vars]\nPASSWORD = "HUSH\n', "line 2: Invalid TOML document: "],
+  ['vars = "HUSH"\n', "vars: want Object\n"],
+])(
+  "podctl process: an error names a wrangler.toml that cannot be read, and shows none of its lines: %j",
+  async (text, said) => {
+    const broken = join(dir, "broken.toml");
+    writeFileSync(broken, text);
+    const run = await podctl(["plan", ...production], { env: { ...env, PODCTL_WRANGLER_CONFIG: broken } });
+    expect([run.code, run.stderr]).toEqual([1, expect.stringContaining(`podctl: "${broken}" cannot be read: ${said}`)]);
+    expect(run.stderr).not.toContain("HUSH");
+  },
+);
 
 test("podctl process: with --json, a command shows on standard error what it asks about", async () => {
   const run = (...args: readonly string[]) => podctl([...args, "--json", ...production], { env });

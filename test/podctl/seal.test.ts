@@ -49,6 +49,11 @@ describe("podctl seal", () => {
     writeFileSync(key, JSON.stringify(privateKey));
     const { code, stderr } = await podctl(["seal", file, "pod-a", store, "--key", key], { input: secret });
     expect([code, stderr]).toEqual([1, `podctl: key "${key}" is private; want the public one, without "d"\n`]);
+    const broken = join(dir, "broken.jwk");
+    writeFileSync(broken, JSON.stringify({ ...publicKey, x: "AAAA" }));
+    const unusable = await podctl(["seal", file, "pod-a", store, "--key", broken], { input: secret });
+    const wanted = `podctl: key "${broken}" is not a JWK of an EC key on P-256; \`podctl keys public\` prints one\n`;
+    expect([unusable.code, unusable.stderr]).toEqual([1, wanted]);
     const empty = await podctl(["seal", file, "pod-a", store]);
     expect([empty.code, empty.stderr]).toEqual([1, "podctl: standard input is empty; want the secret to seal\n"]);
   });

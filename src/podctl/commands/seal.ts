@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { Command } from "commander";
-import type { JWK } from "jose";
+import { importJWK, type JWK } from "jose";
 import { seal } from "../../directory/seal.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { parseGatewayKeys } from "../../pods/gateway-keys.ts";
@@ -74,9 +74,15 @@ async function readPublicKey(path: string): Promise<JWK> {
     cannotRead(path, "the public key, which `podctl keys public` prints"),
   );
   const jwk = parseJsonObject(text) as JWK | null;
-  if (jwk?.kty !== "EC" || jwk.crv !== "P-256") {
+  if (jwk?.kty !== "EC" || jwk.crv !== "P-256" || !(await canImport(jwk))) {
     throw new CliFailure(`key "${path}" is not a JWK of an EC key on P-256; \`podctl keys public\` prints one`);
   }
   if (jwk.d !== undefined) throw new CliFailure(`key "${path}" is private; want the public one, without "d"`);
   return jwk;
 }
+
+const canImport = (jwk: JWK): Promise<boolean> =>
+  importJWK(jwk, "ECDH-ES").then(
+    () => true,
+    () => false,
+  );
