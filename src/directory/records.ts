@@ -223,8 +223,11 @@ export function parseRecord<T>(key: string, text: string, schema: v.GenericSchem
   return err(`record "${key}" ${wrongAt(v.getDotPath(issue), issue)}`);
 }
 
+/** The end of the text about a record that a newer podctl has written. */
+export const useNewer = "use the newer podctl";
+
 /** Returns a text that says that a newer podctl has written this record. Null if the record's `v` is not higher than ours. */
 export function whyNewer(key: string, json: unknown): string | null {
   if (!isObject(json) || !("v" in json) || typeof json.v !== "number" || json.v <= version.literal) return null;
-  return `record "${key}" has "v": ${json.v}, so a newer podctl has written it, and this version cannot read it; use the newer podctl`;
+  return `record "${key}" has "v": ${json.v}, so a newer podctl has written it, and this version cannot read it; ${useNewer}`;
 }

@@ -17,13 +17,6 @@ export function orFail<T>(result: Result<T, string>): T {
   throw new CliFailure(result.error);
 }
 
-/** Like {@link orFail}, for what was read in KV: it fails if a record is damaged. */
-export function orDamaged<T>(result: Result<T, string | { readonly text: string }>): T {
-  if (result.ok) return result.value;
-  const text = typeof result.error === "string" ? result.error : result.error.text;
-  throw new CliFailure(`${text}; docs/runbook.md says what to do (A record is damaged)`);
-}
-
 /** Handles the error of reading a file that the operator named. If the path is a folder, Node's own message does not name it. */
 export const cannotRead =
   (path: string, wanted: string) =>

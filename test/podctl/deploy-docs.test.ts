@@ -67,11 +67,16 @@ describe("the wrangler.toml of docs/deploy.md and docs/logs.md", async () => {
   });
 });
 
-/** Returns the variables that a source reads, as `process.env["NAME"]` or as `const { NAME: name } = process.env`. */
+/** Returns the variables that a source reads: by `process.env["NAME"]`, `const { NAME: name } = process.env`, `loginIn` or `tokenFromEnv`. */
 function variablesIn(source: string): readonly string[] {
   const indexed = [...source.matchAll(/process\.env\["(\w+)"\]/g)].map(([, name = ""]) => name);
   const taken = [...source.matchAll(/\{([^}]*)\} = process\.env/g)].map(([, names = ""]) => names);
-  return [...indexed, ...taken.flatMap((names) => names.match(/\w+(?=:)/g) ?? [])];
+  const given = [...source.matchAll(/(?:loginIn|tokenFromEnv)\(([^)]*)\)/g)].map(([, names = ""]) => names);
+  return [
+    ...indexed,
+    ...taken.flatMap((names) => names.match(/\w+(?=:)/g) ?? []),
+    ...given.flatMap((names) => names.match(/(?<=")\w+(?=")/g) ?? []),
+  ];
 }
 
 describe("the variables of docs/deploy.md", () => {

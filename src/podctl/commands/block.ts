@@ -3,8 +3,9 @@ import { blocksKey } from "../../directory/keys.ts";
 import { type Blocks, blocksToWrite, parseBlocks } from "../../topology/blocks.ts";
 import { parseBlocked } from "../../topology/check.ts";
 import { maxTextCharacters } from "../../topology/settings.ts";
-import { CliFailure, orDamaged, orFail } from "../failure.ts";
+import { CliFailure, orFail } from "../failure.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import { orDamaged } from "../write/live-directory.ts";
 import { makeSmallChange, type SmallChangeOptions } from "../write/small-change.ts";
 
 type Options = TargetOptions & SmallChangeOptions;

@@ -3,10 +3,10 @@ import { dirname, isAbsolute } from "node:path";
 import { Command } from "commander";
 import type { LiveRecord } from "../../topology/difference.ts";
 import { type ExportedTopology, exportTopology, formatTopology } from "../../topology/export.ts";
-import { CliFailure, orDamaged } from "../failure.ts";
+import { CliFailure } from "../failure.ts";
 import { count, note, print, printJson, startProgress } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
-import { readLive } from "../write/live-directory.ts";
+import { orDamaged, readLive } from "../write/live-directory.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly assignmentsFile?: string };
 

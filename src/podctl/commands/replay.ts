@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { blocksKey } from "../../directory/keys.ts";
 import { blocksToWrite, parseBlocks, unionOf } from "../../topology/blocks.ts";
 import { recordText } from "../../topology/record-text.ts";
-import { CliFailure, orDamaged, orFail } from "../failure.ts";
+import { CliFailure, orFail } from "../failure.ts";
 import { count, counted, print, printJson, startProgress } from "../output.ts";
 import { type Comparison, compareTraffic, maxNames } from "../replay/comparison.ts";
 import { addRecord, createDecide, type Texts, textsOf } from "../replay/decide.ts";
@@ -10,7 +10,7 @@ import { readLog, unreadable } from "../replay/lines.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { readTopology } from "../target/read-topology.ts";
 import type { Target } from "../target/target.ts";
-import { readLive } from "../write/live-directory.ts";
+import { orDamaged, readLive } from "../write/live-directory.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly from?: string };
 

@@ -5,10 +5,11 @@ import { resolvePod } from "../../directory/resolve.ts";
 import { parseRepositoryName } from "../../oci/repository-name.ts";
 import { describeMove, describePod, describeSettings, lookupLines } from "../explain/describe.ts";
 import { formatSteps } from "../explain/step.ts";
-import { orDamaged, orFail } from "../failure.ts";
+import { orFail } from "../failure.ts";
 import { print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { learnDepth, openDirectory } from "../target/traced-directory.ts";
+import { orDamaged } from "../write/live-directory.ts";
 
 type Options = TargetOptions & { readonly json?: boolean };
 

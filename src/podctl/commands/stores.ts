@@ -4,13 +4,14 @@ import type { Pod } from "../../directory/directory.ts";
 import { podKey } from "../../directory/keys.ts";
 import { parsePodId } from "../../directory/pod-id.ts";
 import { describeStores, formatStores } from "../explain/describe-stores.ts";
-import { CliFailure, orDamaged, orFail } from "../failure.ts";
+import { CliFailure, orFail } from "../failure.ts";
 import { colors, print, printJson } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { listPods } from "../target/list-pods.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import type { Target } from "../target/target.ts";
 import { openDirectory } from "../target/traced-directory.ts";
+import { orDamaged } from "../write/live-directory.ts";
 
 type Options = TargetOptions & { readonly json?: boolean };
 

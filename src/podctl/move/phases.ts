@@ -4,9 +4,9 @@ import type { MoveRecord } from "../../directory/moves.ts";
 import type { PodId } from "../../directory/pod-id.ts";
 import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
-import { CliFailure, orDamaged } from "../failure.ts";
+import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
-import { directoryInKv } from "../write/live-directory.ts";
+import { directoryInKv, orDamaged } from "../write/live-directory.ts";
 
 /** A group's assignment as it is in KV. `record` is null if the group has no assignment of its own, and so belongs to the default Pod. */
 export type LiveAssignment = { readonly record: AssignmentRecord | null; readonly pod: PodId };

@@ -1,15 +1,25 @@
 /** The directory as it is in KV now. */
 import { directoryKey, historyPrefix, kindOf, nameIn } from "../../directory/keys.ts";
-import { type DirectoryRecord, directoryRecord, parseRecord, whyNewer } from "../../directory/records.ts";
+import { type DirectoryRecord, directoryRecord, parseRecord, useNewer, whyNewer } from "../../directory/records.ts";
 import { parseJson } from "../../lib/json.ts";
+import type { Result } from "../../lib/result.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
 import type { Change, LiveRecord } from "../../topology/difference.ts";
 import { contentOf, isWithin } from "../../topology/record-text.ts";
-import { CliFailure, orDamaged } from "../failure.ts";
+import { CliFailure } from "../failure.ts";
 import type { KvStore, ListedKey } from "../target/kv-store.ts";
 
 /** The directory record and its text in KV; both are null before the first apply. */
 export type DirectoryInKv = { readonly record: DirectoryRecord | null; readonly text: string | null };
+
+/** Returns what was read in KV. Throws a CliFailure if a record is damaged, or if a newer podctl has written it. */
+export function orDamaged<T>(result: Result<T, string | { readonly text: string }>): T {
+  if (result.ok) return result.value;
+  const text = typeof result.error === "string" ? result.error : result.error.text;
+  throw new CliFailure(
+    text.endsWith(useNewer) ? text : `${text}; docs/runbook.md says what to do (A record is damaged)`,
+  );
+}
 
 export const directoryInKv = (text: string | null): DirectoryInKv => ({
   text,
