@@ -1,6 +1,6 @@
 import { confirm, isCancel, updateSettings } from "@clack/prompts";
 import { CliFailure } from "./failure.ts";
-import { note, print } from "./output.ts";
+import { asLines, note, print } from "./output.ts";
 
 type Asking = { readonly json?: boolean; readonly yes?: boolean };
 
@@ -11,7 +11,7 @@ type Asking = { readonly json?: boolean; readonly yes?: boolean };
 export function showWrite(lines: readonly string[], { json, yes }: Asking): void {
   if (json && yes) return;
   const show = json ? note : print;
-  for (const line of lines) show(line);
+  for (const line of asLines(lines)) show(line);
 }
 
 /** Ctrl-D ends the input, and a prompt without input would never return. So Ctrl-D cancels, as Ctrl-C does. */

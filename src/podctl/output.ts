@@ -43,6 +43,10 @@ export const inOneLine = (text: string): string =>
       .join(""),
   );
 
+/** Escapes the line breaks in each of these lines, for the same reason. Their colours stay. */
+export const asLines = (lines: readonly string[]): readonly string[] =>
+  lines.map((line) => line.replaceAll("\n", inOneLine));
+
 /** Formats `1234567` as `1,234,567`, whatever the machine's language is. */
 export const count = (number: number): string => number.toLocaleString("en-US");
 /** Returns a number with its noun, such as `1 key`, `2 keys` or `2 repositories`. */

@@ -122,6 +122,32 @@ test.each([
   },
 );
 
+test("podctl process: a line break in a key of KV or in an operator's name begins no line that looks like podctl's own", async () => {
+  const forged = "\n  - route/globex: pod-b";
+  const evil = { ...env, PODCTL_ACTOR: `evil${forged}` };
+  const run = (...args: readonly string[]) => podctl([...args, ...production], { env: evil });
+  await run("apply", join(dir, "topology.yaml"), "--yes");
+  await run("assign", "initech", "pod-a", "--yes");
+  const { revision } = JSON.parse(server.data.get("directory")?.value ?? "{}") as { revision: number };
+  const put = (key: string, record: object) =>
+    server.data.set(key, { value: JSON.stringify({ v: 1, revision: 1, ...record }), metadata: null });
+  put(`key/x: pod-a${forged}`, { pod: "pod-a" });
+  put(`route/a/b${forged}`, { pod: "pod-a" });
+  const shown = [await run("rollback"), await run("plan", join(dir, "topology.yaml"))];
+  put(`history/${revision + 1}`, {
+    revision: revision + 1,
+    at: "2026-11-26T12:00:00.000Z",
+    by: `evil${forged}`,
+    chunks: 1,
+  });
+  shown.push(await run("plan", join(dir, "topology.yaml")), await run("assign", "hooli", "pod-a", "--yes"));
+  for (const { stdout, stderr } of shown) {
+    expect(stdout + stderr).toContain("\\u000a  - route/globex: pod-b");
+    expect(stdout + stderr).not.toMatch(/^ *- route\/globex/m);
+  }
+  expect(shown[1]?.stdout).toContain("  - key/x: pod-a\\u000a  - route/globex: pod-b: pod-a");
+});
+
 test("podctl process: with --json, a command shows on standard error what it asks about", async () => {
   const run = (...args: readonly string[]) => podctl([...args, "--json", ...production], { env });
   const told = await run("apply", join(dir, "topology.yaml"), "--yes");

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { print, printJson } from "../output.ts";
+import { asLines, print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { readTopology } from "../target/read-topology.ts";
 import { cloudJson, cloudLines } from "../write/cloud-ages.ts";
@@ -30,7 +30,7 @@ KV still has that state.`,
       const plan = await makePlan(target.openKv(), topology);
       const [clouds, now] = [topology.cloudFiles, new Date()];
       if (json) printJson({ ...planJson(plan), clouds: cloudJson(clouds, now) });
-      else for (const line of [...planLines(plan, target.name), ...cloudLines(clouds, now)]) print(line);
+      else for (const line of asLines([...planLines(plan, target.name), ...cloudLines(clouds, now)])) print(line);
       if (!isEmpty(plan)) process.exitCode = changesExitCode;
     });
 }

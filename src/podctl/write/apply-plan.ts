@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Topology } from "../../topology/topology.ts";
 import { CliFailure } from "../failure.ts";
-import { counted, startProgress } from "../output.ts";
+import { asLines, counted, inOneLine, startProgress } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { makePlan, type Plan } from "./make-plan.ts";
 import { changeLines } from "./plan-text.ts";
@@ -47,7 +47,9 @@ export async function checkApplied(
 
 function describeOthers({ changes, directory }: Plan): string {
   const who = directory.record?.appliedBy;
-  const named = who === undefined || who === actor() ? "" : ` (last applied by ${who})`;
+  const named = who === undefined || who === actor() ? "" : ` (last applied by ${inOneLine(who)})`;
   const first = `all was written, but KV is not what the file says: someone else wrote ${counted(changes.length, "record")} during this apply${named}`;
-  return [`${first}. To make KV what the file says, these changes are left:`, ...changeLines(changes)].join("\n");
+  return [`${first}. To make KV what the file says, these changes are left:`, ...asLines(changeLines(changes))].join(
+    "\n",
+  );
 }

@@ -4,6 +4,7 @@ import { type DirectoryRecord, parseRecord } from "../../directory/records.ts";
 import { chunksOf } from "../../lib/collections.ts";
 import { type Former, type HistoryIndex, historyChunk, historyChunks, historyIndex } from "../../topology/history.ts";
 import { CliFailure, orFail } from "../failure.ts";
+import { inOneLine } from "../output.ts";
 import { type KvStore, maxBulkKeys } from "../target/kv-store.ts";
 
 export const keptRevisions = 10;
@@ -32,10 +33,10 @@ export async function readUnfinished(kv: KvStore, directory: DirectoryRecord | n
 export const describeUnfinished = ({ by, revision, at, undone }: HistoryIndex): string =>
   undone === true
     ? `the rollback of ${describeWrite({ by, revision, at })} is not complete`
-    : `the write of ${by} to revision ${revision} is not complete; begun at ${at}`;
+    : `the write of ${inOneLine(by)} to revision ${revision} is not complete; begun at ${at}`;
 
 export const describeWrite = ({ revision, by, at }: Pick<HistoryIndex, "revision" | "by" | "at">): string =>
-  `revision ${revision} (${by}, ${at})`;
+  `revision ${revision} (${inOneLine(by)}, ${at})`;
 
 export async function readFormer(kv: KvStore, index: HistoryIndex): Promise<Former> {
   const former = await findFormer(kv, index);

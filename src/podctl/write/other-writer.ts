@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { HistoryIndex } from "../../topology/history.ts";
 import type { DirectorySteps } from "../../topology/record-text.ts";
 import { CliFailure } from "../failure.ts";
+import { inOneLine } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { readHistoryIndex } from "./history.ts";
 import { type DirectoryInKv, readDirectory } from "./live-directory.ts";
@@ -39,7 +40,7 @@ export async function refuseOtherWriter(kv: KvStore, own: OwnWrite): Promise<voi
   if (next === null) return;
   if (!isSameWrite(next, index)) {
     throw new CliFailure(
-      `${next.by} began another write to revision ${next.revision} at ${next.at}, during this ${name}; run \`podctl plan\` once it is complete`,
+      `${inOneLine(next.by)} began another write to revision ${next.revision} at ${next.at}, during this ${name}; run \`podctl plan\` once it is complete`,
     );
   }
   if (next.undone === true && !own.isRollback) throw rolledBack(name);
@@ -67,7 +68,7 @@ const rolledBack = (name: string): CliFailure =>
 export const describeOther = ({ record }: DirectoryInKv): string =>
   record === null
     ? "someone deleted the directory record"
-    : `${record.appliedBy ?? "someone"} applied revision ${record.revision}`;
+    : `${inOneLine(record.appliedBy ?? "someone")} applied revision ${record.revision}`;
 
 const isSameWrite = (one: OwnWrite["index"], other: OwnWrite["index"]): boolean =>
   one.revision === other.revision && one.at === other.at && one.by === other.by;

@@ -15,6 +15,7 @@ import {
   type Stamp,
 } from "../../topology/record-text.ts";
 import { CliFailure } from "../failure.ts";
+import { inOneLine } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import {
   findFormer,
@@ -94,7 +95,7 @@ async function refuseOtherDirectory(kv: KvStore, { text, record }: DirectoryInKv
 function describeNow({ record }: DirectoryInKv, before: DirectoryRecord | null): string {
   if (record === null) return "the directory record is gone";
   if (record.revision === before?.revision) return "the directory record has another text now";
-  return `now it is at revision ${record.revision}, applied by ${record.appliedBy ?? "someone"}`;
+  return `now it is at revision ${record.revision}, applied by ${inOneLine(record.appliedBy ?? "someone")}`;
 }
 
 /** Refuses to go on if the blocks have changed. All blocks are in one record, so a write that does not know of a new block would lift it. */
