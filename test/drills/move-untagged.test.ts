@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { tmpdir, uptime } from "node:os";
 import { join } from "node:path";
@@ -210,6 +210,24 @@ describe("podctl move", () => {
     utimesSync(lock, beforeBoot, beforeBoot);
     await (await openStateFile(folder, prefix)).release();
     rmSync(folder, { recursive: true });
+  });
+
+  test("a run that saves nothing leaves no state file, and a line that was cut off spoils no later one", async () => {
+    const folder = join(mkdtempSync(join(tmpdir(), "registry-edge-state-")), "a", "b");
+    const [prefix, name] = ["acme" as Prefix, "acme/app" as RepositoryName];
+    await (await openStateFile(folder, prefix)).release();
+    expect(readdirSync(folder)).toEqual([]);
+    writeFileSync(stateFileOf(folder, prefix), '{"copied":"acm');
+    const state = await openStateFile(folder, prefix);
+    await state.save(name, { fingerprint: "whole", untagged: [], listsReferrers: true });
+    await state.release();
+    expect([...(await readState(stateFileOf(folder, prefix))).copied.keys()]).toEqual([name]);
+    rmSync(join(folder, "../.."), { recursive: true });
+  });
+
+  test.runIf(existsSync("/proc/self"))("a state folder that cannot be made ends the command", async () => {
+    const folder = "/proc/registry-edge/moves";
+    await expect(openStateFile(folder, "acme" as Prefix)).rejects.toThrow("ENOENT");
   });
 
   test("the state file keeps the manifests without a tag for the next run, also after both Pods have differed", async () => {

@@ -104,6 +104,17 @@ test("KV store: a listing goes on after the empty pages that KV has where keys w
   expect(await listed("route/")).toEqual(entriesOf(3).map(([key]) => key));
 });
 
+test("KV store: a listing whose cursors never end is an error", { timeout: 60_000 }, async () => {
+  const page = (n: number) => JSON.stringify({ success: true, result: [], result_info: { cursor: `${n}` } });
+  await withAnswer(
+    (response, n) => response.end(page(n)),
+    async (api) => {
+      const first = api.list()[Symbol.asyncIterator]().next();
+      await expect(first).rejects.toThrow("the KV API lists keys without end: podctl has read 5,000 pages");
+    },
+  );
+});
+
 test.each([
   [
     400,

@@ -1,7 +1,8 @@
 /** The saved state of a move, in a file to which we only append lines. If podctl is killed while it writes a line, the next run ignores that line. */
+import { existsSync } from "node:fs";
 import { appendFile, mkdir, open, readFile, rm, stat } from "node:fs/promises";
 import { uptime } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import * as v from "valibot";
 import { parseJson } from "../../lib/json.ts";
 import type { Digest } from "../../oci/digest.ts";
@@ -79,14 +80,13 @@ export const stateFileOf = (folder: string, prefix: Prefix): string =>
 export async function openStateFile(folder: string, prefix: Prefix): Promise<StateFile> {
   const path = stateFileOf(folder, prefix);
   const lock = join(folder, `${encodeURIComponent(prefix)}.lock`);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await takeLock(lock, prefix);
   const state = await readState(path);
   // Lines are written one after the other. Node writes a long line in pieces, and two lines that are written at once could be mixed.
   const inTurn = createLimit(1);
-  const append = (value: object) => inTurn(() => appendFile(path, `${JSON.stringify(value)}\n`));
-  // An earlier run may have been killed while it wrote the last line. We end that line, so that our first line is not joined to it.
-  await appendFile(path, "\n");
+  // An earlier run may have been killed while it wrote the last line. So we end the line before each of ours, and a line may be empty.
+  const append = (value: object) => inTurn(() => appendFile(path, `\n${JSON.stringify(value)}\n`));
   const save = async (name: RepositoryName, each: Saved) => {
     state.copied.set(name, each);
     await append({ copied: name, ...each });
@@ -107,6 +107,16 @@ export async function openStateFile(folder: string, prefix: Prefix): Promise<Sta
     remove: () => rm(path, { force: true }),
     release: () => rm(lock, { force: true }),
   };
+}
+
+/** Makes a folder and those above it. We do not use `recursive`, because Node's mkdir then never ends where no folder can be made, as in /proc. */
+async function makeFolder(folder: string): Promise<void> {
+  if (existsSync(folder)) return;
+  await makeFolder(dirname(folder));
+  await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+    // The move of another group has made the folder.
+    if (error.code !== "EEXIST") throw error;
+  });
 }
 
 /** Reads the state without taking the lock. */

@@ -4,6 +4,7 @@ import pMap from "p-map";
 import { chunksOf } from "../../lib/collections.ts";
 import { metadataOf } from "../../topology/record-text.ts";
 import { CliFailure } from "../failure.ts";
+import { count } from "../output.ts";
 import { type KvAddress, openKvApi, type Page } from "./kv-api.ts";
 
 export type ListedKey = { readonly key: string; readonly metadata: unknown };
@@ -30,6 +31,11 @@ const readsAtOnce = 4;
 /** A bulk call may report keys that KV did not write or delete. podctl sends these keys again, but makes at most this many calls. */
 const maxRounds = 5;
 const roundPauseMs = 100;
+/** A directory with a million assignments has 1,000 pages of keys, and some more may be empty. */
+const maxPages = 5_000;
+const withoutEnd =
+  `the KV API lists keys without end: podctl has read ${count(maxPages)} pages; look at what else is in this namespace, ` +
+  "and at what answers in place of the API";
 
 export function openKvStore(address: KvAddress): KvStore {
   const api = openKvApi(address);
@@ -40,12 +46,14 @@ export function openKvStore(address: KvAddress): KvStore {
   return {
     async *list(prefix) {
       let cursor: string | null = null;
-      do {
+      for (let pages = 1; ; pages += 1) {
         const page: Page = await api.listPage(prefix, cursor);
         // A page may be empty where many keys were just deleted, so only the page's cursor says whether more keys follow.
         if (page.keys.length > 0) yield page.keys.map(({ name, metadata }) => ({ key: name, metadata }));
         cursor = page.cursor;
-      } while (cursor !== null);
+        if (cursor === null) return;
+        if (pages === maxPages) throw new CliFailure(withoutEnd);
+      }
     },
     async read(keys) {
       const chunks = chunksOf([...new Set(keys)], maxReadKeys);
