@@ -11,6 +11,16 @@ export class CliFailure extends Error {
   }
 }
 
+/** Does one part of a command. If it fails, the message also says what is left behind, and what to do. */
+export async function leavingBehind<T>(left: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof CliFailure) throw new CliFailure(`${error.message}; ${left}`, error.exitCode);
+    throw error;
+  }
+}
+
 /** Returns the value of a result. Throws the error as a CliFailure, which ends the command. */
 export function orFail<T>(result: Result<T, string>): T {
   if (result.ok) return result.value;

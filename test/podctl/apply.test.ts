@@ -3,7 +3,6 @@ import { describe, expect, test } from "vitest";
 import type { KvStore, ListedKey } from "../../src/podctl/target/kv-store.ts";
 import { applyPlan, checkApplied } from "../../src/podctl/write/apply-plan.ts";
 import { makePlan } from "../../src/podctl/write/make-plan.ts";
-import { planLines } from "../../src/podctl/write/plan-text.ts";
 import { readLastWrite, undoWrite } from "../../src/podctl/write/undo-write.ts";
 import { topologyOf, topologyText } from "../support/topologies.ts";
 import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
@@ -176,56 +175,6 @@ test("an apply writes nothing if someone blocked an image since its plan was mad
   expect(records().get("blocks")).toContain("acme/leaked");
 });
 
-describe("a record that someone damaged by hand", () => {
-  const damage = (key: string, value: string) => server.data.set(key, { value, metadata: undefined });
-
-  test("is written again by the next apply, whatever its kind, except the directory record and the blocks", async () => {
-    await apply(before);
-    const whole = records(false);
-    for (const key of whole.keys()) {
-      if (key !== "directory" && key !== "blocks") damage(key, key.startsWith("pod/") ? "[]" : "garbage");
-    }
-    await apply(before);
-    const said = (all: ReadonlyMap<string, string>) =>
-      [...all].map(([key, text]) => [key, text.replace(/"revision":\d+/, "")]);
-    expect(said(records(false))).toEqual(said(whole));
-  });
-
-  test.each([
-    ["no `v`", "route/acme", '{"revision":1,"pod":"pod-a","state":"active"}'],
-    ["no revision", "route/acme", '{"v":1,"pod":"pod-a","state":"active"}'],
-    ["a revision that is a text", "route/acme", '{"v":1,"revision":"7","pod":"pod-a","state":"active"}'],
-    ["a revision below 0", "route/acme", '{"v":1,"revision":-1,"pod":"pod-a","state":"active"}'],
-    ["a `v` of 0", "key/pod-a", '{"v":0,"pod":"pod-a"}'],
-  ])("is shown by plan and written again if it has %s and is right otherwise", async (_, key, text) => {
-    await apply(before);
-    damage(key, text);
-    const lines = planLines(await makePlan(kv, before), "production");
-    expect(lines).toContainEqual(expect.stringContaining(`~ ${key}: pod-a (the edge cannot read this record now)`));
-    await apply(before);
-    expect(JSON.parse(records().get(key) ?? "")).toMatchObject({ v: 1, pod: "pod-a" });
-    expect((await makePlan(kv, before)).changes).toEqual([]);
-  });
-
-  test("stops plan and rollback if it is the directory record, until someone restores this record with its revision", async () => {
-    await apply(after);
-    const first = records(false);
-    await apply(before);
-    damage("directory", "garbage");
-    for (const step of [() => makePlan(kv, before), () => rollBack(kv)]) {
-      await expect(step()).rejects.toThrow('record "directory" is not JSON');
-    }
-    damage("directory", '{"v":1,"revision":2}');
-    const plan = await makePlan(kv, before);
-    expect(plan.changes.map(({ action, key }) => `${action} ${key}`)).toEqual(["change directory"]);
-    expect(plan.unfinished).toBeNull();
-    await apply(before);
-    await rollBack(kv);
-    await rollBack(kv);
-    expect(records(false)).toEqual(first);
-  });
-});
-
 describe("an apply that is interrupted", () => {
   /** Applies without an interruption. Returns how many writes this takes, and what KV holds afterwards. */
   async function uncut(): Promise<{ writes: number; state: ReadonlyMap<string, string> }> {
@@ -272,6 +221,43 @@ describe("an apply that is interrupted", () => {
       const original = await cutAt(cut);
       await rollBack(kv);
       expect(records(), `cut at ${cut}`).toEqual(original);
+    }
+  });
+});
+
+describe("the message of a write in which KV fails", () => {
+  const message = async (cut: number, step: () => Promise<void>) => {
+    server.heal();
+    server.onWrite = (n) => n < cut;
+    const said = await step().then(
+      () => "",
+      (error: Error) => error.message,
+    );
+    server.heal();
+    return said.replace(/^the KV API answered: 500 .*?; /, "");
+  };
+
+  test("says for an apply whether it has changed a record, and how to complete or undo it", async () => {
+    await apply(before);
+    const { state } = await makePlan(kv, after);
+    for (const cut of [1, 2]) {
+      expect(await message(cut, () => apply(after))).toBe("no record was changed, so run the command again");
+      expect((await makePlan(kv, after)).state).toBe(state);
+    }
+    for (const cut of [3, 6]) {
+      expect(await message(cut, () => apply(after))).toBe(
+        "the write to revision 2 is not complete: complete it by `podctl apply`, or undo it by `podctl rollback`",
+      );
+    }
+  });
+
+  test("says for a rollback that it must be run again", async () => {
+    await apply(before);
+    await apply(after);
+    for (const cut of [1, 2, 5]) {
+      expect(await message(cut, () => rollBack(kv))).toBe(
+        "the rollback of revision 2 is not complete; run `podctl rollback` again",
+      );
     }
   });
 });

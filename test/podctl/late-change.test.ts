@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { directoryKey } from "../../src/directory/keys.ts";
 import { CliFailure } from "../../src/podctl/failure.ts";
@@ -122,6 +123,56 @@ describe("a change that is confirmed late", () => {
     );
     const blocks = parseBlocks(records().get("blocks") ?? null);
     expect(blocks.ok && [...blocks.value.keys()]).toEqual(["acme/leaked"]);
+  });
+});
+
+describe("two changes at once", () => {
+  const chunk = "history/2/0";
+  const index = "history/2";
+
+  /** Returns a KV for each run. The runs make these writes in this order, and all their other writes after them. */
+  function inOrder(...writes: readonly string[]): (run: string) => KvStore {
+    const left = [...writes];
+    return (run) => ({
+      ...kv,
+      write: async (entries) => {
+        const own = `${run} ${entries[0]?.[0]}`;
+        while (left.length > 0 && left[0] !== own) await sleep(1);
+        await kv.write(entries);
+        left.shift();
+      },
+    });
+  }
+
+  const assign = (openKv: Target["openKv"], prefix: string) =>
+    makeSmallChange(
+      targetOf(openKv),
+      { key: `route/${prefix}`, after: () => ({ pod: "pod-b", state: "active" }), already: "" },
+      yes,
+    );
+
+  test.each([
+    ["saved last what it replaced", [`al ${chunk}`, `bo ${chunk}`]],
+    ["saved first what it replaced", [`bo ${chunk}`, `al ${chunk}`]],
+  ])("are both undone by one rollback, and the one that fails says so, if the other %s", async (_, chunks) => {
+    await apply(first);
+    const original = records();
+    const kvOf = inOrder(...chunks, `al ${index}`, `bo ${index}`);
+    const al = assign(() => kvOf("al"), "al");
+    await sleep(5); // so that the two writes do not begin in the same millisecond
+    const bo = assign(() => kvOf("bo"), "bo");
+    const [failed] = await Promise.allSettled([al, bo]);
+    await bo;
+    expect(failed).toMatchObject({
+      reason: {
+        message: expect.stringMatching(
+          /during this write to revision 2; this run has written route\/al already: once the other write is complete, `podctl rollback` undoes both, and `podctl plan` shows/,
+        ),
+      },
+    });
+    expect([records().has("route/al"), records().has("route/bo")]).toEqual([true, true]);
+    await rollBack(kv, async () => {});
+    expect(records()).toEqual(new Map([...original].filter(([key]) => !key.startsWith(index))));
   });
 });
 

@@ -86,9 +86,8 @@ async function repeatForRest<T>(
     if (left.size === 0) return;
     if (round === maxRounds) {
       const [first] = left.keys();
-      throw new CliFailure(
-        `${left.size} keys were not ${done} in ${maxRounds} tries, "${first}" among them; run the command again`,
-      );
+      const what = left.size === 1 ? `"${first}" was` : `${count(left.size)} keys, such as "${first}", were`;
+      throw new CliFailure(`${what} not ${done} in ${maxRounds} tries`);
     }
     await sleep(roundPauseMs * 2 ** round);
   }

@@ -75,6 +75,21 @@ export async function writeHistoryIndex(kv: KvStore, index: Omit<HistoryIndex, "
   await kv.write([[historyKey(index.revision), JSON.stringify({ v: 1, ...index })]]);
 }
 
+/**
+ * Adds the texts that a write replaced to the history of its revision, if they are not there. Two writes to the same revision have the same keys for
+ * their histories, so each may have replaced that of the other. Returns false if the history is gone, or if its rollback has begun.
+ */
+export async function keepInHistory(kv: KvStore, revision: number, replaced: Former): Promise<boolean> {
+  const index = await readHistoryIndex(kv, revision);
+  if (index === null || index.undone === true) return false;
+  const kept = await findFormer(kv, index);
+  const missing = [...replaced].filter(([key]) => kept?.has(key) !== true);
+  if (missing.length === 0) return true;
+  const chunks = await writeHistoryChunks(kv, revision, new Map([...(kept ?? []), ...missing]));
+  await writeHistoryIndex(kv, { ...index, chunks });
+  return true;
+}
+
 /** Removes the indexes first and the chunks last. If this run is interrupted, chunks without an index are ignored, so no one reads half a history. */
 export async function removeHistory(kv: KvStore, isOld: (revision: number) => boolean): Promise<void> {
   const keys: string[] = [];

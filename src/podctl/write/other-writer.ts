@@ -2,7 +2,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { HistoryIndex } from "../../topology/history.ts";
 import type { DirectorySteps } from "../../topology/record-text.ts";
-import { CliFailure } from "../failure.ts";
 import { inOneLine } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { readHistoryIndex } from "./history.ts";
@@ -26,43 +25,38 @@ type OwnWrite = {
 const missingPausesMs = [0, 2_000, 8_000, 20_000, 40_000];
 
 /**
- * Refuses to go on if someone else has written, too. KV may still return an older text of the directory record, so each text that the record had
- * before or during this write is accepted.
+ * Says that someone else has written, too, so that this write must not go on. Null if no one else has. KV may still return an older text of the
+ * directory record, so each text that the record had before or during this write is accepted.
  */
-export async function refuseOtherWriter(kv: KvStore, own: OwnWrite): Promise<void> {
+export async function findOtherWriter(kv: KvStore, own: OwnWrite): Promise<string | null> {
   const { name, index, directory, steps } = own;
   const now = await readDirectory(kv);
   if (![directory.text, steps.widened, steps.settled].includes(now.text)) {
-    throw new CliFailure(`${describeOther(now)} during this ${name}; run \`podctl plan\` to see what is left to do`);
+    return `${describeOther(now)} during this ${name}`;
   }
   const revision = (directory.record?.revision ?? 0) + 1;
   const next = own.isRollback ? await readHistoryIndex(kv, revision) : await readOwnIndex(kv, own);
-  if (next === null) return;
+  if (next === null) return own.isRollback ? null : rolledBack(name);
   if (!isSameWrite(next, index)) {
-    throw new CliFailure(
-      `${inOneLine(next.by)} began another write to revision ${next.revision} at ${next.at}, during this ${name}; run \`podctl plan\` once it is complete`,
-    );
+    return `${inOneLine(next.by)} began another write to revision ${next.revision} at ${next.at}, during this ${name}`;
   }
-  if (next.undone === true && !own.isRollback) throw rolledBack(name);
+  return next.undone === true && !own.isRollback ? rolledBack(name) : null;
 }
 
-/** Returns the index of this write. Throws a CliFailure if it is gone: another operator has then rolled this write back. */
+/** Returns the index of this write. Null if it is gone: another operator has then rolled this write back. */
 async function readOwnIndex(
   kv: KvStore,
-  { name, index, lagPausesMs = missingPausesMs }: OwnWrite,
-): Promise<HistoryIndex> {
+  { index, lagPausesMs = missingPausesMs }: OwnWrite,
+): Promise<HistoryIndex | null> {
   for (const pauseMs of lagPausesMs) {
     await sleep(pauseMs);
     const found = await readHistoryIndex(kv, index.revision);
     if (found !== null) return found;
   }
-  throw rolledBack(name);
+  return null;
 }
 
-const rolledBack = (name: string): CliFailure =>
-  new CliFailure(
-    `someone rolled back this ${name} while it was running, so only a part of it is in KV; run \`podctl plan\` to see what is left to do`,
-  );
+const rolledBack = (name: string): string => `someone rolled back this ${name} while it was running`;
 
 /** Says who wrote the directory record that is in KV now. */
 export const describeOther = ({ record }: DirectoryInKv): string =>

@@ -4,12 +4,12 @@ import type { DirectoryRecord } from "../../directory/records.ts";
 import { inWriteOrder } from "../../topology/difference.ts";
 import type { Former, HistoryIndex } from "../../topology/history.ts";
 import { directorySteps } from "../../topology/record-text.ts";
-import { CliFailure } from "../failure.ts";
+import { CliFailure, leavingBehind } from "../failure.ts";
 import { startProgress } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { readFormer, readHistoryIndex, removeHistory } from "./history.ts";
 import { type DirectoryInKv, directoryInKv, readDirectory } from "./live-directory.ts";
-import { refuseOtherWriter } from "./other-writer.ts";
+import { findOtherWriter } from "./other-writer.ts";
 import { type Write, writeRecords } from "./write-records.ts";
 
 export type LastWrite = {
@@ -46,15 +46,20 @@ export async function undoWrite(kv: KvStore, { index, former, before, now }: Las
   const inOrder = inWriteOrder(writes, ({ text }) => text === null);
   const steps = directorySteps(now.record, before.record ?? { credentials: "own" });
   const { revision } = index;
-  await kv.write([[historyKey(revision), JSON.stringify({ ...index, undone: true })]]);
-  const progress = startProgress("records put back", writes.length);
-  await writeRecords(kv, inOrder, { steps, onProgress: progress.advance });
-  progress.end();
-  // At the end, we put back the former directory record. Directly before, `refuseOtherWriter` checks that no other operator has written in the
-  // meantime, because we would overwrite that operator's directory record.
   const name = `rollback of revision ${revision}`;
-  await refuseOtherWriter(kv, { name, index, isRollback: true, directory: now, steps });
-  if (before.text === null) await kv.remove([directoryKey]);
-  else await kv.write([[directoryKey, before.text]]);
-  await removeHistory(kv, (some) => some === revision);
+  const other = await leavingBehind(`the ${name} is not complete; run \`podctl rollback\` again`, async () => {
+    await kv.write([[historyKey(revision), JSON.stringify({ ...index, undone: true })]]);
+    const progress = startProgress("records put back", writes.length);
+    await writeRecords(kv, inOrder, { steps, onProgress: progress.advance });
+    progress.end();
+    // At the end, we put back the former directory record. Directly before, we check that no other operator has written in the meantime, because we
+    // would overwrite that operator's directory record.
+    const found = await findOtherWriter(kv, { name, index, isRollback: true, directory: now, steps });
+    if (found !== null) return found;
+    if (before.text === null) await kv.remove([directoryKey]);
+    else await kv.write([[directoryKey, before.text]]);
+    await removeHistory(kv, (some) => some === revision);
+    return null;
+  });
+  if (other !== null) throw new CliFailure(`${other}; run \`podctl plan\` to see what is left to do`);
 }

@@ -14,11 +14,12 @@ import {
   recordText,
   type Stamp,
 } from "../../topology/record-text.ts";
-import { CliFailure } from "../failure.ts";
-import { inOneLine } from "../output.ts";
+import { CliFailure, leavingBehind } from "../failure.ts";
+import { counted, inOneLine } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import {
   findFormer,
+  keepInHistory,
   keptRevisions,
   readFormer,
   readHistoryIndex,
@@ -27,7 +28,7 @@ import {
   writeHistoryIndex,
 } from "./history.ts";
 import { type DirectoryInKv, readDirectory } from "./live-directory.ts";
-import { refuseOtherWriter } from "./other-writer.ts";
+import { findOtherWriter } from "./other-writer.ts";
 import { type Write, writeRecords } from "./write-records.ts";
 
 type Job = {
@@ -48,20 +49,40 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
   const changes = job.changes.filter(({ key }) => key !== directoryKey);
   await refuseOtherDirectory(kv, directory);
   await refuseOtherBlocks(kv, changes);
-  await keepFormer(kv, { directory, changes }, stamp);
+  const former = await keepFormer(kv, { directory, changes }, stamp);
   const steps = directorySteps(directory.record, content);
   const writes = changes.map(
     ({ key, after }): Write => ({ key, text: after === null ? null : () => recordText(key, after, stamp) }),
   );
-  await writeRecords(kv, writes, { steps, onProgress });
-  await removeHistory(kv, (old) => old <= revision - keptRevisions);
-  // We look for another writer directly before our last write. If another writer has completed a write, ours would set the revision back, so
-  // `refuseOtherWriter` throws.
   const index = { revision, at: stamp.appliedAt.toISOString(), by: stamp.appliedBy };
   const name = `write to revision ${revision}`;
-  await refuseOtherWriter(kv, { name, index, isRollback: false, directory, steps, lagPausesMs: job.lagPausesMs });
-  await kv.write([[directoryKey, recordText(directoryKey, content, stamp)]]);
+  const refused = await leavingBehind(`the ${name} is not complete: ${waysOut}`, async () => {
+    await writeRecords(kv, writes, { steps, onProgress });
+    await removeHistory(kv, (old) => old <= revision - keptRevisions);
+    // We look for another writer directly before our last write. If another writer has completed a write, ours would set the revision back.
+    const own = { name, index, isRollback: false, directory, steps, lagPausesMs: job.lagPausesMs };
+    const other = await findOtherWriter(kv, own);
+    const isKept = await keepInHistory(kv, revision, former);
+    if (other !== null) return `${other}; ${describeWritten(changes, isKept)}`;
+    await kv.write([[directoryKey, recordText(directoryKey, content, stamp)]]);
+    return null;
+  });
+  if (refused !== null) throw new CliFailure(refused);
   return revision;
+}
+
+const waysOut = "complete it by `podctl apply`, or undo it by `podctl rollback`";
+const maxNamed = 3;
+
+/** Says what this run has written although another writer was at work, and how to undo it. */
+function describeWritten(changes: readonly Change[], isKept: boolean): string {
+  const keys = changes.map(({ key }) => key);
+  const more = keys.length > maxNamed ? ` and ${counted(keys.length - maxNamed, "more record")}` : "";
+  const written = keys.length === 0 ? directoryKey : inOneLine(keys.slice(0, maxNamed).join(", ")) + more;
+  const undoing = isKept
+    ? "once the other write is complete, `podctl rollback` undoes both"
+    : "`podctl rollback` does not undo what is left of that";
+  return `this run has written ${written} already: ${undoing}, and \`podctl plan\` shows what is left to do`;
 }
 
 /** Returns the writer's name for other operators: `PODCTL_ACTOR` or, without that variable, the user and the machine. */
@@ -116,10 +137,10 @@ async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> 
 }
 
 /**
- * Saves the texts that this write replaces. If an interrupted write replaced a text of the same key before, we keep the text that it replaced,
+ * Saves the texts that this write replaces, and returns them. If an interrupted write replaced a text of the same key before, we keep the text that it replaced,
  * because that text is from the last complete write.
  */
-async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
+async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<Former> {
   const unfinished = await readHistoryIndex(kv, stamp.revision);
   // If a write was interrupted, we overwrite the chunks of its history, one by one. The texts of that history come first, in their old order. So each
   // chunk still has all the texts that it had before. No text is lost, even if this run is interrupted between two chunks.
@@ -130,9 +151,13 @@ async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Requi
   ]);
   for (const [key, text] of now) if (!former.has(key)) former.set(key, text);
   const { revision, appliedAt, appliedBy } = stamp;
-  const chunks = await writeHistoryChunks(kv, revision, former);
+  const chunks = await leavingBehind(unchanged, () => writeHistoryChunks(kv, revision, former));
   // Writing the chunks of a large apply takes minutes. If another operator has written the directory meanwhile, we refuse. The chunks do no harm
   // then: without their index, new ones are ignored. Those that replaced the chunks of an interrupted write have the same texts and more.
   await refuseOtherDirectory(kv, directory);
-  await writeHistoryIndex(kv, { revision, at: appliedAt.toISOString(), by: appliedBy, chunks });
+  const index = { revision, at: appliedAt.toISOString(), by: appliedBy, chunks };
+  await leavingBehind(unchanged, () => writeHistoryIndex(kv, index));
+  return former;
 }
+
+const unchanged = "no record was changed, so run the command again";
