@@ -111,6 +111,16 @@ describe("podctl rollback", () => {
     },
   );
 
+  test("names the damaged records that it would put back", async () => {
+    put("route/acme", '{"pod":"pod-b","state":"active"}');
+    await run("set", "acme", "uploads=edge", "uploads=", "--yes");
+    expect(textOf("route/acme")).toBe('{"v":1,"revision":3,"pod":"pod-b","state":"active"}');
+    const asked = await run("rollback");
+    expect(asked.stdout).toContain(
+      "  ! the edge could not read route/acme any more: it was damaged before that write\n",
+    );
+  });
+
   test("of a history without chunks, or without the directory record, is refused and deletes nothing", async () => {
     const index = { v: 1, revision: 2, at: "2026-01-01T00:00:00.000Z", by: "bob@box", chunks: 0 };
     for (const [key, text, why] of [

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { confirmWrite, showWrite } from "../confirm.ts";
-import { counted, print, printJson } from "../output.ts";
+import { colors, counted, print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { describeWrite } from "../write/history.ts";
 import { changeLines } from "../write/plan-text.ts";
@@ -36,13 +36,16 @@ rollback undoes what that apply has written. If a rollback is interrupted, run i
 }
 
 function rollbackLines(shown: Rollback, target: string): readonly string[] {
-  const { last, changes, uncompared } = shown;
+  const { last, changes, unreadable, uncompared } = shown;
   const records = counted(last.former.size - 1, "record");
   const more = uncompared === 0 ? [] : [`  and ${counted(uncompared, "more assignment")}, not compared with KV`];
   return [
     `${target} goes back from ${describeWrite(last.index)} to ${revisionBefore(last)}: ${records}.`,
     ...changeLines(changes),
     ...warningLines(changes, holderAfter(shown)),
+    ...unreadable.map((key) =>
+      colors.red(`  ! the edge could not read ${key} any more: it was damaged before that write`),
+    ),
     ...more,
   ];
 }

@@ -145,7 +145,7 @@ function unfoundLines(keys: readonly string[]): readonly string[] {
         `  ${key} is deeper than the directory's \`depth\`, so the edge does not find it; an apply corrects that`,
     );
   const left = keys.length - lines.length;
-  return left > 0 ? [...lines, `  and ${count(left)} more such assignments`] : lines;
+  return left > 0 ? [...lines, `  and ${counted(left, "more such assignment")}`] : lines;
 }
 
 export const planJson = ({ state, changes, keptBlocks, unreadBlocks, unfound, moving, unfinished }: Plan): object => ({

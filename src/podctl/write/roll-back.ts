@@ -1,8 +1,8 @@
 /** Undoes the last write: shows what changes, asks the operator, and checks that KV has not changed in the meantime. */
 import { isDeepStrictEqual } from "node:util";
 import { kindOf } from "../../directory/keys.ts";
-import { parseJsonObject } from "../../lib/json.ts";
-import { type Change, changeOf, inWriteOrder } from "../../topology/difference.ts";
+import { parseJson, parseJsonObject } from "../../lib/json.ts";
+import { type Change, changeOf, inWriteOrder, isReadable } from "../../topology/difference.ts";
 import type { Former } from "../../topology/history.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
@@ -21,6 +21,8 @@ export type Rollback = {
    * them. Each key has its text after the rollback, or null if KV then has no such assignment.
    */
   readonly above: ReadonlyMap<string, string | null>;
+  /** The keys of the former texts that the edge cannot read. The rollback puts these texts back, too. */
+  readonly unreadable: readonly string[];
   /** How many assignments were not compared with KV, because they are too many. They are not among the changes. */
   readonly uncompared: number;
 };
@@ -65,7 +67,12 @@ async function compare(kv: KvStore, former: Former): Promise<Omit<Rollback, "las
     const change = changeOf(key, before, text === null ? null : (parseJsonObject(text) ?? {}));
     return change === null ? [] : [change];
   });
+  const unreadable = keys.filter((key) => {
+    const text = former.get(key) ?? null;
+    return text !== null && text !== live.get(key) && !isReadable(key, parseJson(text));
+  });
   return {
+    unreadable,
     above: await readAbove(kv, former, changes),
     changes: inWriteOrder(changes, ({ after }) => after === null),
     uncompared: Math.max(0, assignments.length - maxCompared),
