@@ -89,6 +89,9 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
     const [cached, deleted] = await Promise.all([readCached(cache, key, seenSchema), deletedAtMs(cache, key)]);
     // Another isolate may have written a newer digest, for example after a push. We do not overwrite it.
     if (cached === "unreadable" || (cached !== null && cached.atMs > seen.atMs)) return;
+    // This isolate may have heard of a newer digest while it waited for the cache, and writes that digest too, maybe before this one.
+    const heard = memory.get(key);
+    if (heard !== undefined && heard.atMs > seen.atMs && heard.digest !== seen.digest) return;
     const isSame = cached?.digest === seen.digest && cached.holder === seen.holder;
     const isAlive = isSame && deleted !== "unreadable" && cached.atMs > deleted;
     if (isAlive && seen.atMs < cached.atMs + renewedAfterMs) return;

@@ -50,6 +50,33 @@ describe("tag that was seen", () => {
     for (const { tags } of [one, two, third]) expect(await digestFor(tags, tagged)).toBe(digestOf("b"));
   });
 
+  test("if two digests are heard one right after the other, a slow write of the first does not replace the second", async () => {
+    const entries = new Map<string, string>();
+    const written = Promise.withResolvers<void>();
+    let reads = 0;
+    const slow: CacheApi = {
+      open: async () => ({
+        match: async (url) => {
+          reads += 1;
+          const text = entries.get(url);
+          // A write reads the tag's entry and its tombstone. The reads of the first write end after the second write.
+          if (reads <= 2) await written.promise;
+          return text === undefined ? undefined : new Response(text);
+        },
+        put: async (url, response) => {
+          entries.set(url, await response.text());
+          written.resolve();
+        },
+      }),
+    };
+    const [seeing, other] = [startIsolate(slow), startIsolate(slow)];
+    const tagged = someTag();
+    seeing.tags.record(tagged, digestOf("a"), at(0));
+    seeing.tags.record(tagged, digestOf("b"), at(1));
+    await seeing.settled();
+    for (const { tags } of [seeing, other]) expect(await digestFor(tags, tagged)).toBe(digestOf("b"));
+  });
+
   test("an unchanged tag is compared with the location's cache once in a minute, and written again when a part of its time is over", async () => {
     const entries = new Map<string, string>();
     const calls = { reads: 0, puts: 0 };
