@@ -48,3 +48,11 @@ test("podctl accepts RSA keys with the exponents 65537 and 3, and keys of each c
   for (const [index, alg] of algorithms.entries()) expect(mistakesOf({ ...keys[index], kid: "k", alg })).toEqual([]);
   for (const e of ["AQAB", "Aw"]) expect(mistakesOf({ ...rsa, e })).toEqual([]);
 });
+
+test("a key of too many bits does not make the next import of another key fail", async () => {
+  expect(mistakesOf({ ...rsa, n: base64url(2_049) })).toHaveLength(1);
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const der = privateKey.export({ type: "pkcs8", format: "der" });
+  const algorithm = { name: "ECDSA", namedCurve: "P-256" };
+  expect((await crypto.subtle.importKey("pkcs8", der, algorithm, false, ["sign"])).type).toBe("private");
+});
