@@ -238,6 +238,11 @@ describe("resolvePod", () => {
       /"pod\/pod-a" is wrong at "blobs.stores.0.scheme": want .*"s3"/,
     ],
     [
+      "a password in a registry that is no URL",
+      { "route/acme": active("pod-a"), "pod/pod-a": pod("https//user:hush@a.test") },
+      /"pod\/pod-a" is wrong at "registry": want URL$/,
+    ],
+    [
       "a private key",
       {
         "route/acme": active("pod-a"),

@@ -75,6 +75,7 @@ describe("podctl seal", () => {
     const wrong = await Promise.all([
       seal(store, { accessKeyId: "id", secret: "hush" }),
       seal(store, "hush"),
+      seal(store, { accessKeyId: "id", secretAccessKey: "key", expiresAt: "hush" }),
       seal("blobs.stores.1.credentials", { keyPairId: "K1", privateKey: "hush" }),
       seal("blobs.stores.2.credentials", { key: "hush" }),
       seal("gateway.key", "hush"),
@@ -82,6 +83,7 @@ describe("podctl seal", () => {
     expect(wrong.map(({ code, stderr }) => [code, stderr])).toEqual([
       [1, 'podctl: the secret on standard input has no "secretAccessKey"\n'],
       [1, "podctl: the secret on standard input is wrong: want Object\n"],
+      [1, 'podctl: the secret on standard input is wrong at "expiresAt": want timestamp\n'],
       [
         1,
         'podctl: the secret on standard input is wrong at "privateKey": want a key in PEM, RSA or P-256: PKCS#8, PKCS#1 or SEC1\n',
