@@ -5,12 +5,6 @@ import { type Mistake, type Path, quote } from "./mistake.ts";
 import { disagreementsOf, keyMaterial } from "./one-registry.ts";
 import type { TopologyPod } from "./topology.ts";
 
-/**
- * After a push, the edge deletes entries of the location's cache for each Pod of the registry, and each deletion is a call. A request may make only
- * 50 calls (Workers' free plan).
- */
-const maxPodsOfRegistry = 8;
-
 type Owner = { readonly id: PodId; readonly pod: TopologyPod };
 type Claim = {
   readonly what: string;
@@ -45,10 +39,6 @@ export function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<M
     const own: Owner = { id, pod };
     const before = sharers.get(pod.registry) ?? [];
     sharers.set(pod.registry, [...before, own]);
-    if (before.length === maxPodsOfRegistry) {
-      const text = `${quote(pod.registry, [])} is the registry of more than ${maxPodsOfRegistry} Pods; want at most ${maxPodsOfRegistry}`;
-      yield { path: ["pods", id, "registry"], at: "value", text };
-    }
     const [first] = before;
     if (first !== undefined)
       for (const { path, text } of disagreementsOf(pod, first))
