@@ -1,16 +1,26 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
+import type { PodId } from "../../src/directory/pod-id.ts";
 import { generateSealingKeys } from "../../src/directory/seal.ts";
+import type { Prefix } from "../../src/oci/repository-name.ts";
 import { advice, type Finding } from "../../src/podctl/doctor/findings.ts";
+import { CliFailure } from "../../src/podctl/failure.ts";
+import { backMove, makeMove } from "../../src/podctl/move/move-groups.ts";
+import type { KvStore } from "../../src/podctl/target/kv-store.ts";
+import { openTarget } from "../../src/podctl/target/open-target.ts";
+import type { Target } from "../../src/podctl/target/target.ts";
 import { useDoctor } from "../support/doctor.ts";
 import { podctl } from "../support/podctl.ts";
 import type { Sickness } from "../support/sick-pods.ts";
 import { basic, serveForTest } from "../support/toy-pod.ts";
 import { readStackKv } from "../support/toy-stack.ts";
-import { useMoves } from "../support/use-moves.ts";
+import { moveIn, useMoves } from "../support/use-moves.ts";
 
 const { stack, addOwning, healthy, mountProbe, onlyRegistry } = useDoctor(await generateSealingKeys());
 const { env, folder } = useMoves(stack, {});
+
+const quiet = "quiet" as Prefix;
+const options = { jobs: 2, wait: 1, maxFreeze: 60, state: folder, takeOver: true, yes: true };
 
 /** A Pod whose token service gives `demo` only the rights of a reader in the repositories of acme. */
 async function readOnlyInAcme(): Promise<Sickness> {
@@ -132,12 +142,12 @@ test("a command that can do nothing for a group names the group, and announces n
   expect([ended.code, ended.stdout]).toEqual([1, ""]);
   expect(ended.stderr).toBe(
     `${unmoved}the move of "half" to "pod-b" had not settled when this command began, so it cannot be ended; ` +
-      "go on with `podctl move half --to pod-b`, or give it up with `podctl move half --back`\n",
+      "go on with `podctl move half --to pod-b`, or return the group with `podctl move half --back`\n",
   );
   const elsewhere = await move("half", "--to", "pod-a", "--take-over", "--yes");
   expect([elsewhere.code, elsewhere.stderr]).toEqual([
     1,
-    'podctl: "half" is being moved to "pod-b", and not to "pod-a"\n',
+    'podctl: "half" is being moved to "pod-b", and not to "pod-a"; name "pod-b" with --to, or return the group with --back\n',
   ]);
   const unreached = await move("acme", "globex", "--to", "pod-b", "--yes", "--edge", "http://127.0.0.1:1");
   expect([unreached.code, unreached.stdout]).toEqual([
@@ -145,4 +155,29 @@ test("a command that can do nothing for a group names the group, and announces n
     "acme will be moved to pod-b. Pushes will be refused for some minutes at the end.\n",
   ]);
   expect(await readStackKv(stack.current, keys)).toEqual(before);
+});
+
+test.each([
+  ["--to", {}, (target: Target) => makeMove(target, [quiet], { ...options, to: "pod-b" as PodId })],
+  ["--back", { move: moveIn("copy", "pod-b") }, (target: Target) => backMove(target, [quiet], options)],
+] as const)("a group that could not be read for the question of %s is not moved", async (_, members, command) => {
+  const key = `route/${quiet}`;
+  const record = JSON.stringify({ v: 1, pod: "pod-a", revision: 1, state: "active", ...members });
+  await stack.current.putKv(key, record);
+  vi.stubEnv("PODCTL_STACK", env.PODCTL_STACK);
+  const target = await openTarget({});
+  let hasFailed = false;
+  const openKv = () => {
+    const kv = target.openKv();
+    const read: KvStore["read"] = (keys) => {
+      if (hasFailed || !keys.includes(key)) return kv.read(keys);
+      hasFailed = true;
+      throw new CliFailure("KV does not answer");
+    };
+    return { ...kv, read };
+  };
+  const refused = `"${quiet}" could not be read when this command began; run the command again`;
+  await expect(command({ ...target, openKv })).rejects.toThrow(refused);
+  expect((await readStackKv(stack.current, [key])).get(key)).toBe(record);
+  vi.unstubAllEnvs();
 });

@@ -5,7 +5,7 @@ import { confirmWrite, showWrite } from "../confirm.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { counted, note, print, printJson } from "../output.ts";
 import type { Target } from "../target/target.ts";
-import { phaseText } from "../write/moving.ts";
+import { goingOn, phaseText } from "../write/moving.ts";
 import { deleteManifests, missingManifests } from "./cleanup-group.ts";
 import { isInGroup } from "./lists.ts";
 import { forEach, type MoveOptions, type OpenedGroup, type Prefixes, reportOf, withGroup } from "./open-group.ts";
@@ -26,9 +26,13 @@ export async function makeMove(
 ): Promise<void> {
   const { to } = options;
   const opened = await openMoveTarget(target, options.edge);
-  await ask(await movedTexts(opened, prefixes, to), `Move this at ${target.name}?`, options);
+  const read = await assigned(opened, prefixes);
+  await ask(await movedTexts(opened, read, to), `Move this at ${target.name}?`, options);
   await forEach(prefixes, options, async (prefix) => {
-    const way = (live: LiveAssignment): Way => ({ from: live.pod, to, way: "there" });
+    const way = (live: LiveAssignment): Way => {
+      refuseUnread(prefix, read);
+      return { from: live.pod, to, way: "there" };
+    };
     return withGroup(opened, prefix, { ...options, way }, async (group) => {
       if (group.live.record?.move === undefined) {
         await refuseUnready(opened, group, options);
@@ -46,7 +50,8 @@ export async function makeMove(
 }
 
 /**
- * Says what will be done, and asks. If no group can be moved so, there is nothing to ask, and each group's error is reported when its work begins.
+ * Says what will be done, and asks. Without lines, the command knows no group that it would change, so it does not ask. A group's error is reported
+ * when the work for the group begins.
  */
 async function ask(lines: readonly string[], question: string, options: MoveOptions): Promise<void> {
   if (lines.length === 0) return;
@@ -54,11 +59,14 @@ async function ask(lines: readonly string[], question: string, options: MoveOpti
   await confirmWrite(question, options.yes);
 }
 
-/** Says which groups will be copied, and for which of them pushes will be refused. */
-async function movedTexts(opened: MoveTarget, prefixes: Prefixes, to: PodId): Promise<readonly string[]> {
+/**
+ * Says which groups will be moved, and whether they are copied and their pushes refused. Leaves out a group that is at the new Pod already, or whose
+ * assignment cannot be read.
+ */
+async function movedTexts(opened: MoveTarget, read: readonly Assigned[], to: PodId): Promise<readonly string[]> {
   const { registry } = await readPod(opened, to);
   const isWithin = async (pod: PodId) => (await readPod(opened, pod).catch(() => null))?.registry === registry;
-  const leaving = (await assigned(opened, prefixes)).filter(({ pod }) => pod !== to);
+  const leaving = read.filter(({ pod }) => pod !== to);
   const moved = await Promise.all(leaving.map(async (each) => ({ ...each, isWithin: await isWithin(each.pod) })));
   const namesOf = (some: typeof moved) => some.map(({ prefix }) => prefix).join(", ");
   const apart = namesOf(moved.filter((each) => !each.isWithin));
@@ -71,11 +79,16 @@ async function movedTexts(opened: MoveTarget, prefixes: Prefixes, to: PodId): Pr
   ];
 }
 
+type Assigned = LiveAssignment & { readonly prefix: Prefix };
+
+/** Refuses a group whose assignment could not be read for the question, because the operator was not asked about this group. */
+function refuseUnread(prefix: Prefix, read: readonly Assigned[]): void {
+  if (read.some((each) => each.prefix === prefix)) return;
+  throw new CliFailure(`"${prefix}" could not be read when this command began; run the command again`);
+}
+
 /** Reads the groups' assignments, without those that cannot be read. */
-async function assigned(
-  { kv }: MoveTarget,
-  prefixes: Prefixes,
-): Promise<readonly (LiveAssignment & { readonly prefix: Prefix })[]> {
+async function assigned({ kv }: MoveTarget, prefixes: Prefixes): Promise<readonly Assigned[]> {
   const read = async (prefix: Prefix) =>
     readAssignment(kv, prefix)
       .then((live) => [{ prefix, ...live }])
@@ -85,12 +98,16 @@ async function assigned(
 
 export async function backMove(target: Target, prefixes: Prefixes, options: MoveOptions): Promise<void> {
   const opened = await openMoveTarget(target, options.edge);
-  const texts = (await assigned(opened, prefixes)).flatMap(({ prefix, record }) =>
-    record?.move === undefined ? [] : [`${prefix} will go back to the Pod from which it came.`],
-  );
+  const read = await assigned(opened, prefixes);
+  const moving = read.filter(({ record }) => record?.move !== undefined);
+  const texts = moving.map(({ prefix }) => `${prefix} will go back to the Pod from which it came.`);
   await ask(texts, `Write this to ${target.name}?`, options);
   await forEach(prefixes, options, async (prefix) => {
-    const way = (live: LiveAssignment, state: StateFile) => wayBack(prefix, live, state);
+    const way = (live: LiveAssignment, state: StateFile) => {
+      // A move may have begun since the question. A group that is not being moved was not in the question, and only its state file is removed.
+      refuseUnread(prefix, live.record?.move === undefined ? read : moving);
+      return wayBack(prefix, live, state);
+    };
     return withGroup(opened, prefix, { ...options, way }, async (group) => {
       if (haveOneRegistry(group.both)) {
         await backWithinRegistry(group.ports, group.live);
@@ -171,7 +188,7 @@ function wayToEnd(prefix: Prefix, { record, pod }: LiveAssignment, wasAsked: boo
     return { from: pod, to: move.to, way: move.settledSince === undefined ? "there" : "back" };
   throw new CliFailure(
     `the move of "${prefix}" to "${move.to}" had not settled when this command began, so it cannot be ended; ` +
-      `go on with \`podctl move ${prefix} --to ${move.to}\`, or give it up with \`podctl move ${prefix} --back\``,
+      goingOn(prefix, { move }),
   );
 }
 

@@ -75,7 +75,11 @@ function phaseOf(
   const move = record?.move;
   if (move === undefined) return pod === to ? "done" : "none";
   if (way === "back" && move.to === from && move.phase === "settle") return "copy";
-  if (move.to !== to) throw new CliFailure(`"${prefix}" is being moved to "${move.to}", and not to "${to}"`);
+  if (move.to !== to) {
+    throw new CliFailure(
+      `"${prefix}" is being moved to "${move.to}", and not to "${to}"; name "${move.to}" with --to, or return the group with --back`,
+    );
+  }
   return move.phase;
 }
 

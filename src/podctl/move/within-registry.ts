@@ -16,8 +16,11 @@ export async function moveWithinRegistry(ports: MovePorts, way: Way, first: Live
   for (let live = first; ; ) {
     const move = live.record?.move;
     if (move === undefined && live.pod === way.to) return;
-    if (move !== undefined && move.to !== way.to)
-      throw new CliFailure(`"${prefix}" is being moved to "${move.to}", and not to "${way.to}"`);
+    if (move !== undefined && move.to !== way.to) {
+      throw new CliFailure(
+        `"${prefix}" is being moved to "${move.to}", and not to "${way.to}"; name "${move.to}" with --to, or return the group with --back`,
+      );
+    }
     if (move === undefined) {
       live = await enter(ports, way, { live, step: stepOf(way, "copy") });
       say(`${prefix}: copy; nothing is copied, and tokens are for both Pods`);

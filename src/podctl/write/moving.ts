@@ -25,9 +25,15 @@ export const describeMoving = (key: string, { pod, move }: AssignmentRecord): st
 export function refuseMoving(key: string, text: string | null): void {
   const moving = movingIn(key, text);
   if (moving === null) return;
-  throw new CliFailure(
-    `${describeMoving(key, moving)}; go on with \`podctl move ${nameIn(key)} --to ${moving.move?.to}\`, or return it by \`podctl move ${nameIn(key)} --back\``,
-  );
+  throw new CliFailure(`${describeMoving(key, moving)}; ${goingOn(nameIn(key), moving)}`);
+}
+
+/** Says how an operator ends the move of a group. A group that is on its way back already only goes on back. */
+export function goingOn(prefix: string, { move }: Pick<AssignmentRecord, "move">): string {
+  const back = `\`podctl move ${prefix} --back\``;
+  return move?.settledSince === undefined
+    ? `go on with \`podctl move ${prefix} --to ${move?.to}\`, or return the group with ${back}`
+    : `go on with ${back}`;
 }
 
 /** The keys of the assignments of all shorter prefixes, shortest first. */
