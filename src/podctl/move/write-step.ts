@@ -8,7 +8,7 @@ import type { Prefix } from "../../oci/repository-name.ts";
 import { changeOf } from "../../topology/difference.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
-import { describeUnfinished, readUnfinished } from "../write/history.ts";
+import { describeUnfinished, readUnfinished, waysOutOf } from "../write/history.ts";
 import { directoryInKv, orDamaged, raiseDepth } from "../write/live-directory.ts";
 import { writeDirectory } from "../write/write-directory.ts";
 import { type LiveAssignment, readAssignment, type Step } from "./phases.ts";
@@ -106,10 +106,14 @@ async function tryToWrite(kv: KvStore, { prefix, from, made }: Trying): Promise<
   if (change === null && (found === "none" || found === "another's")) return null;
   const live = before === null ? null : orDamaged(parseRecord(key, before, assignmentRecord));
   if (change !== null && !isSame(live, from.record)) throw changed(prefix);
-  if (unfinished !== null && found !== "may be completed") return describeUnfinished(unfinished);
+  if (unfinished !== null && found !== "may be completed") {
+    const waysOut = `${waysOutOf(unfinished)}, and run this command again`;
+    return `${describeUnfinished(unfinished)}; if no podctl is at work on it any more, ${waysOut}`;
+  }
   const changes = [change, raiseDepth(key, directory)].flatMap((each) => each ?? []);
   try {
-    await writeDirectory(untilTooLate(kv, key, made), { directory, changes }, () => {});
+    const waysOut = "run this command again, which completes it";
+    await writeDirectory(untilTooLate(kv, key, made), { directory, changes, waysOut }, () => {});
     return null;
   } catch (error) {
     if (error instanceof CliFailure) return error.message;

@@ -16,8 +16,8 @@ export async function readHistoryIndex(kv: KvStore, revision: number): Promise<H
 }
 
 /**
- * Returns the history index of what is still running or was interrupted. That is the write to the next revision, or the rollback of that write or of
- * the last one, if the index has `undone`. Null if there is neither.
+ * Returns the history index of a write or rollback that is still running or was interrupted. Null if there is none. An index of the next revision
+ * belongs to a write that is not complete. With `undone`, an index belongs to a rollback, which may also be that of the last complete write.
  */
 export async function readUnfinished(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex | null> {
   const revision = directory?.revision ?? 0;
@@ -25,7 +25,7 @@ export async function readUnfinished(kv: KvStore, directory: DirectoryRecord | n
   const texts = await kv.read([next, last]);
   const begun = texts.get(next) ?? null;
   if (begun !== null) return orFail(parseRecord(next, begun, historyIndex));
-  // An index of a complete write that cannot be read only keeps us from a rollback, so it is no failure here.
+  // The index of a complete write is needed only for its rollback. So it is no failure here if this index cannot be read.
   const complete = parseRecord(last, texts.get(last) ?? "", historyIndex);
   return complete.ok && complete.value.undone === true ? complete.value : null;
 }
@@ -34,6 +34,12 @@ export const describeUnfinished = ({ by, revision, at, undone }: HistoryIndex): 
   undone === true
     ? `the rollback of ${describeWrite({ by, revision, at })} is not complete`
     : `the write of ${inOneLine(by)} to revision ${revision} is not complete; begun at ${at}`;
+
+/** Says how an operator ends a write or rollback that was interrupted. */
+export const waysOutOf = ({ undone }: Pick<HistoryIndex, "undone">): string =>
+  undone === true
+    ? "complete it by `podctl rollback`"
+    : "complete it by `podctl apply`, or undo it by `podctl rollback`";
 
 export const describeWrite = ({ revision, by, at }: Pick<HistoryIndex, "revision" | "by" | "at">): string =>
   `revision ${revision} (${inOneLine(by)}, ${at})`;
@@ -76,16 +82,19 @@ export async function writeHistoryIndex(kv: KvStore, index: Omit<HistoryIndex, "
 }
 
 /**
- * Adds the texts that a write replaced to the history of its revision, if they are not there. Two writes to the same revision have the same keys for
- * their histories, so each may have replaced that of the other. Returns false if the history is gone, or if its rollback has begun.
+ * Adds the texts that a write replaced to the history of its revision, if they are not there. Another write to the same revision keeps its history
+ * under the same keys, so it may have overwritten them. Returns false if the history is gone or not whole, or if its
+ * rollback has begun.
  */
 export async function keepInHistory(kv: KvStore, revision: number, replaced: Former): Promise<boolean> {
   const index = await readHistoryIndex(kv, revision);
   if (index === null || index.undone === true) return false;
   const kept = await findFormer(kv, index);
-  const missing = [...replaced].filter(([key]) => kept?.has(key) !== true);
+  // KV may not show a chunk of another writer yet. We must not write over what we cannot read.
+  if (kept === null) return false;
+  const missing = [...replaced].filter(([key]) => !kept.has(key));
   if (missing.length === 0) return true;
-  const chunks = await writeHistoryChunks(kv, revision, new Map([...(kept ?? []), ...missing]));
+  const chunks = await writeHistoryChunks(kv, revision, new Map([...kept, ...missing]));
   await writeHistoryIndex(kv, { ...index, chunks });
   return true;
 }

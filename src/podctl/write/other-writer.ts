@@ -43,7 +43,7 @@ export async function findOtherWriter(kv: KvStore, own: OwnWrite): Promise<strin
   return next.undone === true && !own.isRollback ? rolledBack(name) : null;
 }
 
-/** Returns the index of this write. Null if it is gone: another operator has then rolled this write back. */
+/** Returns the index of this write, or that of a write which overwrote it. Null if it is gone: another operator has then rolled this write back. */
 async function readOwnIndex(
   kv: KvStore,
   { index, lagPausesMs = missingPausesMs }: OwnWrite,

@@ -110,7 +110,7 @@ export function planLines(plan: Plan, target: string): readonly string[] {
   const begun =
     unfinished === null
       ? []
-      : [`${describeUnfinished(unfinished)}. If no podctl writes it any more, ${completing(unfinished)}.`];
+      : [`${describeUnfinished(unfinished)}. If no podctl is at work on it any more, ${completing(unfinished)}.`];
   if (isEmpty(plan)) return [`No changes: ${target} is what the file says, at revision ${state}.`, ...kept];
   const { add, change, delete: deleted } = summaryOf(changes);
   return [

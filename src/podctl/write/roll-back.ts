@@ -21,7 +21,10 @@ export type Rollback = {
    * them. Each key has its text after the rollback, or null if KV then has no such assignment.
    */
   readonly above: ReadonlyMap<string, string | null>;
-  /** The keys of the former texts that the edge cannot read. The rollback puts these texts back, too. */
+  /**
+   * The keys of former texts that the edge cannot read. The rollback puts these texts back, too. Left out are texts that KV still has, and
+   * assignments that were not compared with KV.
+   */
   readonly unreadable: readonly string[];
   /** How many assignments were not compared with KV, because they are too many. They are not among the changes. */
   readonly uncompared: number;

@@ -13,7 +13,7 @@ import { print, printJson } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import type { Target } from "../target/target.ts";
 import { deeperLines } from "./deeper-assignments.ts";
-import { describeUnfinished, readUnfinished } from "./history.ts";
+import { describeUnfinished, readUnfinished, waysOutOf } from "./history.ts";
 import { type DirectoryInKv, directoryInKv, raiseDepth, refuseNewer } from "./live-directory.ts";
 import { type Holder, holderIn } from "./lost-conditions.ts";
 import { keysAbove, refuseBelowMoving } from "./moving.ts";
@@ -75,11 +75,9 @@ function changesOf({ directory, texts }: Before, { key, after }: Wanted): readon
 
 function refuseUnfinished({ unfinished }: Before): void {
   if (unfinished === null) return;
-  const what =
-    unfinished.undone === true
-      ? "complete it by `podctl rollback`"
-      : "complete it by `podctl apply`, or undo it by `podctl rollback`";
-  throw new CliFailure(`${describeUnfinished(unfinished)}. Wait until it is; if no podctl writes it any more, ${what}`);
+  throw new CliFailure(
+    `${describeUnfinished(unfinished)}. Wait until it is; if no podctl is at work on it any more, ${waysOutOf(unfinished)}`,
+  );
 }
 
 /** Refuses to go on if KV changed while the operator was reading the question, because podctl might overwrite what another operator has written. */

@@ -24,6 +24,7 @@ import {
   readFormer,
   readHistoryIndex,
   removeHistory,
+  waysOutOf,
   writeHistoryChunks,
   writeHistoryIndex,
 } from "./history.ts";
@@ -36,6 +37,8 @@ type Job = {
   readonly directory: DirectoryInKv;
   /** The changes, in the order in which they are safe to write. */
   readonly changes: readonly Change[];
+  /** What an operator does if KV fails during this write. By default: `podctl apply` or `podctl rollback`. */
+  readonly waysOut?: string;
   /** How long `refuseOtherWriter` waits before each try to read from KV. Only tests set this. */
   readonly lagPausesMs?: readonly number[];
 };
@@ -56,13 +59,14 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
   );
   const index = { revision, at: stamp.appliedAt.toISOString(), by: stamp.appliedBy };
   const name = `write to revision ${revision}`;
+  const waysOut = job.waysOut ?? waysOutOf({});
   const refused = await leavingBehind(`the ${name} is not complete: ${waysOut}`, async () => {
     await writeRecords(kv, writes, { steps, onProgress });
     await removeHistory(kv, (old) => old <= revision - keptRevisions);
-    // We look for another writer directly before our last write. If another writer has completed a write, ours would set the revision back.
+    const isKept = await keepInHistory(kv, revision, former);
+    // Directly before our last write, we look for another writer. If another writer has completed a write, ours would set the revision back.
     const own = { name, index, isRollback: false, directory, steps, lagPausesMs: job.lagPausesMs };
     const other = await findOtherWriter(kv, own);
-    const isKept = await keepInHistory(kv, revision, former);
     if (other !== null) return `${other}; ${describeWritten(changes, isKept)}`;
     await kv.write([[directoryKey, recordText(directoryKey, content, stamp)]]);
     return null;
@@ -71,17 +75,17 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
   return revision;
 }
 
-const waysOut = "complete it by `podctl apply`, or undo it by `podctl rollback`";
 const maxNamed = 3;
 
 /** Says what this run has written although another writer was at work, and how to undo it. */
 function describeWritten(changes: readonly Change[], isKept: boolean): string {
   const keys = changes.map(({ key }) => key);
+  if (keys.length === 0) return "this run has changed no record; `podctl plan` shows what is left to do";
   const more = keys.length > maxNamed ? ` and ${counted(keys.length - maxNamed, "more record")}` : "";
-  const written = keys.length === 0 ? directoryKey : inOneLine(keys.slice(0, maxNamed).join(", ")) + more;
+  const written = inOneLine(keys.slice(0, maxNamed).join(", ")) + more;
   const undoing = isKept
     ? "once the other write is complete, `podctl rollback` undoes both"
-    : "`podctl rollback` does not undo what is left of that";
+    : "`podctl rollback` does not undo what may be left of this in KV";
   return `this run has written ${written} already: ${undoing}, and \`podctl plan\` shows what is left to do`;
 }
 
@@ -137,8 +141,8 @@ async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> 
 }
 
 /**
- * Saves the texts that this write replaces, and returns them. If an interrupted write replaced a text of the same key before, we keep the text that it replaced,
- * because that text is from the last complete write.
+ * Saves the texts that this write replaces, and returns them. If an interrupted write has already replaced a record, its history has the record's
+ * former text. We keep that text, because it is from the last complete write.
  */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<Former> {
   const unfinished = await readHistoryIndex(kv, stamp.revision);
