@@ -23,7 +23,10 @@ export type Refusal =
   | { readonly reason: "renamed"; readonly text: string; readonly pod?: string }
   /** The client sent a POST, but the Pod's token service takes only GET. The edge answers 404, and clients then ask again with GET. */
   | { readonly reason: "no-form" }
-  /** The upload's pin is forged, expired, or was made for another upload. Or the upload's Pod has lost the name, so only a new upload can end. */
+  /**
+   * The upload's pin is forged, expired, or was made for another upload. Or the name has another Pod now, and the token is good only there. The
+   * client must then begin a new upload.
+   */
   | { readonly reason: "upload-unknown" }
   | DirectoryFailure
   | PodFailure

@@ -30,7 +30,7 @@ export type PodGrant =
 /** The token that the Pod gets. Null if this deployment works without tokens. */
 export const jwtOf = (grant: PodGrant): string | null => (grant.kind === "open" ? null : grant.jwt);
 
-/** Returns the user to whom the Pod gave the grant's token. All tokens of a Pod without a subject count as those of one user. */
+/** Returns the user to whom the Pod gave the grant's token. A Pod's tokens that have no subject all count as tokens of one user. */
 export const userOf = ({ id }: Pod, grant: PodGrant): User => ({ pod: id, user: subjectOf(jwtOf(grant) ?? "") ?? "" });
 
 export type GrantPorts = VerifyPorts & {

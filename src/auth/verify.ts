@@ -146,7 +146,10 @@ export function claimedAccess(jwt: string): readonly Access[] | null {
   }
 }
 
-/** Returns the token's `sub`, without a check of its signature. Null if the token has none, as that of a stranger or of a GitLab deploy token. */
+/**
+ * Returns the token's `sub`, without a check of its signature. Null if it has none, or if the token cannot be read. A client without a login, or with
+ * a GitLab deploy token, gets a token without a `sub`.
+ */
 export function subjectOf(jwt: string): string | null {
   try {
     return readSubject(decodeJwt(jwt).sub);
@@ -213,7 +216,7 @@ async function verifyWith(
 async function importKey(jwk: PublicKey, { keys }: TokenMemory): Promise<ImportedKey | null> {
   const known = keys.get(jwk);
   if (known !== undefined) return known;
-  // Of the record's members, only these decide. So no other member, such as `key_ops`, makes the import fail.
+  // Only these members of the key are imported. So no other member, such as `key_ops`, can make the import fail.
   const { kty, alg, crv, n, e, x, y } = jwk as JWK;
   const key = await importJWK({ kty, crv, n, e, x, y } as JWK, alg).catch(() => null);
   keys.set(jwk, key);

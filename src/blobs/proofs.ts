@@ -33,8 +33,8 @@ export function parseProof(text: string): Proof | null {
 export const holderOf = ({ id, registry }: Pod): string => `${id} ${registry}`;
 
 /**
- * Returns that on which a proof depends: the Pod, its registry, and `blobs.proof`, which says what may prove a blob. If one of them changes, older
- * proofs are no longer valid.
+ * Returns what a proof depends on: the Pod, its registry, and `blobs.proof`, which says what may prove a blob. If one of them changes, older proofs
+ * are no longer valid.
  */
 const termsOf = (pod: Pod): string => `${holderOf(pod)} ${pod.blobs.proof}`;
 

@@ -45,22 +45,22 @@ export type KvCache = {
  *   takes nothing from KV, so no budget pays for it.
  * - `pod`: a Pod, which may have made up the names.
  * - `stranger`: anyone, because anyone may ask for a name.
- * - `user`: a user whose credentials a Pod accepted, although they may not allow the name.
+ * - `user`: a user whose credentials a Pod accepted. They need not allow the name.
  * - `cell`: a password that names a GitLab cell.
  * - `claim`: a token, which names a Pod or a key and may be forged.
  *
- * Each of the last four has its own budget of look-ups, so that strangers who look up names cannot keep users from logging in. Each issuer has its
- * own budget too, so that a hostile Pod cannot keep other Pods' users waiting. Of the budget that a Pod's users share, each user may take only a
- * part, so that no user can keep all others waiting.
+ * `stranger`, `user`, `cell` and `claim` each have a budget of look-ups, so that strangers who look up names cannot keep users from logging in. Each
+ * issuer has its own budget too, so that a hostile Pod cannot keep other Pods' users waiting. A Pod's users share one budget. Each user may take only
+ * a part of it, so that no user can keep all others waiting.
  *
- * When a budget is spent, the read fails, except that a read for a `claim` finds no values. A failure would tell a stranger that the directory does
- * not list the token's Pod, because reads of listed Pods cost no budget.
+ * When a budget is spent, the read fails. Only a read for a `claim` does not fail, but finds no values. A failure would tell a stranger that the
+ * directory does not list the token's Pod, because reads of listed Pods cost no budget.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted | Issuers | Owner | User;
 /** The Pods that issued the request's token. The budget of the first one pays for the look-up. */
 export type Issuers = { readonly issuers: readonly [PodId, ...PodId[]] };
 export type Owner = { readonly owner: PodId };
-/** A user whose credentials `pod` accepted, under the name in that Pod's tokens. */
+/** A user whose credentials `pod` accepted. `user` is the name in that Pod's token or, if the token names no user, a hash of the password. */
 export type User = { readonly user: string; readonly pod: PodId };
 type Budgeted = "stranger" | "cell" | "claim";
 
@@ -106,7 +106,7 @@ export class LookupBudget {
 
 /** The budget of each issuer, and that of all users of a Pod, for 10 seconds. At 3 keys for each name, it allows about 300 new names a second. */
 const podKeys = 10_000;
-/** The budget of each user for 10 seconds. It is enough for the two largest token requests. */
+/** The budget of each user for 10 seconds. It is enough for two token requests of the largest size, which `userBounds` sets. */
 const userKeys = 2_000;
 
 /** Returns the budget that pays for a look-up. Null if the look-up has no limit. */

@@ -29,7 +29,7 @@ export type Served = { readonly id: PodId; readonly moving: Moving | null };
  * - `freeze`: the old Pod serves reads, and writes are refused. Until `freeze` begins, the group stays in the phase before it.
  * - `switch`: `settle` is announced and has not begun. The new Pod serves reads, and writes are refused.
  * - `settle`: the new Pod serves reads and writes.
- * - `return`: the freeze of a move back. The Pod that the group leaves again serves reads, and writes are refused.
+ * - `return`: the freeze of a move back. The new Pod, which the group now leaves, serves reads, and writes are refused.
  *
  * If both Pods share one registry, a write through either Pod goes to the same place. Such a move has only the phases `copy` and `settle`.
  */
@@ -50,8 +50,8 @@ function phaseAt(move: MoveRecord, now: Date): Moving["phase"] {
 export const hasBegun = ({ since }: MoveRecord, now: Date): boolean => Date.parse(since) <= now.getTime();
 
 /**
- * Whether the serving Pod may lack something that the other Pod has. In `copy` and `freeze`, the other Pod has only copies of what the serving Pod
- * has or had, and a client may have deleted it since.
+ * Whether the serving Pod may lack something that a client should get from the other Pod. In `copy` and `freeze` it does not: the other Pod has only
+ * copies then. If the serving Pod lacks a copied item, a client has deleted it.
  */
 export const mayLack = ({ phase }: Moving): boolean => phase !== "copy" && phase !== "freeze";
 

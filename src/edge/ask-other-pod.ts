@@ -37,8 +37,8 @@ export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, aske
 }
 
 /**
- * Whether the client gets the other Pod's failure instead of the serving Pod's 404. The other Pod may still have what the serving Pod lacks, so
- * without the other Pod's answer, the 404 could be wrong.
+ * Whether the other Pod may have the item, because the edge could not ask it, or it failed. Then the client gets this failure. Without that Pod's
+ * answer, a 404 or the success of a deletion could be wrong.
  */
 function mayBeThere(found: Reply): boolean {
   if (found.ok) return isOutageStatus(found.value.response.status);
@@ -61,15 +61,16 @@ function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): 
 }
 
 /**
- * Whether a DELETE goes to both Pods. In `settle`, the edge would otherwise still serve from the old Pod what was deleted. In `copy`, a blob that is
- * deleted at the new Pod and pushed again to the old one would get lost, because `podctl move` does not look again for the blobs of a copied manifest.
+ * Whether a DELETE goes to both Pods. In `settle`, a DELETE of a digest does, because the edge would otherwise still serve from the old Pod what was
+ * deleted. In `copy`, a DELETE goes only to the old Pod. Otherwise a blob that is deleted and then pushed again to the old Pod would be missing at
+ * the new one: `podctl move` does not look again for the blobs of a copied manifest.
  */
 const isDeletedAtBoth = (endpoint: Item, { authorized: { moving } }: Asked): boolean =>
   endpoint.method === "DELETE" && moving?.phase === "settle" && digestOf(endpoint) !== null;
 
 /**
- * Deletes at the other Pod too. If only the other Pod had the item, the client gets that Pod's answer. If the old Pod fails, the client gets the
- * failure and repeats the deletion, or the item would come back.
+ * Deletes at the other Pod too, which in `settle` is the old Pod. If only the old Pod had the item, the client gets that Pod's answer. If the old Pod
+ * fails, the client gets the failure, so that it repeats the deletion. Otherwise the edge could later serve the item from the old Pod.
  */
 async function deleteThere(reply: Reply, endpoint: Item, asked: Asked): Promise<Reply> {
   const digest = digestOf(endpoint);

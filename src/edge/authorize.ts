@@ -150,12 +150,13 @@ async function authorizeName(
   return grant.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 
-/** `home` is the Pod to which the name belongs now. It is only there for an upload that goes on at another Pod, because it began there. */
+/** `home` is the Pod to which the name belongs now. Only an upload that began at another Pod, and goes on there, has a `home`. */
 type Located = Resolution & { readonly home?: Pod | null };
 
 /**
- * Whether an upload's Pod has lost the name, and the token is good only at the name's new Pod. Any new token would get a 401 too, and a 401 ends
- * docker's push. At a 404, docker begins the upload again (moby, `retryOnError`), and then it is at the new Pod.
+ * Whether an upload's Pod has lost the name, and the token is good only at the name's new Pod. A new token would be from the new Pod too. So the
+ * client would get a 401 again, and a 401 ends docker's push. At a 404, docker begins the upload again (moby, `retryOnError`), and then it is at the
+ * new Pod.
  */
 async function isLeftBehind(
   refusal: Refusal,

@@ -27,8 +27,8 @@ export function unauthorized({ error, text }: Unauthorized, challenge: OwnChalle
 type Challenged = { readonly asked: RegistryEndpoint; readonly sent: RegistryEndpoint };
 
 /**
- * Turns a Pod's challenge into the edge's own. The Pod's error stays, and so do those of the Pod's scopes that fit the request, with the names that
- * the client used. If none of them fits, the challenge asks for the access that the request needs.
+ * Turns a Pod's challenge into the edge's own. It keeps the Pod's error, and the Pod's scopes whose names the request has. A renamed repository gets
+ * the name that the client used. If no scope is left, the challenge asks for the access that the request needs.
  */
 export function rewriteChallenge(
   { asked, sent }: Challenged,

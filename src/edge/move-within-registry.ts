@@ -34,7 +34,8 @@ export async function grantWhileMoving(
   const { pod, moving } = resolution;
   const grant = await grantFor(token, { pod, wanted }, services);
   const own: Result<Granted, Refusal> = grant.ok ? ok({ resolution, grant: grant.value }) : grant;
-  // With the edge's own grant, the client would get only what is held. With the other Pod's token, it gets all that the registry has.
+  // A grant of the serving Pod is enough. With a grant of the edge's own, the client would get only what the edge's caches hold. So we then look for
+  // a grant of the other Pod, whose token opens all that the registry has.
   if (grant.ok && grant.value.kind !== "edge") return own;
   const other = await otherOfRegistry(resolution, services);
   if (other === null || pod === null || moving === null) return own;

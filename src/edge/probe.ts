@@ -44,7 +44,7 @@ export const probed = v.strictObject({
   digest: v.string(),
   stores: v.array(probedStore),
   gateway: v.optional(probedGateway),
-  /** Why the edge cannot send the secret of `trust`, so that it sends no request to the registry. */
+  /** Why the edge cannot send the secret of `trust`. Without the secret, the edge sends no request to the registry. Missing if there is no fault. */
   trust: v.optional(v.strictObject({ error: v.string() })),
 });
 

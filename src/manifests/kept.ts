@@ -134,8 +134,8 @@ async function readKept(
   const [found, deleted] = await Promise.all([cache.match(key), deletedAtMs(cache, key)]);
   if (found === "unreadable") return found;
   const kept = found === null ? null : parseKept(found);
-  // If the location has lost its copy, or the copy was deleted, this isolate must not remember that there is one. Otherwise the edge would not keep
-  // the manifest again when the Pod next sends it.
+  // If the location has lost its copy, or the manifest was deleted after the copy was made, this isolate must forget that there is a copy. Otherwise
+  // the edge would not keep the manifest again when the Pod next sends it.
   const isGone = kept === null || (deleted !== "unreadable" && kept.atMs <= deleted);
   if (isGone && memory.get(key)?.what !== "deleted") memory.delete(key);
   const aliveAtMs = Math.min(kept?.atMs ?? 0, taggedAtMs);

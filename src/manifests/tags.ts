@@ -25,8 +25,8 @@ const seenSchema = v.strictObject({
 type Seen = v.InferOutput<typeof seenSchema>;
 
 /**
- * What one isolate knows about tags. A null digest means that the tag was deleted. `comparedAtMs` is when the isolate last compared what it knows
- * with the location's cache.
+ * What one isolate knows about tags. A null digest means that the tag was deleted, or moved to an unknown digest. `comparedAtMs` is when the isolate
+ * last compared what it knows with the location's cache.
  */
 export type TagMemory = BoundedMap<
   string,
@@ -52,18 +52,21 @@ export type SeenTags = {
 
 type Ports = LocationPorts & { readonly memory: TagMemory };
 
-/** The cache keeps a digest for a day, because it replaces that of an earlier Pod, whose `staleSeconds` may be longer. */
+/**
+ * The cache keeps a digest for a day, which is longer than any `staleSeconds`. An isolate may still remember the tag's digest at an earlier Pod,
+ * whose `staleSeconds` may be longer than this Pod's. As long as that digest could count, the cache must have the newer one.
+ */
 const keepSeconds = 24 * 3600;
 
 /**
- * A pull that finds a tag unchanged starts its `staleSeconds` anew in this isolate. In the location's cache this is a write, so it waits there for
- * this share of `staleSeconds`.
+ * If a pull finds a tag unchanged, the tag's `staleSeconds` start anew in this isolate at once. In the location's cache this costs a write. So there
+ * they start anew only after this share of `staleSeconds`.
  */
 const renewedAfter = 1 / 8;
 
 /**
- * An isolate compares an unchanged tag with the location's cache once in this time. Another isolate may have written a digest there that the Pod has
- * withdrawn since.
+ * If a tag is unchanged, but was last compared longer ago than this, the next pull compares it with the location's cache again. Another isolate may
+ * have written a digest there that the Pod has withdrawn since.
  */
 const comparedAfterMs = 60_000;
 
@@ -83,13 +86,17 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
     if (newest === null || newest.digest === null || newest.atMs <= deleted) return null;
     return { ...newest, digest: newest.digest };
   };
-  /** Writes to the cache, unless the cache has the same digest and that is less than `renewedAfterMs` older. */
+  /**
+   * Writes to the cache, unless the cache cannot be read or a newer digest is known. The same digest from the same Pod is written again when the
+   * cache's entry is at least `renewedAfterMs` older. It is written at once if the tag may have been deleted since.
+   */
   const write = async (tagged: Tagged, seen: Seen, renewedAfterMs: number): Promise<void> => {
     const key = keyOf(tagged);
     const [cached, deleted] = await Promise.all([readCached(cache, key, seenSchema), deletedAtMs(cache, key)]);
     // Another isolate may have written a newer digest, for example after a push. We do not overwrite it.
     if (cached === "unreadable" || (cached !== null && cached.atMs > seen.atMs)) return;
-    // This isolate may have heard of a newer digest while it waited for the cache, and writes that digest too, maybe before this one.
+    // While it waited for the cache, this isolate may have heard of another digest, or of a deletion. It writes that too, maybe before this digest.
+    // So we do not write this digest, which is older.
     const heard = memory.get(key);
     if (heard !== undefined && heard.atMs > seen.atMs && heard.digest !== seen.digest) return;
     const isSame = cached?.digest === seen.digest && cached.holder === seen.holder;
@@ -124,9 +131,11 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
       } else remember(tagged, { digest, atMs }, renewedAfterMs);
     },
     move: (tagged, digest) => {
-      // The cache may have an earlier digest, from another Pod or from before `staleSeconds` became 0.
+      // If the Pod's `staleSeconds` is 0, the new digest is not kept. The cache may have an earlier digest, from another Pod or from before
+      // `staleSeconds` became 0. It is no longer the tag's, so it is forgotten.
       if (lifeMsOf(tagged) === 0) return forget(tagged);
-      // The same digest is written too, because what the cache has may be older than a deletion of the tag's manifest (see `findStale`).
+      // With 0, a digest that the cache has already is written again with the new time. The manifest may have been deleted before this push. A tag
+      // that was last seen before that deletion is not served (see `KeptManifests.findStale`).
       return remember(tagged, { digest, atMs: clock().getTime() }, 0);
     },
     forget,

@@ -11,7 +11,7 @@ export class CliFailure extends Error {
   }
 }
 
-/** Does one part of a command. If it fails, the message also says what is left behind, and what to do. */
+/** Does one part of a command. If the part ends with a CliFailure, `left` follows its message: what is left behind, and what to do. */
 export async function leavingBehind<T>(left: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -42,5 +42,8 @@ export function describeError(error: unknown): string {
   return `a bug in podctl: ${name} at ${place}; report it with the command that you ran`;
 }
 
-/** Such an error names the system's call and a path, as in `ENOENT: no such file or directory, open 'topology.yaml'`. */
+/**
+ * Whether a call of the operating system has failed. The message names the call and often a path, as in `ENOENT: no such file or directory, open
+ * 'a.yaml'`.
+ */
 const isOfSystem = (error: unknown): error is Error => error instanceof Error && "syscall" in error;

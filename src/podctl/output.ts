@@ -43,7 +43,7 @@ export const inOneLine = (text: string): string =>
       .join(""),
   );
 
-/** Escapes the line breaks in each of these lines, for the same reason. Their colours stay. */
+/** Escapes the line breaks in each of these lines, so that text from elsewhere cannot begin a line of its own. The lines keep their colours. */
 export const asLines = (lines: readonly string[]): readonly string[] =>
   lines.map((line) => line.replaceAll("\n", inOneLine));
 

@@ -52,7 +52,7 @@ as --env. docs/podctl.md shows each command at work, and docs/deploy.md lists th
   return program;
 }
 
-/** commander would take the last value of a repeated option without a word, and a second `--env` would write to another deployment. */
+/** Without this, commander would silently take the last value of a repeated option. A second `--env` would then write to another deployment. */
 function refuseRepeatedOptions(command: Command): void {
   for (const option of command.options.filter((each) => !each.isBoolean())) {
     let times = 0;

@@ -56,8 +56,8 @@ export async function trustedRequest(
       text: `Pod "${pod.id}" is reached by the binding "${trust.binding}", which this deployment lacks`,
     });
   }
-  // A token service on another host must not get the secret, because a registry of several Pods accepts the service's tokens for any name. With the
-  // secret, the service's operator could call that registry without the edge.
+  // A token service on another host must not get the secret. Several Pods may have one registry, and it accepts the service's tokens for any name.
+  // With the secret, the service's operator could call that registry without the edge.
   if (trust === undefined || new URL(request.url).origin !== pod.registry) return ok({ request, fetcher: globalThis });
   const marks = await trustHeaders(pod, openSecret);
   if (!marks.ok) return marks;

@@ -53,7 +53,8 @@ export const ed25519Key = imported("an Ed25519 key: 32 bytes in base64, or PKCS#
   const der = seed?.length === 32 ? pkcs8("ed25519", ed25519Seed(seed)) : (parsePem(text)?.der ?? null);
   return orNull(der, async (bytes) => {
     const key = await crypto.subtle.importKey("pkcs8", bytes, { name: "Ed25519" }, false, ["sign"]);
-    // workerd also imports an X25519 key, but throws when it signs. A throw while a URL is signed would end the check of all Pods' stores.
+    // workerd also imports an X25519 key here, and throws only when it signs. So we sign once now. A throw while a URL is signed would end the check
+    // of all Pods' stores.
     await crypto.subtle.sign("Ed25519", key, new Uint8Array());
     return key;
   });

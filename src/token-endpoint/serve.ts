@@ -62,9 +62,10 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
 type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 
 /**
- * Plans within the bounds of a stranger, and asks the Pods of the plan. If the bounds or the strangers' budget are too small, a client whose
- * credentials a Pod finds good gets the bounds of a user. So users can log in even while a few strangers use up the budget. If the Pod refuses the
- * login, this refusal is the answer: it also tells a client to use GET (`lacksForm`), and is the same for all names.
+ * Plans within the bounds of a stranger, and asks the Pods of the plan. If these bounds or the strangers' budget are too small, the edge first tries
+ * the client's login. If a Pod grants the login, the client gets the bounds of a user. So users can log in even while a few strangers use up the
+ * budget. If the login is refused, this refusal is the answer, because it is the same for all names. It may also tell a client to ask again with GET
+ * (`lacksForm`).
  */
 async function askPlanned(request: TokenRequest, ports: PlanPorts, ask: Ask): Promise<Result<Planned, Refusal>> {
   const plan = await planQuestions(request, ports, strangerBounds);

@@ -34,8 +34,8 @@ export function changeOf(key: string, before: string | null, after: object | nul
 export const stampMembers: ReadonlySet<string> = new Set(["v", "revision", "appliedAt", "appliedBy"]);
 
 /**
- * Whether the text in KV means the same as the wanted record. Spelling and the values of the `stampMembers` (form, time and author of the write) make
- * no difference. A text that the edge cannot read says nothing.
+ * Whether the text in KV means the same as the wanted record. Spelling makes no difference, and neither do the values of the `stampMembers` (form,
+ * time and author of the write). False if the edge cannot read the text.
  */
 function saysAlready(key: string, text: string, wanted: object): boolean {
   const json = parseJson(text);

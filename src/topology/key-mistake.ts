@@ -1,9 +1,9 @@
-/** Finds out whether the Worker can import a public key. Pure. */
+/** Finds out whether the Worker can verify tokens with a public key. Pure. */
 import { createPublicKey } from "node:crypto";
 import type { PublicKey } from "../directory/records.ts";
 import { type Path, quote } from "./mistake.ts";
 
-/** For each kind of key, the algorithms that it can sign with (RFC 7518 §3.1, RFC 8037). */
+/** For each kind of key, the algorithms of a record (`alg`) that fit it (RFC 7518 §3.1, RFC 8037). */
 export const keyAlgorithms: ReadonlyMap<string, readonly string[]> = new Map([
   ["RSA", ["RS256", "RS384", "RS512", "PS256"]],
   ["P-256", ["ES256"]],
@@ -19,7 +19,7 @@ const [minRsaBits, maxRsaBits] = [2048, 16_384];
 /** workerd imports RSA keys only with these two exponents. Node imports any. */
 const exponents: readonly (bigint | undefined)[] = [3n, 65_537n];
 
-/** What is wrong with a public key, at this place in the key. `text` begins with a verb. */
+/** What is wrong with a public key, at this place in the key. `text` begins with a verb, or with the wrong value in quotes before the verb. */
 export type KeyMistake = { readonly path: Path; readonly text: string };
 
 const importAgain = "import the key again by `podctl keys import`";
@@ -46,13 +46,13 @@ const isBase64url = (value: unknown): boolean => typeof value === "string" && /^
 function wrongNumbers(key: PublicKey): string | null {
   const bits = key.kty === "RSA" ? bitsOf(String(key["n"])) : minRsaBits;
   if (bits < minRsaBits) return `has ${bits} bits; want at least ${minRsaBits}`;
-  // We refuse a longer key before Node reads it, because Node's next import of any key would fail then (Node 24: "too small buffer").
+  // We refuse a longer key before Node reads it. After Node has read such a key, its next import of any key fails (Node 24: "too small buffer").
   if (bits > maxRsaBits) return `has ${bits} bits; want at most ${maxRsaBits}`;
   const details = detailsOf(key);
   if (details === null) return `is not a public key; ${importAgain}`;
   const { publicExponent } = details;
   if (key.kty !== "RSA" || exponents.includes(publicExponent)) return null;
-  return `has the exponent ${quote(key["e"], [])}, which the Worker cannot use; want a key whose exponent is 65537`;
+  return `has the exponent ${quote(String(publicExponent), [])}, which the Worker cannot use; want a key whose exponent is 65537`;
 }
 
 const bitsOf = (base64url: string): number =>

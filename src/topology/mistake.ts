@@ -30,7 +30,7 @@ const shown = (text: string): string => {
 
 /** Members whose wrong value, or a part of it, may be a secret. */
 const secretMembers = new Set<string | number>(["credentials", "value", "clientSecret", "key", "d", "k", "p", "q"]);
-/** Mappings that an operator may take for the secret inside. */
+/** Mappings with a secret inside. An operator may have written the secret itself where the mapping should be. */
 const secretMappings = new Set<string | number | undefined>(["trust", "gateway"]);
 
 const mayHoldSecret = (path: Path): boolean =>
@@ -43,15 +43,15 @@ export function quote(value: unknown, path: Path): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "a mapping";
-  // JSON writes numbers without an end as null.
+  // `JSON.stringify` would return null for infinite numbers and for NaN.
   if (typeof value === "number") return String(value);
   if (typeof value !== "string") return JSON.stringify(value);
   return JSON.stringify(shown(value));
 }
 
 /**
- * Replaces what a URL has before its host by `…@`. If the text is not quite a URL, this may be a password with any characters: so all before the
- * last `@` is replaced.
+ * Replaces the user name and the password of a URL by `…@`. A text that is not quite a URL may have a password with any characters. So all between
+ * the scheme, if there is one, and the last `@` is replaced.
  */
 export const withoutPassword = (text: string): string => text.replace(/^([a-z][a-z\d+.-]*:\/\/)?.*@/is, "$1…@");
 

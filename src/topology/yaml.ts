@@ -51,7 +51,7 @@ export function parseYaml(text: string): Result<Yaml, readonly YamlMistake[]> {
 const unsupportedTag = "a tag is not supported; want a plain value";
 const unsupportedAlias = "an alias is not supported; write the value out";
 
-/** Our words for the errors whose message quotes the file inside the text. */
+/** Our words for some errors. The parser's own message quotes the file inside the text, or does not say what an operator should change. */
 const ownWords: Readonly<Partial<Record<YAMLParseError["code"], string>>> = {
   BAD_ALIAS: unsupportedAlias,
   BAD_DIRECTIVE: "not YAML: a directive is wrong",
@@ -60,7 +60,7 @@ const ownWords: Readonly<Partial<Record<YAMLParseError["code"], string>>> = {
   TAG_RESOLVE_FAILED: unsupportedTag,
 };
 
-/** Other messages quote the file only after a colon. What they quote may be a secret. */
+/** All other messages of the parser quote the file only after a colon. We cut them there, because what they quote may be a secret. */
 const wordsOf = ({ code, message }: YAMLParseError): string =>
   ownWords[code] ?? `not YAML: ${message.replace(/(?<=\S):.*/s, "")}`;
 

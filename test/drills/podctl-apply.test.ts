@@ -67,7 +67,7 @@ test("an apply that is killed and run again reaches the same state", { timeout: 
   expect([plan.code, plan.stdout]).toEqual([
     2,
     expect.stringMatching(
-      /the write of .* to revision 1 is not complete; begun at .*\. If no podctl writes it any more, `podctl apply` completes it\./,
+      /the write of .* to revision 1 is not complete; begun at .*\. If no podctl is at work on it any more, `podctl apply` completes it\./,
     ),
   ]);
   expect((await podctl(apply, { env })).code).toBe(0);

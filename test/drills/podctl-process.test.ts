@@ -50,7 +50,7 @@ test("podctl process: an export with a line file in a folder says where its topo
   mkdirSync(join(dir, "out"));
   const exported = await run("export", "--assignments-file", "out/lines.tsv");
   expect(exported.stderr).toBe(
-    `the topology names "out/lines.tsv", which is read relative to the topology's folder; save the topology in "${dir}"\n`,
+    `podctl reads the assignments file "out/lines.tsv" relative to the topology's folder, so save the topology in "${dir}"\n`,
   );
   writeFileSync(join(dir, "exported.yaml"), exported.stdout);
   expect((await run("plan", "exported.yaml")).stdout).toMatch(/^No changes: /);

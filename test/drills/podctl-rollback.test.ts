@@ -94,7 +94,7 @@ describe("podctl rollback", () => {
       const begun = new RegExp(`the rollback of revision ${revision} \\(.*\\) is not complete`);
       const planned = await run("plan", join(dir, "topology.yaml"));
       expect([planned.code, planned.stdout]).toEqual([2, expect.stringMatching(begun)]);
-      expect(planned.stdout).toContain("If no podctl writes it any more, `podctl rollback` completes it");
+      expect(planned.stdout).toContain("If no podctl is at work on it any more, `podctl rollback` completes it");
       const left = records();
       for (const change of [
         ["assign", "zq", "pod-a"],
@@ -117,7 +117,7 @@ describe("podctl rollback", () => {
     expect(textOf("route/acme")).toBe('{"v":1,"revision":3,"pod":"pod-b","state":"active"}');
     const asked = await run("rollback");
     expect(asked.stdout).toContain(
-      "  ! the edge could not read route/acme any more: it was damaged before that write\n",
+      "  ! route/acme was damaged before that write, so after this rollback the edge cannot read it\n",
     );
   });
 

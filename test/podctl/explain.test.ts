@@ -144,9 +144,24 @@ describe("explain:", () => {
     expect(result(await explain("PUT", "/v2/hooli/app/manifests/1"), "answer")).toMatch(written);
   });
 
+  test("the freeze of a move back is told as what it is, and since when", async () => {
+    const since = "2026-11-26T12:00:00.000Z";
+    const move = { to: "pod-a", phase: "freeze", since, settledSince: "2026-11-26T11:00:00.000Z" };
+    const record = JSON.stringify({ v: 1, pod: "pod-b", revision: 2, state: "active", move });
+    await stack.current.putKv("route/back", record);
+    expect(result(await explain("GET", "/v2/back/app/tags/list"), "move")).toBe(
+      `freeze, from pod-b to pod-a, since ${since}: pod-b serves pulls, and pushes are refused; digests that it lacks are looked for at pod-a`,
+    );
+  });
+
   test.each([
     ["freeze", "pod-a serves pulls and pushes", "pod-a", /^forwarded to Pod "pod-a"/],
-    ["settle", "pod-b serves pulls, and pushes are refused", "pod-b", /^403 DENIED: hooli is being moved/],
+    [
+      "settle",
+      "pod-b serves pulls, and pushes are refused; tags and digests that it lacks are looked for at pod-a",
+      "pod-b",
+      /^403 DENIED: hooli is being moved/,
+    ],
   ])(
     "the phase %s that is announced says when it begins, and that until then %s",
     async (phase, meaning, serving, written) => {

@@ -51,7 +51,7 @@ export const someRepository = (): RepositoryName => {
 };
 export const at = (seconds: number) => new Date(1_800_000_000_000 + seconds * 1000);
 
-/** Starts one isolate of a location that keeps manifests and tags, and whose clock the test sets. */
+/** Starts one isolate that keeps manifests and tags in this location's cache. The test sets the isolate's clock. */
 export function startIsolateAt(cacheApi: CacheApi) {
   const memory = createIsolate().manifests;
   const work: Promise<unknown>[] = [];

@@ -94,7 +94,7 @@ describe("group that returns to its old Pod", () => {
     await stack.current.restartEdge("kept");
     stack.current.clearSeen();
   };
-  /** Makes an image that both Pods have, and of which the edge holds all that it got from pod-a. */
+  /** Makes an image that both Pods have, and pulls it from pod-a. The edge then remembers its tag, its manifest and a proof of one of its blobs. */
   const startHeld = async () => {
     const { group, repository, image } = await startGroup("pod-a", "pod-b");
     await give(group, { pod: "pod-a" });

@@ -21,7 +21,7 @@ const { write, assign, startGroup, askedPods } = useGroups(stack);
 const client = () => createClient(stack.current.edge);
 const tokenFor = (repository: string) => client().token([`repository:${repository}:pull`]);
 
-/** Puts the group of an image into `settle`, after the edge has kept the image's manifest for the Pod that had the group before. */
+/** Lets the edge keep an image's manifest while `kept.pod` has the group. Then puts the group into `settle`, in a move from pod-a to pod-b. */
 async function settle(group: string, repository: string, kept: { readonly digest: string; readonly pod: string }) {
   await assign(group, { pod: kept.pod });
   await keepManifest(stack.current, repository, kept.digest);

@@ -100,7 +100,7 @@ function parseBearer(text: string | null): string | null {
   );
 }
 
-/** Refuses a value that no client has. No condition fits such a value, so the answer would be that for another client. */
+/** Refuses a value that no client can have, such as `de` as a country. No condition fits it, so the answer would mislead the operator. */
 const parseIf =
   (isPossible: (text: string) => boolean, what: string) =>
   (text: string): string => {

@@ -54,7 +54,7 @@ printed file has none. Two exports are equal if KV has not changed in between.`,
 }
 
 const whereToSave = (path: string): string =>
-  `the topology names "${path}", which is read relative to the topology's folder; save the topology in "${process.cwd()}"`;
+  `podctl reads the assignments file "${path}" relative to the topology's folder, so save the topology in "${process.cwd()}"`;
 
 async function writeAssignments(path: string, { assignments }: ExportedTopology): Promise<void> {
   await writeFile(path, assignments.map(([prefix, pod]) => `${prefix}\t${pod}\n`).join(""));

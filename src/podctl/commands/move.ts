@@ -109,7 +109,7 @@ function exclusive(flags: string, description: string): Option {
  */
 function refuseRepeated(prefixes: readonly Prefix[]): void {
   const twice = prefixes.find((one, index) => prefixes.indexOf(one) !== index);
-  if (twice !== undefined) throw new CliFailure(`"${twice}" is named twice`);
+  if (twice !== undefined) throw new CliFailure(`"${twice}" is named twice; name it once`);
 }
 
 function parseCount(text: string): number {

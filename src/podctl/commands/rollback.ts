@@ -44,7 +44,7 @@ function rollbackLines(shown: Rollback, target: string): readonly string[] {
     ...changeLines(changes),
     ...warningLines(changes, holderAfter(shown)),
     ...unreadable.map((key) =>
-      colors.red(`  ! the edge could not read ${key} any more: it was damaged before that write`),
+      colors.red(`  ! ${key} was damaged before that write, so after this rollback the edge cannot read it`),
     ),
     ...more,
   ];

@@ -38,7 +38,7 @@ export function sealCommand(): Command {
 
 podctl reads the secret from standard input. The secret of a store is a JSON object, and docs/stores.md lists its members for each kind of
 store. Two secrets are not JSON but plain texts: a gateway's key, and the secret of \`trust\`. The edge sends the secret of \`trust\` as a
-header, so it is one line of ASCII.
+header, so this secret must be one line of at most 4,096 ASCII characters.
 
 The Worker accepts the sealed value only in this field of this Pod, and only while the bucket, registry or gateway stays the same.`,
     )

@@ -55,7 +55,10 @@ async function podUnderTest(directory: Directory, known: Known): Promise<Result<
   return ok({ ...known, user: known.userAtEdge, pod, probe, whyNotAsked, way: "through the edge" });
 }
 
-/** Returns `whyNotAsked`. Reports a record that keeps the edge from finding the probe's Pod, except the directory record, which is reported once. */
+/**
+ * Returns why the edge does not ask this Pod for the probe (`whyNotAsked`), or null if it asks this Pod. Reports a record that keeps the edge from
+ * finding the probe's Pod. It does not report the directory record, because `checkDeployment` has done so.
+ */
 async function checkOwner(directory: Directory, { id, probe }: Pod, checks: Checks): Promise<string | null> {
   if (probe === undefined) return "the record has no probe";
   const owner = await resolvePod(directory, { name: probe.repository });

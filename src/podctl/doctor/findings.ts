@@ -28,7 +28,7 @@ export const advice = {
   "key-wrong": "replace the key of this kid in `keys`: the tokens are signed by another key",
   "key-unusable": "replace this key in `keys` (`podctl keys import`): the edge refuses every token that names it",
   "token-claims":
-    "let the token service set `exp`, and neither a time in the future as `nbf` nor more than ten audiences in `aud`",
+    "let the token service set an `exp` that is in the future, no `nbf` that is in the future, and at most ten audiences in `aud`",
   "token-refused":
     "give the registry its token service's issuer, service and certificate: it refuses that service's tokens",
   "clock-skew": "set the clock by NTP: tokens and signed URLs depend on it, with at most a minute of leeway",

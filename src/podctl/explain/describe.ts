@@ -35,7 +35,8 @@ const meaningOf: Readonly<Record<Moving["phase"], (serving: string, other: strin
   freeze: (serving) => `${serving} serves pulls, and pushes are refused`,
   return: (serving, other) =>
     `${serving} serves pulls, and pushes are refused; digests that it lacks are looked for at ${other}`,
-  switch: (serving) => `${serving} serves pulls, and pushes are refused`,
+  switch: (serving, other) =>
+    `${serving} serves pulls, and pushes are refused; tags and digests that it lacks are looked for at ${other}`,
   settle: (serving, other) => `${serving} serves pulls and pushes; digests that it lacks are looked for at ${other}`,
 };
 
@@ -48,7 +49,8 @@ export function describeMove({
   if (assignment?.move === undefined || moving === null) return null;
   const { phase, to, since } = assignment.move;
   const meaning = meaningOf[moving.phase](pod?.id ?? "no Pod", moving.other);
-  const when = moving.phase === phase ? `since ${since}:` : `begins at ${since}; until then`;
+  const hasStarted = moving.phase === phase || moving.phase === "return";
+  const when = hasStarted ? `since ${since}:` : `begins at ${since}; until then`;
   return `${phase}, from ${assignment.pod} to ${to}, ${when} ${meaning}`;
 }
 

@@ -36,8 +36,8 @@ export type CopyPorts = CopyWays & {
   /** For each blob, a repository of the target that has the blob, so that the registry can mount it from there. */
   readonly homes: Map<Digest, RepositoryName>;
   /**
-   * The repositories in which this run has looked for blobs of manifests that the target has. It looks once, because this takes a request for each
-   * manifest and blob.
+   * A manifest that the target has may lack blobs there. In these repositories, this run has already looked for such blobs. It looks only once in
+   * each repository, because this takes a request for each manifest and blob.
    */
   readonly looked: Set<RepositoryName>;
   /** Runs at most `jobs` copies of blobs at once, in all repositories together. */
@@ -156,8 +156,8 @@ async function putManifest(
 }
 
 /**
- * Copies the blobs that the target lacks of a manifest that it has. During `settle`, a client may delete a blob, which the edge does at both Pods, and
- * push it again to only one of them. A blob that both Pods lack is no problem of the move.
+ * Copies a manifest's blobs that the target lacks although it has the manifest. If a client deletes a blob during `settle`, the edge deletes it at
+ * both Pods. A later push may then bring it to only one of them. A blob that both Pods lack is no problem of the move.
  */
 async function copyMissingBlobs(place: Place, digest: Digest): Promise<void> {
   const found = await getManifest(place.source, place.name, digest);

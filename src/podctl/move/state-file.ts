@@ -114,7 +114,7 @@ async function makeFolder(folder: string): Promise<void> {
   if (existsSync(folder)) return;
   await makeFolder(dirname(folder));
   await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
-    // The move of another group has made the folder.
+    // The move of another group may have made the folder meanwhile.
     if (error.code !== "EEXIST") throw error;
   });
 }

@@ -18,8 +18,8 @@ const abandonedAfterMs = 20_000;
 const maxJoined = 100;
 
 /**
- * Whether we may complete an interrupted write or rollback. `ours`: we may not, and the write changes this group's assignment. `another's`: we may not, and the
- * write does not change this group's assignment.
+ * Whether we may complete an interrupted write or rollback. `ours`: we may not, and the write changes this group's assignment. `another's`: we may
+ * not, and the write does not change this group's assignment, or it is a rollback.
  */
 type Unfinished = "may be completed" | "ours" | "another's";
 

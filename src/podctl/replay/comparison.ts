@@ -19,7 +19,7 @@ export type Difference = {
 export type Comparison = {
   readonly lines: Record<"read" | "unread", number>;
   readonly requests: Record<"same" | "differs" | "nameless" | "refused", number>;
-  /** The first names of the log that differ, at most {@link maxNames}, sorted by their requests. */
+  /** At most {@link maxNames} differences, those that come first in the log. They are sorted, those with the most requests first. */
   readonly differences: readonly Difference[];
   /**
    * For each `<from> → <to>`, how many requests the first directory sends to `from` and the second to `to`. All names count here, even those that

@@ -25,7 +25,10 @@ export function clientInRecord(logged: object): Client {
   return { ...unknownClient, ip: addressOf(client), country, asn, continent: continentOf(country) };
 }
 
-/** Null for any other text, such as a host name, because a text that no header can have would end the comparison. */
+/**
+ * Returns the text if it is an IP address, else null. A log may have another text there, such as a host name. The result becomes a header, and a text
+ * that no header can have would end the comparison.
+ */
 const addressOf = (text = ""): string | null => (parseIp(text) === null ? null : text);
 
 /** Null for a country that different databases place on different continents. */

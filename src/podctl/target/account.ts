@@ -87,7 +87,7 @@ function apiUrl(): string | undefined {
   const text = process.env["CLOUDFLARE_BASE_URL"] || undefined;
   if (text === undefined || isUrlWithoutLogin(text)) return text;
   throw new CliFailure(
-    "CLOUDFLARE_BASE_URL is not an http or https URL without a login; unset it to use Cloudflare's own API",
+    "CLOUDFLARE_BASE_URL is not usable; want an http or https URL without a user name and a password, or unset it to use Cloudflare's own API",
   );
 }
 

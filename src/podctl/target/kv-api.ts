@@ -62,7 +62,7 @@ export function openKvApi({ baseUrl = "https://api.cloudflare.com/client/v4", ..
   const root = `${baseUrl.replace(/\/+$/, "")}/accounts/${names[0]}/storage/kv/namespaces/${names[1]}`;
   const headers = { ...bearer(address.token), "Content-Type": "application/json" };
   const noteOnce = createNoteOnce();
-  // A server may answer with the request's headers.
+  // A server's answer may repeat the request's headers, and with them the token. So we remove the token before a message quotes the answer.
   const withoutToken = (called: Called) => ({ ...called, text: called.text.replaceAll(address.token, "…") });
   const ask = async <T>(answer: Answer<T>, { method, path, body, notAfter }: Request): Promise<T> => {
     const sent = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };

@@ -34,8 +34,8 @@ const roundPauseMs = 100;
 /** A directory with a million assignments has 1,000 pages of keys, and some more may be empty. */
 const maxPages = 5_000;
 const withoutEnd =
-  `the KV API lists keys without end: podctl has read ${count(maxPages)} pages; look at what else is in this namespace, ` +
-  "and at what answers in place of the API";
+  `the KV API lists keys without end: podctl has read ${count(maxPages)} pages; ` +
+  "check whether the namespace has keys of another program, and whether a proxy answers in place of the API";
 
 export function openKvStore(address: KvAddress): KvStore {
   const api = openKvApi(address);

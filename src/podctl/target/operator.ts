@@ -14,7 +14,10 @@ export const operatorFromEnv = (): User | null => loginIn("PODCTL_USER", "PODCTL
 /** The login that is only for this Pod. */
 export const ownLogin = (pod: string): User | null => loginIn(userVariable(pod), passwordVariable(pod));
 
-/** Half of a login is a mistake: without it, podctl would silently go on as another user, or as none. */
+/**
+ * Returns the login in these two variables, or null if neither is set. Throws if only one is set, because podctl would otherwise silently use another
+ * login or none.
+ */
 function loginIn(userName: string, passwordName: string): User | null {
   const { [userName]: name, [passwordName]: password } = process.env;
   if (name && password) return { name, password };
@@ -23,7 +26,7 @@ function loginIn(userName: string, passwordName: string): User | null {
   throw new CliFailure(`${set} is set and ${unset} is not: set both or neither`);
 }
 
-/** Returns the first token that one of these variables has. The error does not show the token. */
+/** Returns the token in the first of these variables that is set. Null if none is set. If the value cannot be a token, the error does not show it. */
 export function tokenFromEnv(...names: readonly string[]): string | null {
   for (const name of names) {
     const token = process.env[name]?.trim();
