@@ -49,8 +49,8 @@ export class KvHealth {
   }
 
   /**
-   * Whether a read may be made now. While KV fails, one read in each span of `pauseMs` may be made. A request that cannot use older values
-   * (`isWanted`) may always read until `lastingRow` reads in a row have failed.
+   * Whether a read may be made now. While KV fails, only one read in each span of `pauseMs` may be made. For a request that cannot use older values
+   * (`isWanted`), this limit holds only after `lastingRow` reads in a row have failed.
    */
   takeRead(nowMs: number, isWanted: boolean): boolean {
     if (this.#failure === null || (isWanted && this.#failuresInARow < lastingRow)) return true;

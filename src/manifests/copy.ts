@@ -21,8 +21,8 @@ export const smallBytes = 256 * 1024;
 /** Registries take no larger manifest (OCI distribution spec, "Pushing Manifests"). */
 const MAX_BYTES = 4 * 1024 * 1024;
 /**
- * Most manifests are shorter than this. `tee` copies them, and keeps a body in memory if the receiver reads slowly. A body with a greater
- * `Content-Length` is copied by `copyLarge`, which keeps nothing for the receiver.
+ * Most manifests are shorter than this, and `tee` copies them. If the receiver reads slowly, `tee` also holds in memory what the receiver has not read.
+ * A body with a greater `Content-Length` is copied by `copyLarge`, which reads only as fast as the receiver.
  */
 const teedBytes = 64 * 1024;
 

@@ -44,8 +44,8 @@ export type SeenTags = {
   /** Records that the tag was deleted, or moved to an unknown digest. */
   forget(tagged: Tagged): void;
   /**
-   * Called when the Pod says that it does not have the tag. Records a deletion if the location remembers a digest of the tag, or if its cache cannot
-   * be read.
+   * Called when the Pod says that it does not have the tag. Records a deletion if the location remembers that this Pod gave a digest of the tag,
+   * or if its cache cannot be read.
    */
   forgetMissing(tagged: Tagged): Promise<void>;
 };
@@ -65,8 +65,8 @@ const keepSeconds = 24 * 3600;
 const renewedAfter = 1 / 8;
 
 /**
- * If a tag is unchanged, but was last compared longer ago than this, the next pull compares it with the location's cache again. Another isolate may
- * have written a digest there that the Pod has withdrawn since.
+ * If a pull finds a tag unchanged, the isolate compares its digest with the location's cache once in this time. Another isolate may have seen the tag
+ * at another digest in the meantime, and written that digest to the cache, before the tag was moved back.
  */
 const comparedAfterMs = 60_000;
 
@@ -141,7 +141,7 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
     forget,
     forgetMissing: async (tagged) => {
       const seen = await read(keyOf(tagged));
-      // A Pod that lacks the tag says nothing about its digest at another Pod.
+      // If another Pod gave the digest, it stays, because that Pod may still have the tag.
       if (seen === "unreadable" || seen?.holder === holderOf(tagged.pod)) forget(tagged);
     },
   };

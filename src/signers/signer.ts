@@ -34,8 +34,8 @@ export type Signer<Config, Secret> = {
   /** The origin to which clients connect. */
   origin(config: Config): string;
   /**
-   * The text that is signed (for Signature Version 4, the canonical request), or null if no text is signed with a key. The text may contain a part of
-   * the secret (Akamai's salt), so show it only for a request with a made-up secret.
+   * The text that is signed. For Signature Version 4, this is the canonical request. Null if the URL has no signature, or if the signature is a plain
+   * hash of a text with the secret in it (nginx with MD5). Akamai's text has a part of the secret, the salt. So show a text only for a made-up secret.
    */
   textToSign(request: SignRequest<Config, Secret>): string | null;
   sign(request: SignRequest<Config, Secret>): Promise<string>;

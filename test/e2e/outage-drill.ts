@@ -123,8 +123,8 @@ async function msUntilNormal({ rest, normalStatus }: Drill): Promise<number> {
 }
 
 /**
- * Does the work again and again for `drillSeconds`, and at least once. The first round begins after `offsetMs`, and every later round begins a
- * multiple of `roundMs` after the first.
+ * Does the work again and again for `drillSeconds`, and at least once. The first round begins after `offsetMs`. Each later round begins at
+ * the next multiple of `roundMs`, counted from the beginning of the first round.
  */
 async function repeat(work: () => Promise<readonly Timed[]>, offsetMs: number): Promise<readonly Timed[]> {
   const beginsAtMs = performance.now() + offsetMs;

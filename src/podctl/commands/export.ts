@@ -18,7 +18,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "podctl writes all assignments to this file, except those that have settings; the printed topology names the file by this path, which is read relative to the topology's folder",
+      "write the assignments without settings to this file, and not into the topology, which names the file by this path; if the path is relative, save the topology in the current folder",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

@@ -29,7 +29,11 @@ export function describeStores(pod: Pod, health: StoreHealth): readonly Describe
     if (unchecked !== null) return { ...known, state: "unchecked", why: unchecked };
     const verdict = verdictOf(health, pod, store);
     if (verdict === null)
-      return { ...known, state: "new", why: "it has not answered a check yet, so it is not taken out" };
+      return {
+        ...known,
+        state: "new",
+        why: "it has not given three good answers in a row yet, so it is not taken out",
+      };
     const { state, since } = verdict;
     return verdict.state === "out" ? { ...known, state, since, why: verdict.why } : { ...known, state, since };
   });

@@ -19,7 +19,8 @@ const maxRounds = 30;
  */
 const compareTries = 3;
 /**
- * Returns how long after the beginning of the freeze we compare the Pods. Earlier pushes have ended by then, unless `--wait` is short, as in tests.
+ * Returns the time from the beginning of the freeze to the comparison of the Pods. In this time, pushes from before the freeze end, unless `--wait` is
+ * short, as in tests.
  */
 const inFlightMs = (waitMs: number): number => Math.min(writesEndMs, (waitMs * 2) / 3);
 
