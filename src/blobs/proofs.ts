@@ -38,6 +38,10 @@ export const holderOf = ({ id, registry }: Pod): string => `${id} ${registry}`;
  */
 const termsOf = (pod: Pod): string => `${holderOf(pod)} ${pod.blobs.proof}`;
 
+/** Returns a tombstone, or a proof that depends on this Pod. A proof of another Pod says nothing about this one, so for it the result is null. */
+const ofPod = (proof: Proof | null, pod: Pod): Proof | null =>
+  proof === null || proof.kind === "tombstone" || proof.terms === termsOf(pod) ? proof : null;
+
 type Age = {
   readonly now: Date;
   /** How many seconds after its expiry a proof still counts. */
@@ -140,7 +144,7 @@ export function createProofs(ports: ProofPorts): Proofs {
     recordManifest: async (manifest, digests, askedAt) => {
       if (digests.length > 0) manifestsReadAtMs.set(keyOf(manifest), askedAt.getTime());
       const blobs = digests.map((digest) => ({ ...manifest, digest }));
-      const unheard = blobs.filter((blob) => known.get(keyOf(blob)) === undefined);
+      const unheard = blobs.filter((blob) => ofPod(known.get(keyOf(blob)) ?? null, blob.pod) === null);
       for (const blob of unheard) {
         const proof: Proof = { kind: "manifest", atMs: askedAt.getTime(), terms: termsOf(blob.pod) };
         memory.fromManifests.set(keyOf(blob), proof);
@@ -180,7 +184,7 @@ async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Pro
   }
   const cached = await cache.read(key);
   // Another request may have recorded something while the cache was read.
-  const newest = latest(known.get(key) ?? null, cached === "unreadable" ? null : cached);
+  const newest = ofPod(latest(known.get(key) ?? null, cached === "unreadable" ? null : cached), blob.pod);
   if (newest !== null) {
     known.set(key, newest);
     fromManifests.delete(key);

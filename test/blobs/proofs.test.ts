@@ -183,6 +183,19 @@ test("another Pod that lacks a blob does not end its proof, but a proof at the o
   expect([await proofs.find(blob), await proofs.find(there)]).toEqual([null, "memory"]);
 });
 
+test("a manifest at the new Pod of a repository proves a blob that has a proof of the old Pod, in this isolate and in others", async () => {
+  const [first, second] = [startIsolate(), startIsolate()];
+  const blob = someBlob();
+  const there = { ...blob, pod: { ...podA, id: "pod-b" as PodId, registry: "https://b.test" } };
+  first.proofs.record(blob, at(0));
+  await first.settled();
+  for (const { proofs, settled } of [first, second]) {
+    await proofs.recordManifest(manifestOf(there), [there.digest], at(1));
+    await settled();
+    expect(await proofs.find(there)).not.toBeNull();
+  }
+});
+
 test("a blob that a Pod no longer has loses its proof, and without a proof nothing is recorded", async () => {
   const { proofs, memory } = startIsolate();
   const [proved, unheard] = [someBlob(), someBlob()];
