@@ -83,8 +83,7 @@ export async function writeHistoryIndex(kv: KvStore, index: Omit<HistoryIndex, "
 
 /**
  * Adds the texts that a write replaced to the history of its revision, if they are not there. Another write to the same revision keeps its history
- * under the same keys, so it may have overwritten them. Returns false if the history is gone or not whole, or if its
- * rollback has begun.
+ * under the same keys, so it may have overwritten them. Returns false if the history is gone or not whole, or if its rollback has begun.
  */
 export async function keepInHistory(kv: KvStore, revision: number, replaced: Former): Promise<boolean> {
   const index = await readHistoryIndex(kv, revision);

@@ -59,7 +59,7 @@ async function readOwnIndex(
 const rolledBack = (name: string): string => `someone rolled back this ${name} while it was running`;
 
 /** Says who wrote the directory record that is in KV now. */
-export const describeOther = ({ record }: DirectoryInKv): string =>
+const describeOther = ({ record }: DirectoryInKv): string =>
   record === null
     ? "someone deleted the directory record"
     : `${inOneLine(record.appliedBy ?? "someone")} applied revision ${record.revision}`;
