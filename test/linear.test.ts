@@ -94,7 +94,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
     return parseTokenRequest(new Request(`${edge}/jwt/auth`, { headers }), "registry-edge");
   },
   routingText,
-  // `cellOf` refuses a password of more than 8 KB without reading it. The other readers get 64 KB, so `cellOf` gets 8 KB eight times.
+  // Each reader gets 64 KB. `cellOf` gets them in eight parts, because it refuses a password of more than 8 KB without reading it.
   "cellOf, of 8 KB eight times": (text) => Array.from({ length: 8 }, () => cellOf(text.slice(0, 8_192))),
 };
 

@@ -8,8 +8,8 @@ import { ownParameters } from "./push-location.ts";
 
 /**
  * Headers that the edge does not pass from a client to a Pod, for three reasons. Some contain a credential, but the edge has checked only the Bearer
- * token. Some say who and where the client is, and registries believe them, because usually their proxy sets them. Some make servers read another
- * host, path or method than the edge has checked.
+ * token. Some say who and where the client is, and a registry believes them, because usually its own proxy sets these headers. Some make servers
+ * read another host, path or method than the edge has checked.
  */
 const dropped = [
   ...["authorization", "cookie", "private-token", "job-token", "deploy-token", "x-api-key"],

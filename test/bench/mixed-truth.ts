@@ -1,4 +1,4 @@
-/** The images that the mixed load asks for, and what is true of each at any time. */
+/** The images of the mixed load, and which answers are right for each of them at a given moment. */
 import pMap from "p-map";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import { manifestText, pushImage } from "../support/image.ts";

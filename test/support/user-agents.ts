@@ -4,7 +4,7 @@ export const carelessAgents = [
   ["skopeo", "skopeo/1.9.3"],
   ["podman", "libpod/4.3.1"],
   ["buildah", "Buildah/1.28.2"],
-  // If another host answers 401, Jib and older versions of regctl give the registry's password to the token service that this answer names.
+  // If a host other than the registry answers 401, Jib and older versions of regctl give the registry's password to the token service of this 401.
   ["Jib", "jib 3.4.6 jib-maven-plugin"],
   ["regctl before 0.11.5", "regclient/regctl (v0.11.4)"],
   ["regctl before its release of 0.11.5", "regclient/regctl (v0.11.5-0.20260501000000-0123456789ab)"],

@@ -117,7 +117,7 @@ function expectOwn(request: HostileRequest, pod: LocalPodId, { method, path, aut
   expectReadOnce(method, got);
 }
 
-/** Expects that the Pod gets at most one value of each parameter that the edge reads too. A mount's source must be in the same Pod. */
+/** If the edge also reads a parameter, the Pod must get at most one value of it. A mount's source must be in the same Pod. */
 function expectReadOnce(method: string, { pathname, searchParams }: URL): void {
   const upload = /\/blobs\/uploads\/[^/]*$/.test(pathname);
   const read = method === "POST" && upload ? ["digest", "mount", "from"] : upload ? ["digest", "_pod"] : [];

@@ -97,7 +97,7 @@ const inTheWayLines = (tags: readonly string[], to: PodId): readonly string[] =>
         ...tags.slice(0, maxShown).map((each) => `    ${each}`),
       ];
 
-/** Makes a plan for `--plan`. No move has opened the registries, so this function opens and closes them. */
+/** Makes a plan for `--plan`. Because `--plan` begins no move, this function itself opens and closes the two registries. */
 async function planUnmoved(
   opened: MoveTarget,
   { from, to, group, jobs }: Pods & Pick<Planning, "group" | "jobs">,
