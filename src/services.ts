@@ -77,7 +77,12 @@ export function buildServices(env: Env, ports: RequestPorts): Services {
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
   const callService = createCallService(env, ports, { config, openSecret });
   const clock = () => new Date();
-  const proofs = createProofs({ memory: isolate.proofs, cache: createProofCache(caches), clock, waitUntil });
+  const proofs = createProofs({
+    memory: isolate.proofs,
+    cache: createProofCache(createLocationCache(caches, "proofs")),
+    clock,
+    waitUntil,
+  });
   const cache = createLocationCache(caches, "manifests");
   const manifests = createManifests({ memory: isolate.manifests, cache, clock, waitUntil });
   const grantCache = createLocationCache(caches, "grants");

@@ -2,7 +2,6 @@ import { expect, test } from "vitest";
 import { parseToken } from "../src/auth/bundle.ts";
 import { readToken } from "../src/auth/grant.ts";
 import { keyId } from "../src/auth/verify.ts";
-import { parseProof } from "../src/blobs/proofs.ts";
 import type { Pod } from "../src/directory/directory.ts";
 import { isKeyId } from "../src/directory/key-id.ts";
 import { parsePodId } from "../src/directory/pod-id.ts";
@@ -85,7 +84,6 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
   readLocation: (text) => readLocation(text, 201, asked),
   // A text with many `&` would be a query of many parameters. `parsePlaces` gets at most 100 of them, so we replace each `&`.
   parsePlaces: (text) => parsePlaces(`_after=pod-a:${text.replaceAll("&", "a")}`),
-  parseProof,
   redactPath: (text) => redactPath(new URL(`${edge}/v2/?${text}`)),
   plainText: (text) => plainText(text, text.length),
   parseTokenAnswer: (text) => parseTokenAnswer(JSON.stringify({ token: `a.${text}` }), new Date(0)),

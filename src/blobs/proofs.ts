@@ -13,18 +13,12 @@ export type Owned = { readonly pod: Pod; readonly repository: RepositoryName; re
  */
 export type Proof = v.InferOutput<typeof proofSchema>;
 
-const proofSchema = v.strictObject({
+export const proofSchema = v.strictObject({
   kind: v.picklist(["head", "manifest", "tombstone"]),
   /** `head`, `manifest`: when the edge asked the Pod. `tombstone`: when the edge recorded it, so that no HEAD sent before then proves the blob. */
   atMs: v.number(),
   terms: v.string(),
 });
-
-/** Null if the text is not a proof. This is no bug, because a cache may return anything. */
-export function parseProof(text: string): Proof | null {
-  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), proofSchema), text);
-  return parsed.success ? parsed.output : null;
-}
 
 /**
  * Names a Pod and its registry. What the edge remembers of a repository counts only while the repository is at this Pod, and the Pod has this

@@ -26,10 +26,10 @@ export type LocationPorts = {
  * The host in the URLs of all cache entries, which can never be a site's host (RFC 2606 §2). All hostnames of a zone share the entries, so that a
  * deletion under one hostname counts under all.
  */
-export const locationCacheHost = "https://proofs.invalid";
+const locationCacheHost = "https://proofs.invalid";
 
 /** After this time, asking the Pod is better than waiting for the cache. */
-export const cacheDeadlineMs = 1_000;
+const cacheDeadlineMs = 1_000;
 
 /** Plain workerd has no cache and throws on every call, so every read there is `unreadable`. */
 export function createLocationCache(caches: CacheApi, name: string): LocationCache {

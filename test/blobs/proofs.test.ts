@@ -1,10 +1,11 @@
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { afterAll, expect, test } from "vitest";
-import { type CacheApi, createProofCache } from "../../src/blobs/proof-cache.ts";
+import { createProofCache } from "../../src/blobs/proof-cache.ts";
 import { createProofs, type Owned, type Proofs } from "../../src/blobs/proofs.ts";
 import type { Pod } from "../../src/directory/directory.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
 import { createIsolate } from "../../src/isolate.ts";
+import { type CacheApi, createLocationCache } from "../../src/net/location-cache.ts";
 import type { Digest } from "../../src/oci/digest.ts";
 import type { RepositoryName } from "../../src/oci/repository-name.ts";
 
@@ -53,7 +54,7 @@ function startIsolate(cacheApi: CacheApi = caches) {
   let now = at(0);
   const proofs: Proofs = createProofs({
     memory,
-    cache: createProofCache(cacheApi),
+    cache: createProofCache(createLocationCache(cacheApi, "proofs")),
     clock: () => now,
     waitUntil: (promise) => void work.push(promise),
   });
@@ -283,8 +284,7 @@ test("in a runtime without a cache, an isolate believes its HEADs but no manifes
 test("a cache that holds something else or never answers gives no proof, and no manifest is believed", async () => {
   const blob = someBlob();
   const cache = (text: Promise<string>): CacheApi => ({
-    open: () =>
-      Promise.resolve({ match: () => Promise.resolve({ text: () => text }), put: () => new Promise(() => {}) }),
+    open: () => Promise.resolve({ match: async () => new Response(await text), put: () => new Promise(() => {}) }),
   });
   for (const text of [Promise.resolve("{}"), Promise.resolve("<html>"), new Promise<string>(() => {})]) {
     const { proofs } = startIsolate(cache(text));

@@ -86,7 +86,11 @@ function startEdge(callRegistry: Services["callRegistry"]) {
       callStorage: async () => expect.fail("the storage was asked"),
       callGateway: async () => expect.fail("the gateway was asked"),
       openSecret: async () => expect.fail("a secret was opened"),
-      proofs: createProofs({ ...ports, memory: isolate.proofs, cache: createProofCache(caches) }),
+      proofs: createProofs({
+        ...ports,
+        memory: isolate.proofs,
+        cache: createProofCache(createLocationCache(caches, "proofs")),
+      }),
       manifests: createManifests({
         ...ports,
         memory: isolate.manifests,
