@@ -5,6 +5,7 @@ import { resolvePod } from "../../directory/resolve.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { cellOf } from "../../token-endpoint/routable-token.ts";
 import { maySeeLogin, type Settings, type User } from "../target/operator.ts";
+import { askProbe } from "./ask-probe.ts";
 import { checkEdge, type EdgeUnderTest } from "./check-edge.ts";
 import { checkOneRegistry } from "./check-one-registry.ts";
 import { checkRunningPod } from "./check-running-pod.ts";
@@ -51,8 +52,11 @@ async function podUnderTest(directory: Directory, known: Known): Promise<Result<
   const pod = read.value;
   const probe = pod.probe ?? null;
   const whyNotAsked = await checkOwner(directory, pod, known.checks);
-  if (pod.trust === undefined) return ok({ ...known, pod, probe, whyNotAsked, way: "direct" });
-  return ok({ ...known, user: known.userAtEdge, pod, probe, whyNotAsked, way: "through the edge" });
+  const isAsked = probe !== null && pod.state !== "down" && known.deployment.probing === "on";
+  const probed = isAsked ? await askProbe(known.deployment, pod) : null;
+  const tested = { ...known, pod, probe, probed, whyNotAsked };
+  if (pod.trust === undefined) return ok({ ...tested, way: "direct" });
+  return ok({ ...tested, user: known.userAtEdge, way: "through the edge" });
 }
 
 /**

@@ -3,7 +3,6 @@ import { unknownEdge, uploadUnknown } from "../../gateway/admit.ts";
 import { messageIn } from "../../oci/errors.ts";
 import { grantParameter } from "../../pods/upload-grant.ts";
 import { type Called, call, isHealthy } from "../http-call.ts";
-import { askProbe } from "./check-stores.ts";
 import type { PodUnderTest } from "./pod-under-test.ts";
 
 /**
@@ -30,10 +29,9 @@ export async function checkGateway(
   await checkGrant(tested);
 }
 
-async function checkGrant({ pod, checks, probe, deployment }: PodUnderTest): Promise<void> {
+async function checkGrant({ pod, checks, probe, probed, deployment }: PodUnderTest): Promise<void> {
   if (probe === null) return checks.skip("gateway", "the key was not tried, because the record has no probe");
-  if (deployment.probing === "off") return checks.skip("gateway", "the key was not tried: /-/probe does not answer");
-  const probed = await askProbe(deployment, pod);
+  if (probed === null) return checks.skip("gateway", "the key was not tried: /-/probe does not answer");
   if (!probed.ok) {
     const { finding, text } = probed.error;
     // If the Pod has stores, this is already a finding of `checkStores`, and one fault must make only one finding.

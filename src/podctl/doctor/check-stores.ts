@@ -1,46 +1,21 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import * as v from "valibot";
-import type { Pod } from "../../directory/directory.ts";
-import { type Probed, type ProbedStore, probed } from "../../edge/probe.ts";
-import { parseJson } from "../../lib/json.ts";
-import { err, ok, type Result } from "../../lib/result.ts";
+import type { ProbedStore } from "../../edge/probe.ts";
 import { storeOrigin } from "../../signers/index.ts";
 import { edgeHostAbove } from "../../topology/check-pod.ts";
-import { bearer, type Called, call } from "../http-call.ts";
+import { type Called, call } from "../http-call.ts";
 import { signsByManifests } from "./check-manifest-proofs.ts";
 import type { Checks, Finding } from "./findings.ts";
-import type { Deployment, PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
+import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
 const pausesMs = [250, 500, 1_000];
 
-type ProbeFailure = { readonly finding: "edge-behind" | "edge-unreachable"; readonly text: string };
-
-/** Asks the edge's `/-/probe` for signed URLs of the Pod's probe blob in each store. Fails if the edge's record of the Pod differs from KV's. */
-export async function askProbe(deployment: Deployment, pod: Pod): Promise<Result<Probed, ProbeFailure>> {
-  const answer = await call(`${deployment.edge}/-/probe?pod=${encodeURIComponent(pod.id)}`, {
-    headers: bearer(deployment.probeToken),
-  });
-  if (!answer.ok) return err({ finding: "edge-unreachable", text: answer.error });
-  const { status, text } = answer.value;
-  const parsed = v.safeParse(probed, parseJson(text));
-  if (parsed.success) {
-    const { revision, digest } = parsed.output;
-    if (revision === pod.revision && digest === pod.probe?.digest) return ok(parsed.output);
-    return err({ finding: "edge-behind", text: "the edge's record of this Pod differs from the record in KV" });
-  }
-  // With these statuses, the edge says that it knows no such Pod, or cannot read the Pod's record.
-  const finding = [404, 500, 503].includes(status) ? "edge-behind" : "edge-unreachable";
-  return err({ finding, text: `/-/probe answers ${status}` });
-}
-
 /** Sends HEAD and GET to each store, with URLs that the edge signed. The GET fetches only one byte of the blob. */
 export async function checkStores(tested: PodWithProbe, seeClock: (called: Called) => void): Promise<void> {
-  const { pod, checks, deployment } = tested;
+  const { pod, checks, probed } = tested;
   if (pod.blobs.stores.length === 0) return checks.skip("stores", "the Pod has no store: the edge streams its blobs");
-  if (deployment.probing === "off") return checks.skip("stores", "/-/probe does not answer");
-  const answer = await askProbe(deployment, pod);
-  if (!answer.ok) return checks.found("stores", answer.error.finding, answer.error.text);
-  for (const store of answer.value.stores) {
+  if (probed === null) return checks.skip("stores", "/-/probe does not answer");
+  if (!probed.ok) return checks.found("stores", probed.error.finding, probed.error.text);
+  for (const store of probed.value.stores) {
     if (signsByManifests(pod)) await waitForBlob(store);
     await checkStore(checks, store, seeClock);
   }

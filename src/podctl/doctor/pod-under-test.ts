@@ -1,5 +1,8 @@
 import type { Pod } from "../../directory/directory.ts";
+import type { Probed } from "../../edge/probe.ts";
+import type { Result } from "../../lib/result.ts";
 import type { User } from "../target/operator.ts";
+import type { ProbeFailure } from "./ask-probe.ts";
 import type { Checks } from "./findings.ts";
 
 /** What doctor knows of the deployment before it checks a Pod. */
@@ -31,6 +34,8 @@ export type PodUnderTest = {
   /** The login for requests through the edge. Null if there is none, or if the edge would send it to another Pod, which must not see it. */
   readonly userAtEdge: User | null;
   readonly probe: NonNullable<Pod["probe"]> | null;
+  /** What the edge's `/-/probe` says about this Pod. Null if podctl did not ask: the record has no probe, or `probing` is off. */
+  readonly probed: Result<Probed, ProbeFailure> | null;
   /** Why the edge does not ask this Pod for the probe, so that no check of this Pod can go through the edge. Null if it asks this Pod. */
   readonly whyNotAsked: string | null;
   /** How doctor reaches the Pod. A Pod with `trust` takes requests only from the edge, so doctor asks it through the edge. */
