@@ -1,14 +1,8 @@
 import type { Result } from "../lib/result.ts";
 
-/** A failure that the operator can correct. podctl prints its message and exits with `exitCode`. */
+/** A failure that the operator can correct. podctl prints its message and exits with 1. */
 export class CliFailure extends Error {
   override name = "CliFailure";
-  readonly exitCode: number;
-
-  constructor(message: string, exitCode = 1) {
-    super(message);
-    this.exitCode = exitCode;
-  }
 }
 
 /** Does one part of a command. If the part ends with a CliFailure, `left` follows its message: what is left behind, and what to do. */
@@ -16,7 +10,7 @@ export async function leavingBehind<T>(left: string, work: () => Promise<T>): Pr
   try {
     return await work();
   } catch (error) {
-    if (error instanceof CliFailure) throw new CliFailure(`${error.message}; ${left}`, error.exitCode);
+    if (error instanceof CliFailure) throw new CliFailure(`${error.message}; ${left}`);
     throw error;
   }
 }

@@ -1,6 +1,6 @@
 /** `npm run podctl -- …`: the operator's commands. */
 import { enableCompileCache } from "node:module";
-import { CliFailure, describeError } from "./failure.ts";
+import { describeError } from "./failure.ts";
 import { note } from "./output.ts";
 
 // Half of the time of a short command is spent on stripping types from all modules, so Node keeps the stripped modules in its cache.
@@ -22,5 +22,5 @@ try {
   await (await createProgram(process.argv.slice(2))).parseAsync();
 } catch (error) {
   note(`podctl: ${describeError(error)}`);
-  process.exitCode = error instanceof CliFailure ? error.exitCode : 1;
+  process.exitCode = 1;
 }
