@@ -94,14 +94,7 @@ export function buildServices(env: Env, ports: RequestPorts): Services {
     callStorage: (request) =>
       fetchWithin(
         { ...request, signal: departure.listen() },
-        {
-          fetcher: globalThis,
-          waitUntil,
-          onSend: () => {},
-          mayRetry: () => false,
-          stallMs: config.stallMs,
-          ping: null,
-        },
+        { fetcher: globalThis, waitUntil, stallMs: config.stallMs },
       ),
     callGateway: createCallGateway(ports, config),
     openSecret,
@@ -169,8 +162,7 @@ const createCallGateway =
     return callThroughBreaker(request, {
       breaker,
       service: `${id} gateway`,
-      send: (sent) =>
-        fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs, ping: null }),
+      send: (sent) => fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, stallMs }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
       // If an order gets no answer, the gateway has failed, because a gateway that is up answers every order. A failed write to another service

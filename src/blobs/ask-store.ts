@@ -13,7 +13,7 @@ export async function askForByte(url: string, { deadlineMs, waitUntil, stallMs }
   const headers = new Headers({ Range: "bytes=0-0", "Accept-Encoding": "identity" });
   const answer = await fetchWithin(
     { url, method: "GET", headers, body: null, bodyBytes: null, deadlineMs },
-    { fetcher: globalThis, waitUntil, onSend: () => {}, mayRetry: () => false, stallMs, ping: null },
+    { fetcher: globalThis, waitUntil, stallMs },
   );
   const late = `no answer within ${deadlineMs} ms`;
   if (!answer.ok) return answer.error.reason === "silent" ? late : "the connection failed";

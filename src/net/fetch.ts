@@ -39,16 +39,13 @@ export type FetchPorts = {
   /** Keeps work going after the client's answer. The platform ends it 30 s after that answer. */
   readonly waitUntil: (work: Promise<unknown>) => void;
   /** Called for each request that is sent, also for a repeated one. */
-  readonly onSend: () => void;
-  /** Called before a request is sent a second time. If this returns false, the first failure is the result. */
-  readonly mayRetry: () => boolean;
+  readonly onSend?: () => void;
+  /** Called before a request is sent a second time. Unless this returns true, the first failure is the result. */
+  readonly mayRetry?: () => boolean;
   /** A request's body is cut if no byte of it moves for this long. */
   readonly stallMs: number;
-  /**
-   * While a write waits for its answer, these pings show whether the service is still there. Null for calls that only read or whose deadline is
-   * short.
-   */
-  readonly ping: Ping | null;
+  /** While a write waits for its answer, these pings show whether the service is still there. Not for calls whose deadline is short. */
+  readonly ping?: Ping;
 };
 
 /** Calls a Pod and follows no redirects. A request that may be repeated is sent once more if its connection breaks. */
@@ -57,7 +54,7 @@ export async function fetchWithin(request: FetchRequest, ports: FetchPorts): Pro
   const isRepeatable = isRead(request.method) || request.isRepeatable === true;
   if (first.ok || first.error.reason !== "unreachable" || !isRepeatable) return first;
   // The Pod may close a kept-alive connection just as we use that connection again, so a broken connection does not mean that the Pod is down.
-  return ports.mayRetry() ? fetchOnce(request, ports) : first;
+  return ports.mayRetry?.() ? fetchOnce(request, ports) : first;
 }
 
 const unread: PodFailure = { reason: "client-left", text: "its answer has no reader any more" };
@@ -65,7 +62,7 @@ const unread: PodFailure = { reason: "client-left", text: "its answer has no rea
 async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Result<Response, PodFailure>> {
   const { fetcher, waitUntil, onSend } = ports;
   const deadline = startDeadline(request, ports);
-  onSend();
+  onSend?.();
   const answered = fetcher.fetch(request.url, {
     method: request.method,
     headers: request.headers,
@@ -117,7 +114,7 @@ function startDeadline(request: FetchRequest, { stallMs, ping }: Pick<FetchPorts
     if (ended) return;
     // We do not end a write, because the Pod would stop half way. For example, distribution would delete a manifest and leave most of its tags.
     const timer = setTimeout(isRead(request.method) ? giveUp : passed.resolve, ms, silent);
-    const unwatch = ping === null || isRead(request.method) ? null : watchService(ping, passed.resolve);
+    const unwatch = ping === undefined || isRead(request.method) ? null : watchService(ping, passed.resolve);
     disarm = () => {
       clearTimeout(timer);
       unwatch?.();

@@ -45,10 +45,8 @@ const worker = `
       }, {
         fetcher: url.startsWith("early:") ? earlyPod : globalThis,
         waitUntil: (promise) => context.waitUntil(promise),
-        onSend: () => {},
         mayRetry: () => true,
         stallMs: 60_000,
-        ping: null,
       });
       return result.ok ? result.value : Response.json(result.error, { status: 599 });
     },
