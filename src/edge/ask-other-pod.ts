@@ -4,7 +4,7 @@ import { isOutage, isOutageStatus } from "../net/outage.ts";
 import type { Digest } from "../oci/digest.ts";
 import { digestOf, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { covers, isRead } from "../oci/scope.ts";
-import type { Authorized, Context } from "./authorize.ts";
+import type { Asked } from "./authorize.ts";
 import { authorizeThere } from "./authorize-there.ts";
 import type { BlobEndpoint } from "./blob-url.ts";
 import { forward } from "./forward.ts";
@@ -16,8 +16,6 @@ import { serveManifest } from "./serve-manifest.ts";
 import { orStale, serveHeld } from "./serve-stale.ts";
 
 type Item = ManifestEndpoint | BlobEndpoint;
-type Asked = { readonly context: Context; readonly authorized: Authorized };
-
 /**
  * Returns the reply for the client. If the serving Pod lacks an item while its group is being moved, the edge may ask the other Pod of the move. A
  * manifest without a tag, or one that was pushed late, may be only there.
@@ -107,16 +105,14 @@ async function serveThere(endpoint: Item, { context, authorized }: Asked): Promi
   const { grant } = there.value;
   const reply =
     grant.kind === "edge"
-      ? await serveHeld(endpoint, context, { ...there.value, grant })
+      ? await serveHeld(endpoint, { context, authorized: { ...there.value, grant } })
       : await servePod(endpoint, { context, authorized: { ...there.value, grant } });
   return reply.ok ? ok({ ...reply.value, pod: there.value.pod.id }) : reply;
 }
 
 async function servePod(endpoint: Item, asked: Asked): Promise<Reply> {
-  const { context, authorized } = asked;
-  const held =
-    (await redirectBlob(endpoint, context, authorized)) ?? (await serveManifest(endpoint, context, authorized));
-  return held ?? orStale(await forward(endpoint, context, authorized), endpoint, asked);
+  const held = (await redirectBlob(endpoint, asked)) ?? (await serveManifest(endpoint, asked));
+  return held ?? orStale(await forward(endpoint, asked), endpoint, asked);
 }
 
 /** Returns `reply`, and cancels the body of `unused`, which the client does not get. */

@@ -43,6 +43,9 @@ export type Authorized<G extends Grant = PodGrant> = {
   readonly oldName: RepositoryName | null;
 };
 
+/** What the steps after `authorize` need. */
+export type Asked<G extends Grant = PodGrant> = { readonly context: Context; readonly authorized: Authorized<G> };
+
 /** In `endpoint`, the repository has the name that it has at its Pod, even if the client used an old name. */
 type AuthorizedEndpoint = Authorized<Grant> & { readonly endpoint: RegistryEndpoint };
 

@@ -70,7 +70,7 @@ async function forwardToOnly(endpoint: CatalogEndpoint, { pod, grant }: Granted,
   const admitted = passPod(endpoint.method, pod);
   if (!admitted.ok) return admitted;
   const nameless = { assignment: null, moving: null, oldName: null };
-  const reply = await forward(endpoint, context, { pod: admitted.value, grant, ...nameless });
+  const reply = await forward(endpoint, { context, authorized: { pod: admitted.value, grant, ...nameless } });
   return reply.ok ? ok({ ...reply.value, pod: pod.id }) : reply;
 }
 

@@ -14,7 +14,7 @@ import { podRequest } from "../pods/request.ts";
 import { rewriteResponse } from "../pods/rewrite.ts";
 import { withTooLargeExplained } from "../pods/too-large.ts";
 import type { Refusal } from "../refusal.ts";
-import type { Authorized, Context } from "./authorize.ts";
+import type { Asked, Authorized, Context } from "./authorize.ts";
 import { type BlobEndpoint, ownedBlob } from "./blob-url.ts";
 import { rewriteChallenge } from "./challenge.ts";
 import { chooseGateway } from "./choose-gateway.ts";
@@ -27,17 +27,17 @@ import { restOf } from "./serve-manifest.ts";
 type PodReply = Result<Response, Refusal>;
 
 /** Streams a request to the Pod, and the Pod's answer to the client. URLs of the Pod are rewritten to lead to the edge, or to the Pod's gateway. */
-export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
+export async function forward(endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
+  const { context, authorized } = asked;
   const counted = checkHeaderCount(context.request.headers);
   if (!counted.ok) return counted;
   // Anyone can make up a token that only the Pod can check. So the edge asks first, because a proxy in front of the Pod may store a whole body before
   // the registry sees the token.
-  if (authorized.grant.kind === "undecided" && hasBody(context) && !(await acceptsToken(context, authorized))) {
+  if (authorized.grant.kind === "undecided" && hasBody(context) && !(await acceptsToken(asked))) {
     return err({ reason: "unauthorized", error: "invalid_token" });
   }
-  const settled = await settle(endpoint, context, authorized);
-  const answer = await callRegistry(settled, context, authorized);
-  const asked: Asked = { context, authorized };
+  const settled = await settle(endpoint, asked);
+  const answer = await callRegistry(settled, asked);
   // A client whose token the Pod does not accept is a stranger, and gets the same answer as for a name without a Pod.
   if (authorized.grant.kind === "undecided" && !(await isAccepted(answer, endpoint, asked))) {
     const challenge = answer.ok ? parseChallenge(answer.value.headers.get("WWW-Authenticate")) : null;
@@ -51,16 +51,13 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
     : passAnswer(answer.value, endpoint, { ...asked, sent: settled });
 }
 
-type Asked = { readonly context: Context; readonly authorized: Authorized };
-
 const hasBody = ({ request: { method, body, headers } }: Context): boolean =>
   !isRead(method) && announcedBytes(body, headers) !== 0;
 
 /** Turns a mount into a plain upload, if the client may not pull the mount's source or the source is not at this Pod. */
 function settle(
   endpoint: RegistryEndpoint,
-  context: Context,
-  { pod, grant }: Authorized,
+  { context, authorized: { pod, grant } }: Asked,
 ): RegistryEndpoint | Promise<RegistryEndpoint> {
   if (!hasRepository(endpoint)) return endpoint;
   const { request, services } = context;
@@ -135,7 +132,7 @@ const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].
  * Sends a request to the Pod, and updates what the edge remembers of the blob, the manifest or the tags that the request names. If the edge cannot
  * verify the token, or if the request has a query, an answer to a read changes nothing.
  */
-function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant }: Authorized): Promise<PodReply> {
+function callRegistry(endpoint: RegistryEndpoint, { context, authorized: { pod, grant } }: Asked): Promise<PodReply> {
   const { request, services } = context;
   const sent = podRequest(pod, endpoint, { jwt: jwtOf(grant), request });
   const written = writeAndForget(sent, context, { endpoint, pod, grant });
@@ -150,18 +147,15 @@ function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant
  * Whether the Pod accepted a token that only the Pod can check. A success or a redirect to the blob shows that it did, and a 401 shows that it did
  * not. Any other answer shows nothing, because a proxy may send it to everyone. Then the edge also asks the Pod for `/v2/`.
  */
-async function isAccepted(
-  answer: PodReply,
-  endpoint: RegistryEndpoint,
-  { context, authorized }: Asked,
-): Promise<boolean> {
+async function isAccepted(answer: PodReply, endpoint: RegistryEndpoint, asked: Asked): Promise<boolean> {
   if (!answer.ok || answer.value.status === 401) return false;
-  const isItsBlob = endpoint.kind === "blob" && provesBlob(answer.value, endpoint.digest, authorized.pod);
-  return answer.value.ok || isItsBlob || acceptsToken(context, authorized);
+  const isItsBlob = endpoint.kind === "blob" && provesBlob(answer.value, endpoint.digest, asked.authorized.pod);
+  return answer.value.ok || isItsBlob || acceptsToken(asked);
 }
 
 /** Asks the Pod for `/v2/` (end-1), which any token that the Pod accepts may read. */
-async function acceptsToken({ services, request }: Context, { pod, grant }: Authorized): Promise<boolean> {
+async function acceptsToken({ context, authorized: { pod, grant } }: Asked): Promise<boolean> {
+  const { services, request } = context;
   const plain = new Request(request.url, { headers: request.headers });
   const base = { kind: "base", method: "GET", query: "" } as const;
   const answer = await services.callRegistry(pod, podRequest(pod, base, { jwt: jwtOf(grant), request: plain }));

@@ -54,25 +54,26 @@ export async function handle(
   const { endpoint: own, pod, grant } = authorized.value;
 
   // 6. While a Pod's token service fails, the edge itself may grant pulls. It answers such a pull only from its caches, and never calls the Pod.
-  if (grant.kind === "edge") return conclude(await serveHeld(own, context, { ...authorized.value, grant }), pod.id);
+  if (grant.kind === "edge")
+    return conclude(await serveHeld(own, { context, authorized: { ...authorized.value, grant } }), pod.id);
 
   // 7. A blob GET gets a 307, if a proof shows that the repository has the blob. A manifest by its digest is answered from the edge's cache.
-  const granted = { ...authorized.value, grant };
-  const held = (await redirectBlob(own, context, granted)) ?? (await serveManifest(own, context, granted));
+  const asked = { context, authorized: { ...authorized.value, grant } };
+  const held = (await redirectBlob(own, asked)) ?? (await serveManifest(own, asked));
   if (held?.ok) return conclude(held, pod.id);
 
   // 8. If a client mounts a blob of another Pod's repository, the target Pod's gateway copies the blob. Without a gateway, the client uploads it.
-  const answered = held ?? (await mountAcross(own, context, granted));
+  const answered = held ?? (await mountAcross(own, asked));
 
   // 9. Every other request is streamed to the Pod. URLs of the Pod in its answer are rewritten to lead to the edge, or to the Pod's gateway.
-  const passed = answered ?? (await forward(own, context, granted));
+  const passed = answered ?? (await forward(own, asked));
 
   // 10. While the Pod fails, pulls are answered from the edge's caches.
-  const kept = await orStale(passed, own, { context, authorized: granted });
+  const kept = await orStale(passed, own, asked);
 
   // 11. If the serving Pod lacks something while its group is being moved, the edge looks for it at the other Pod of the move.
-  const found = await askOtherPod(kept, own, { context, authorized: granted });
+  const found = await askOtherPod(kept, own, asked);
 
   // 12. A slow write is refused, if a move has frozen its group meanwhile. The copy at the other Pod may lack what was written.
-  return conclude(await judgeLateWrite(found, own, { context, authorized: granted }), pod.id);
+  return conclude(await judgeLateWrite(found, own, asked), pod.id);
 }

@@ -5,10 +5,8 @@ import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { isRead } from "../oci/scope.ts";
 import { beingMoved } from "../pods/gate.ts";
 import type { Refusal } from "../refusal.ts";
-import type { Authorized, Context } from "./authorize.ts";
+import type { Asked } from "./authorize.ts";
 import type { Reply } from "./refuse.ts";
-
-type Asked = { readonly context: Context; readonly authorized: Authorized };
 
 /**
  * Turns the success of a slow write into a refusal, if the group is frozen or at another Pod by now. It does the same if the edge cannot find this

@@ -12,7 +12,7 @@ import { passGate } from "../pods/gate.ts";
 import { copyMsFor, mountLimits, sealOrder } from "../pods/mount-order.ts";
 import type { Refusal } from "../refusal.ts";
 import { plainText } from "../telemetry/log-line.ts";
-import type { Authorized, Context } from "./authorize.ts";
+import type { Asked, Authorized, Context } from "./authorize.ts";
 import { authorizeThere } from "./authorize-there.ts";
 import { type BlobEndpoint, isSignedFor, prove, signUrl, storesOf } from "./blob-url.ts";
 import { gatewayKeys } from "./choose-gateway.ts";
@@ -35,11 +35,7 @@ type NotMounted = string | null;
  * Mounts a blob of another Pod (end-11): the target's gateway copies it from the source's store. If nothing is mounted, returns null, and the client
  * gets a plain upload, because any other answer ends a push in some clients.
  */
-export async function mountAcross(
-  endpoint: RegistryEndpoint,
-  context: Context,
-  authorized: Authorized,
-): Promise<Reply | null> {
+export async function mountAcross(endpoint: RegistryEndpoint, { context, authorized }: Asked): Promise<Reply | null> {
   const asked = readMount(endpoint);
   if (asked === null) return null;
   const target = await targetOf(asked, context, authorized);

@@ -5,59 +5,49 @@ import type { Digest } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
 import type { Store } from "../signers/index.ts";
-import type { Authorized, Context } from "./authorize.ts";
+import type { Asked, Authorized } from "./authorize.ts";
 import { type BlobEndpoint, isSignedFor, ownedBlob, prove, signUrl, storesOf } from "./blob-url.ts";
 import type { Reply } from "./refuse.ts";
 import { streamBlob } from "./stream-blob.ts";
 
 /** Redirects a blob GET to a signed URL of a store, if a proof shows that the blob is in this repository. Null if the Pod itself must answer. */
-export async function redirectBlob(
-  endpoint: RegistryEndpoint,
-  context: Context,
-  authorized: Authorized,
-): Promise<Reply | null> {
-  if (endpoint.kind !== "blob" || endpoint.method !== "GET" || isStreamed(authorized)) return null;
-  const stores = await storesFor(endpoint.digest, context, authorized);
+export async function redirectBlob(endpoint: RegistryEndpoint, asked: Asked): Promise<Reply | null> {
+  if (endpoint.kind !== "blob" || endpoint.method !== "GET" || isStreamed(asked.authorized)) return null;
+  const stores = await storesFor(endpoint.digest, asked);
   if (!isSignedFor(stores)) return null;
-  const proven = await prove(endpoint, context, authorized);
+  const proven = await prove(endpoint, asked.context, asked.authorized);
   if (!proven.ok) return proven;
-  return proven.value ? redirectToStore("GET", endpoint, { context, authorized, stores }) : null;
+  return proven.value ? redirectToStore("GET", endpoint, { ...asked, stores }) : null;
 }
 
 /**
  * Redirects a blob GET or HEAD while the Pod fails. A proof is enough until `staleSeconds` after its expiry. Null if there is no such proof, if the
  * group's blobs are streamed, or if only the Pod can send this client to a store.
  */
-export async function redirectHeld(
-  endpoint: BlobEndpoint,
-  context: Context,
-  authorized: Authorized<Grant>,
-): Promise<Reply | null> {
+export async function redirectHeld(endpoint: BlobEndpoint, asked: Asked<Grant>): Promise<Reply | null> {
   const { method } = endpoint;
-  const stores = await storesFor(endpoint.digest, context, authorized);
+  const { context, authorized } = asked;
+  const stores = await storesFor(endpoint.digest, asked);
   if (method === "DELETE" || !isSignedFor(stores) || isStreamed(authorized)) return null;
   const { proofs, trace } = context.services;
   const foundIn = await proofs.findStale(ownedBlob(authorized.pod, endpoint));
   if (foundIn === null) return null;
   trace.proof = foundIn;
-  return redirectToStore(method, endpoint, { context, authorized, stores });
+  return redirectToStore(method, endpoint, { ...asked, stores });
 }
 
 /**
  * Passes on a Pod's redirect of a blob, as an absolute URL. With `delivery: stream`, streams the blob from this URL instead. The URL must lead to one
  * of the Pod's blob hosts.
  */
-export async function followRedirect(
-  endpoint: BlobEndpoint,
-  redirect: Response,
-  { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
-): Promise<Reply> {
+export async function followRedirect(endpoint: BlobEndpoint, redirect: Response, asked: Asked): Promise<Reply> {
+  const { context, authorized } = asked;
   const { pod } = authorized;
   // For a HEAD, the edge signs a URL itself if it can. A Pod may sign its URL only for GET, and its store then refuses a HEAD.
   const isSigned = endpoint.method === "HEAD" && !isStreamed(authorized);
-  const stores = isSigned ? await storesFor(endpoint.digest, context, authorized) : [];
-  const mayBeSigned = isSignedFor(stores) && (await isProven(endpoint, redirect, { context, authorized }));
-  const signed = mayBeSigned ? await redirectToStore("HEAD", endpoint, { context, authorized, stores }) : null;
+  const stores = isSigned ? await storesFor(endpoint.digest, asked) : [];
+  const mayBeSigned = isSignedFor(stores) && (await isProven(endpoint, redirect, asked));
+  const signed = mayBeSigned ? await redirectToStore("HEAD", endpoint, { ...asked, stores }) : null;
   if (signed !== null) return signed;
   const location = redirect.headers.get("Location");
   const target = redirectTarget(location, pod);
@@ -79,11 +69,7 @@ const isStreamed = ({ assignment }: Authorized<Grant>): boolean => assignment?.d
  * Whether the blob is proven to be in the repository. If the client's HEAD has a query, the Pod's redirect is no proof, because it may lead to
  * something else.
  */
-async function isProven(
-  endpoint: BlobEndpoint,
-  redirect: Response,
-  { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
-): Promise<boolean> {
+async function isProven(endpoint: BlobEndpoint, redirect: Response, { context, authorized }: Asked): Promise<boolean> {
   if (isPlain(endpoint)) return provesBlob(redirect, endpoint.digest, authorized.pod);
   const proven = await prove(endpoint, context, authorized);
   return proven.ok && proven.value;
@@ -95,14 +81,10 @@ async function isProven(
  */
 export const isPlain = ({ query }: RegistryEndpoint): boolean => query === "";
 
-const storesFor = (digest: Digest, { services }: Context, authorized: Authorized<Grant>): Promise<readonly Store[]> =>
+const storesFor = (digest: Digest, { context: { services }, authorized }: Asked<Grant>): Promise<readonly Store[]> =>
   storesOf(digest, services.client, { ...authorized, services });
 
-type Redirecting = {
-  readonly context: Context;
-  readonly authorized: Authorized<Grant>;
-  readonly stores: readonly Store[];
-};
+type Redirecting = Asked<Grant> & { readonly stores: readonly Store[] };
 
 /** Redirects to the first store for which a URL can be signed. Null if a store of the scheme `pod` is reached first: then the Pod redirects. */
 async function redirectToStore(

@@ -8,7 +8,7 @@ import { accepts, manifestTypeOf } from "../oci/manifest-types.ts";
 import { isDigest } from "../oci/reference.ts";
 import { isRead } from "../oci/scope.ts";
 import { notAPage, withNoTransform } from "../pods/rewrite.ts";
-import type { Authorized, Context } from "./authorize.ts";
+import type { Asked, Authorized } from "./authorize.ts";
 import type { ManifestEndpoint } from "./record-manifest.ts";
 import { isPlain } from "./redirect-blob.ts";
 import type { Answer, Reply } from "./refuse.ts";
@@ -25,11 +25,7 @@ const decidedByPod = [
 /**
  * Serves a manifest by its digest from the location's cache. Null if the manifest is not there or is too old, or if the request must go to the Pod.
  */
-export async function serveManifest(
-  endpoint: RegistryEndpoint,
-  context: Context,
-  authorized: Authorized,
-): Promise<Reply | null> {
+export async function serveManifest(endpoint: RegistryEndpoint, { context, authorized }: Asked): Promise<Reply | null> {
   if (!isServable(endpoint, authorized) || !isDigest(endpoint.reference)) return null;
   const { request, services } = context;
   if (decidedByPod.some((name) => request.headers.has(name))) return null;
@@ -65,7 +61,7 @@ export async function responseOf(kept: KeptManifest, { method, headers }: Reques
 export function restOf(
   endpoint: RegistryEndpoint,
   { status, headers }: Response,
-  { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
+  { context, authorized }: Asked,
 ): NonNullable<Answer["rest"]> | null {
   const digest = parseDigest(headers.get("Docker-Content-Digest") ?? "");
   if (!isServable(endpoint, authorized) || status !== 200 || !digest.ok) return null;

@@ -7,7 +7,7 @@ import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { isDigest, isTag } from "../oci/reference.ts";
 import { isRead } from "../oci/scope.ts";
 import { passPod } from "../pods/gate.ts";
-import type { Authorized, Context } from "./authorize.ts";
+import type { Asked, Context } from "./authorize.ts";
 import { otherOfRegistry } from "./move-within-registry.ts";
 import type { ManifestEndpoint } from "./record-manifest.ts";
 import { isPlain, redirectHeld } from "./redirect-blob.ts";
@@ -18,14 +18,10 @@ import { isServable, responseOf } from "./serve-manifest.ts";
  * Returns the reply for the client. While the Pod's registry fails, the edge answers a pull from its caches if it can, within the Pod's
  * `outage.staleSeconds`.
  */
-export async function orStale(
-  reply: Reply,
-  endpoint: RegistryEndpoint,
-  asked: { readonly context: Context; readonly authorized: Authorized },
-): Promise<Reply> {
+export async function orStale(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   const isFailed = reply.ok ? isOutageStatus(reply.value.response.status) : isOutage(reply.error);
   if (!isFailed || !isRead(endpoint.method) || asked.authorized.pod.outage.staleSeconds === 0) return reply;
-  const held = await findHeld(endpoint, asked.context, asked.authorized);
+  const held = await findHeld(endpoint, asked);
   if (held === null || !held.ok) return held ?? reply;
   if (reply.ok) await reply.value.response.body?.cancel();
   return ok(asStale(held.value, failureOf(reply)));
@@ -37,13 +33,10 @@ type OwnGrant = Extract<Grant, { readonly kind: "edge" }>;
  * Returns the reply to a request whose grant the edge gave while the token service failed. The reply comes only from the edge's caches, because a Pod
  * cannot read such a grant.
  */
-export async function serveHeld(
-  endpoint: RegistryEndpoint,
-  context: Context,
-  authorized: Authorized<OwnGrant>,
-): Promise<Reply> {
+export async function serveHeld(endpoint: RegistryEndpoint, asked: Asked<OwnGrant>): Promise<Reply> {
+  const { context, authorized } = asked;
   context.services.trace.grace = authorized.pod.id;
-  const held = isRead(endpoint.method) ? await findHeld(endpoint, context, authorized) : null;
+  const held = isRead(endpoint.method) ? await findHeld(endpoint, asked) : null;
   if (held === null) return err({ reason: "down", text: onlyHeld, pod: authorized.pod.id });
   return held.ok ? ok(asStale(held.value, "the token service failed when this grant was given")) : held;
 }
@@ -65,32 +58,24 @@ const failureOf = (reply: Reply): string => {
  * Looks for a copy that is held for the Pod. During a move within one registry, also looks for one of the other Pod, because both have the same
  * content.
  */
-async function findHeld(
-  endpoint: RegistryEndpoint,
-  context: Context,
-  authorized: Authorized<Grant>,
-): Promise<Reply | null> {
-  const held = await findHeldAt(endpoint, context, authorized);
+async function findHeld(endpoint: RegistryEndpoint, asked: Asked<Grant>): Promise<Reply | null> {
+  const { context, authorized } = asked;
+  const held = await findHeldAt(endpoint, asked);
   if (held !== null) return held;
   const other = passPod(endpoint.method, await otherOfRegistry(authorized, context.services));
-  return other.ok ? findHeldAt(endpoint, context, { ...authorized, pod: other.value }) : null;
+  return other.ok ? findHeldAt(endpoint, { context, authorized: { ...authorized, pod: other.value } }) : null;
 }
 
-async function findHeldAt(
-  endpoint: RegistryEndpoint,
-  context: Context,
-  authorized: Authorized<Grant>,
-): Promise<Reply | null> {
+async function findHeldAt(endpoint: RegistryEndpoint, asked: Asked<Grant>): Promise<Reply | null> {
   // A request with a query may ask for something else than this blob, and may fail although the Pod is up. So the client gets the failure, and
   // nothing from the caches.
-  if (endpoint.kind === "blob") return isPlain(endpoint) ? redirectHeld(endpoint, context, authorized) : null;
-  return isServable(endpoint, authorized) ? findHeldManifest(endpoint, context, authorized) : null;
+  if (endpoint.kind === "blob") return isPlain(endpoint) ? redirectHeld(endpoint, asked) : null;
+  return isServable(endpoint, asked.authorized) ? findHeldManifest(endpoint, asked) : null;
 }
 
 async function findHeldManifest(
   { name: repository, reference }: ManifestEndpoint,
-  { request, services }: Context,
-  { pod }: Authorized<Grant>,
+  { context: { request, services }, authorized: { pod } }: Asked<Grant>,
 ): Promise<Reply | null> {
   const { kept, tags } = services.manifests;
   const tagged = isTag(reference) ? await tags.find({ pod, repository, tag: reference }) : null;
