@@ -112,7 +112,7 @@ async function serveThere(endpoint: Item, { context, authorized }: Asked): Promi
 
 async function servePod(endpoint: Item, asked: Asked): Promise<Reply> {
   const held = (await redirectBlob(endpoint, asked)) ?? (await serveManifest(endpoint, asked));
-  return held ?? orStale(await forward(endpoint, asked), endpoint, asked);
+  return orStale(held ?? (await forward(endpoint, asked)), endpoint, asked);
 }
 
 /** Returns `reply`, and cancels the body of `unused`, which the client does not get. */
