@@ -10,7 +10,7 @@ import { type LookupOptions, type Resolution, recentMs, resolvePod } from "../di
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Challenge } from "../oci/challenge.ts";
 import { digestOf, hasRepository, type RegistryEndpoint, type RepositoryEndpoint } from "../oci/endpoint.ts";
-import { countParameter, parameter } from "../oci/query.ts";
+import { readParameters, valuesOf } from "../oci/query.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 import { type Access, isRead, requiredAccess } from "../oci/scope.ts";
 import { type AdmittedPod, passGate, passPod } from "../pods/gate.ts";
@@ -182,11 +182,10 @@ async function locate(
 ): Promise<Result<Located, Refusal>> {
   const resolution = await resolvePod(directory, { name: endpoint.name, digest: digestOf(endpoint), ...options });
   if (!resolution.ok || endpoint.kind !== "upload") return resolution;
-  const pins = countParameter(endpoint.query, pinParameter);
-  if (pins === 0) return resolution;
-  const pin = pins === 1 ? (parameter(endpoint.query, pinParameter) ?? "") : "";
+  const [pin, ...others] = valuesOf(readParameters(endpoint.query), pinParameter);
+  if (pin === undefined) return resolution;
   const pinned = { repository: endpoint.name, upload: endpoint.upload };
-  const id = await openPin(pin, pinned, { edgeKeys: config.edgeKeys, now });
+  const id = await openPin(others.length === 0 ? pin : "", pinned, { edgeKeys: config.edgeKeys, now });
   if (id === null) return err({ reason: "upload-unknown" });
   const found = await directory.findPod(id, options);
   if (!found.ok) return found;

@@ -7,7 +7,6 @@ import { jsonResponse } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { OciError } from "../oci/errors.ts";
-import { parameter } from "../oci/query.ts";
 import { trustHeaders } from "../pods/trust.ts";
 import { grantParameter, sealGrant } from "../pods/upload-grant.ts";
 import type { Refusal } from "../refusal.ts";
@@ -61,8 +60,8 @@ export async function serveProbe(request: Request, services: Services): Promise<
   const given = /^bearer (\S+)$/i.exec(request.headers.get("Authorization") ?? "")?.[1] ?? "";
   if (!(await sameSecret(given, probeToken))) return refused(unauthorized);
   if (request.method !== "GET") return refused(wrongMethod);
-  const { search, origin } = new URL(request.url);
-  const answer = await probe(parameter(search.slice(1), "pod") ?? "", { origin, services });
+  const { searchParams, origin } = new URL(request.url);
+  const answer = await probe(searchParams.get("pod") ?? "", { origin, services });
   if (!answer.ok) return answer;
   return ok({ response: jsonResponse(answer.value, {}), outcome: "probed", pod: answer.value.pod });
 }

@@ -3,7 +3,7 @@ import { parseDigest } from "../oci/digest.ts";
 import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
 import type { OciError } from "../oci/errors.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
-import { readParameters, withParameters } from "../oci/query.ts";
+import { readParameters, valuesOf, withParameters } from "../oci/query.ts";
 import { grantParameter, openGrant, type UploadGrant } from "../pods/upload-grant.ts";
 import type { GatewayConfig } from "./config.ts";
 
@@ -90,8 +90,7 @@ type GatewayQuery = { readonly grant: string; readonly digest: string | null };
 /** Reads the parameters that a client may send: the grant, the digest that completes the upload, and `ns`, which containerd adds for mirrors. */
 function readGatewayQuery({ method, query }: UploadEndpoint): Result<GatewayQuery, NotAdmitted> {
   const parameters = readParameters(query).filter(({ text }) => text !== "");
-  const valuesOf = (wanted: string) => parameters.filter(({ name }) => name === wanted).map(({ value }) => value);
-  const [grant, ...others] = valuesOf(grantParameter);
+  const [grant, ...others] = valuesOf(parameters, grantParameter);
   if (grant === undefined || others.length > 0) return unknownUpload("not exactly one grant");
   const known = [grantParameter, "ns", ...(method === "PUT" ? ["digest"] : [])];
   const odd = parameters.find(({ name }) => !known.includes(name));
@@ -99,7 +98,7 @@ function readGatewayQuery({ method, query }: UploadEndpoint): Result<GatewayQuer
     const message = `query parameter "${odd.name.slice(0, 100)}" does not belong here; want the push location as it is`;
     return err({ error: { code: "QUERY_INVALID", message }, cause: "a parameter that is not the grant's" });
   }
-  const [digest = null] = valuesOf("digest");
+  const [digest = null] = valuesOf(parameters, "digest");
   const parsed = digest === null ? ok(null) : parseDigest(digest);
   if (parsed.ok) return ok({ grant, digest });
   return err({ error: { code: "DIGEST_INVALID", message: parsed.error }, cause: "a malformed digest" });

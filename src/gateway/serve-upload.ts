@@ -3,20 +3,15 @@ import { errorResponse, noAnswer, unavailable, wrongAnswer } from "../oci/errors
 import { type Admitted, admit } from "./admit.ts";
 import { answerFrom } from "./answer.ts";
 import type { GatewayConfig } from "./config.ts";
-import type { GatewayOutcome } from "./log.ts";
+import type { GatewayRecord } from "./log.ts";
 import { type RelayFailure, type RelayLimits, relay } from "./relay.ts";
 import type { UploadBounds } from "./upload-bounds.ts";
 
 /** An answer to a client, and what the log says about it. */
-export type Served = {
-  readonly response: Response;
-  readonly outcome: GatewayOutcome;
-  readonly pod?: string;
-  readonly repository?: string;
-  readonly cause?: string;
-  readonly digest?: string;
-  readonly copiedBytes?: number;
-};
+export type Served = { readonly response: Response } & Pick<
+  GatewayRecord,
+  "outcome" | "pod" | "repository" | "cause" | "digest" | "copiedBytes"
+>;
 
 type UploadRequest = {
   readonly url: URL;

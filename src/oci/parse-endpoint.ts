@@ -3,7 +3,14 @@ import { type Digest, parseDigest } from "./digest.ts";
 import { type Endpoint, formatPath, type Mount } from "./endpoint.ts";
 import type { OciError } from "./errors.ts";
 import { matchPath, methodsOf, type PathMatch } from "./match-path.ts";
-import { hasMoreParameters, joinParameters, MAX_PARAMETERS, MAX_TOKEN_PARAMETERS, readParameters } from "./query.ts";
+import {
+  hasMoreParameters,
+  joinParameters,
+  MAX_PARAMETERS,
+  MAX_TOKEN_PARAMETERS,
+  readParameters,
+  valuesOf,
+} from "./query.ts";
 import { parseReference, parseTag, type Reference, type Tag } from "./reference.ts";
 import { parseRepositoryName } from "./repository-name.ts";
 
@@ -155,12 +162,11 @@ type Taken<Name extends string> = { readonly values: Readonly<Record<Name, strin
  */
 function takeParameters<Name extends string>(query: string, names: readonly Name[]): Result<Taken<Name>, OciError> {
   const parameters = readParameters(query);
-  const valuesOf = (name: Name) => parameters.filter((each) => each.name === name).map(({ value }) => value);
-  const repeated = names.find((name) => valuesOf(name).length > 1);
+  const repeated = names.find((name) => valuesOf(parameters, name).length > 1);
   if (repeated !== undefined) {
     return err({ code: "QUERY_INVALID", message: `query parameter "${repeated}" is repeated; want it once` });
   }
-  const values = Object.fromEntries(names.map((name) => [name, valuesOf(name)[0] ?? null]));
+  const values = Object.fromEntries(names.map((name) => [name, valuesOf(parameters, name)[0] ?? null]));
   const rest = parameters.filter(({ name }) => !names.some((taken) => taken === name));
   return ok({ values: values as Taken<Name>["values"], rest: joinParameters(rest) });
 }

@@ -28,12 +28,9 @@ export function readParameters(query: string): readonly Parameter[] {
   });
 }
 
-export const countParameter = (query: string, name: string): number =>
-  readParameters(query).filter((each) => each.name === name).length;
-
-/** Returns the decoded value of the first parameter with this name. Null if there is none. */
-export const parameter = (query: string, name: string): string | null =>
-  readParameters(query).find((each) => each.name === name)?.value ?? null;
+/** Returns the decoded values of all parameters with this name. */
+export const valuesOf = (parameters: readonly Parameter[], wanted: string): readonly string[] =>
+  parameters.filter(({ name }) => name === wanted).map(({ value }) => value);
 
 export const withoutParameters = (query: string, names: readonly string[]): string =>
   joinParameters(readParameters(query).filter(({ name }) => !names.includes(name)));

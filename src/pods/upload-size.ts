@@ -1,4 +1,4 @@
-import { countParameter, parameter } from "../oci/query.ts";
+import { readParameters, valuesOf } from "../oci/query.ts";
 
 /**
  * The parameter of a push location that says how many bytes of the upload the Pod has. It is not sealed, because it only decides how long the edge
@@ -17,6 +17,6 @@ export function bytesOfRange(range: string | null): number | null {
 
 /** Returns how many bytes of the upload the Pod has. Null if the query of the push location does not say. */
 export function uploadedBytes(query: string): number | null {
-  const text = countParameter(query, sizeParameter) === 1 ? (parameter(query, sizeParameter) ?? "") : "";
-  return /^\d{1,15}$/.test(text) ? Number(text) : null;
+  const [text = "", ...others] = valuesOf(readParameters(query), sizeParameter);
+  return others.length === 0 && /^\d{1,15}$/.test(text) ? Number(text) : null;
 }

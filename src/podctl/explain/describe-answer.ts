@@ -3,7 +3,6 @@ import { parseToken } from "../../auth/bundle.ts";
 import type { AttributedAnswer } from "../../edge/attribute.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { type Endpoint, hasRepository } from "../../oci/endpoint.ts";
-import { countParameter } from "../../oci/query.ts";
 import { pinParameter } from "../../pods/upload-pin.ts";
 import { redactPath } from "../../telemetry/log-line.ts";
 import type { Call, Question, Recorded } from "./recording.ts";
@@ -56,7 +55,7 @@ function notes({ url }: Question, endpoint: Endpoint | null, { calls, notMounted
   const call = calls.at(-1);
   const isMount = endpoint?.kind === "upload-start" && endpoint.mount !== null;
   const isPlain = isMount && call !== undefined && !new URL(call.request.url).searchParams.has("mount");
-  const isPinned = endpoint?.kind === "upload" && countParameter(url.search.slice(1), pinParameter) > 0;
+  const isPinned = endpoint?.kind === "upload" && url.searchParams.has(pinParameter);
   return [
     ...(isPlain && notMounted === undefined ? ["the mount's source is not this Pod's: an upload begins (202)"] : []),
     ...(notMounted === undefined ? [] : [`not mounted from another Pod, so an upload begins (202): ${notMounted}`]),
