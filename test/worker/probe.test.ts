@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
-import type { Probed } from "../../src/edge/probe.ts";
+import type { Probed } from "../../src/edge/probed.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 describe("/-/probe", () => {

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import type { Pod } from "../../directory/directory.ts";
-import { type Probed, probed } from "../../edge/probe.ts";
+import { type Probed, probed } from "../../edge/probed.ts";
 import { parseJson } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { bearer, call } from "../http-call.ts";

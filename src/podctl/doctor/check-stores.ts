@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ProbedStore } from "../../edge/probe.ts";
+import type { ProbedStore } from "../../edge/probed.ts";
 import { storeOrigin } from "../../signers/index.ts";
 import { edgeHostAbove } from "../../topology/check-pod.ts";
 import { type Called, call } from "../http-call.ts";

@@ -1,5 +1,5 @@
 import type { Pod } from "../../directory/directory.ts";
-import type { Probed } from "../../edge/probe.ts";
+import type { Probed } from "../../edge/probed.ts";
 import type { Result } from "../../lib/result.ts";
 import type { User } from "../target/operator.ts";
 import type { ProbeFailure } from "./ask-probe.ts";
