@@ -64,6 +64,7 @@ export function passThrough(exchange: Exchange, ending: "whole" | "cut after hea
   });
   outgoing.on("socket", (socket) => closeTogether(socket, request.socket, connection));
   outgoing.on("response", (answer) => {
+    if (request.method === "HEAD") keepOpenAfterHead(outgoing, answer);
     // If the body was too large, the server of body-limit.ts has already answered the client.
     if (response.headersSent) {
       answer.resume();
@@ -77,6 +78,15 @@ export function passThrough(exchange: Exchange, ending: "whole" | "cut after hea
     if (ending === "whole") passBody(answer, response, record, finish);
     else cut(answer, response, finish);
   });
+}
+
+/**
+ * Node takes an answer to HEAD without a length for one that ends with its connection, and would close the connection. The client's connection would
+ * end too, and the edge would lose a write that it is just sending on it.
+ */
+function keepOpenAfterHead(outgoing: http.ClientRequest, { headers, httpVersion }: http.IncomingMessage): void {
+  const isLast = httpVersion !== "1.1" || /\bclose\b/i.test(headers.connection ?? "");
+  if (!isLast) outgoing.shouldKeepAlive = true;
 }
 
 /** Switches off the Date and Connection headers and the chunked framing that Node would add. */
