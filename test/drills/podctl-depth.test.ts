@@ -19,6 +19,8 @@ const run = (...args: readonly string[]) => podctl([...args, "--yes", "--env", "
 const depth = () => (JSON.parse(server.data.get("directory")?.value ?? "{}") as { depth?: number }).depth;
 const route = '{"v":1,"revision":1,"pod":"pod-a","state":"active"}';
 
+const check = () => checkAssignments(openDirectory({ plainHttp: "nowhere" }, kv).directory, kv, ["pod-a"]);
+
 beforeEach(async () => {
   expect((await run("apply", file)).code).toBe(0);
 });
@@ -52,11 +54,26 @@ test("podctl assign raises the depth for an assignment that is in KV but too dee
 });
 
 test("podctl doctor names the assignments that are too deep to be found, and what to do", async () => {
-  const check = async () => checkAssignments(openDirectory({ plainHttp: "nowhere" }, kv).directory, kv);
   expect(await check()).toMatchObject([{ check: "depth", status: "ok" }]);
   await kv.write([["route/acme/team", route]]);
   expect(await check()).toMatchObject([
     { finding: "assignment-unfound", text: "deeper than the directory's depth of 1: acme/team" },
+  ]);
+});
+
+test("podctl doctor names the Pods without a record that the directory record, an assignment or a move names", async () => {
+  const move = { to: "pod-c", phase: "copy", since: "2026-03-01T12:00:00.000Z" };
+  await kv.write([
+    ["directory", '{"v":1,"revision":1,"depth":1,"default":"pod-x","pods":["pod-a","pod-x"]}'],
+    ["route/acme", JSON.stringify({ ...JSON.parse(route), move })],
+    ["route/globex", route.replace("pod-a", "pod-aa")],
+  ]);
+  expect(await check()).toMatchObject([
+    { check: "depth", status: "ok" },
+    {
+      finding: "pod-missing",
+      text: 'a Pod has no record: the directory record names "pod-x", acme names "pod-c", globex names "pod-aa"',
+    },
   ]);
 });
 
@@ -65,8 +82,7 @@ test("podctl doctor names the assignments that the edge cannot read", async () =
     ["route/acme", '{"pod":"pod-a","state":"active"}'],
     ["route/globex", '{"v":1,"revision":-1,"pod":"pod-a","state":"active"}'],
   ]);
-  const checks = await checkAssignments(openDirectory({ plainHttp: "nowhere" }, kv).directory, kv);
-  expect(checks).toMatchObject([
+  expect(await check()).toMatchObject([
     { check: "depth", status: "ok" },
     {
       finding: "record-wrong",

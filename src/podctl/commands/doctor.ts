@@ -35,17 +35,18 @@ there. If each Pod has users of its own (\`credentials: own\` in the topology), 
 other Pod, such as pod-b, set PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B. Without them, podctl checks that Pod without a login. On the
 local stack you need none of these variables.`,
     )
-    .action(async (pods: readonly string[], { json, write = false, edge, ...options }: Options) => {
+    .action(async (names: readonly string[], { json, write = false, edge, ...options }: Options) => {
       const target = await openTarget(options);
       const kv = target.openKv();
       const { origin, probeToken, user } = await target.openEdge(edge);
-      const named = pods.length > 0;
+      const named = names.length > 0;
       const { directory } = openDirectory(target, kv);
+      const pods = named ? [...new Set(names)] : await listPods(kv);
       // If the operator names Pods, we skip `checkAssignments`, because it reads the assignments of all Pods, perhaps a million.
-      const assignments = named ? [] : await checkAssignments(directory, kv);
+      const assignments = named ? [] : await checkAssignments(directory, kv, pods);
       const checked = await checkDeployment({
         directory,
-        pods: named ? [...new Set(pods)] : await listPods(kv),
+        pods,
         userAt: (pod, settings) => loginAt(pod, user, settings),
         probeToken,
         edge: origin,

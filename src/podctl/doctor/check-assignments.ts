@@ -1,7 +1,7 @@
-/** Checks that the edge finds every assignment and can read it. */
+/** Checks that the edge finds every assignment, can read it, and has a record of each Pod that it names. */
 import type { Directory } from "../../directory/directory.ts";
 import { nameIn, routePrefix } from "../../directory/keys.ts";
-import { assignmentRecord, parseRecord } from "../../directory/records.ts";
+import { assignmentRecord, type DirectoryRecord, parseRecord } from "../../directory/records.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
 import { isWithin } from "../../topology/record-text.ts";
 import { counted } from "../output.ts";
@@ -11,9 +11,11 @@ import { type Check, Checks } from "./findings.ts";
 
 const maxNamed = 5;
 
+/** `pods` are all Pods that have a record. */
 export async function checkAssignments(
   directory: Directory,
   kv: Pick<KvStore, "list" | "read">,
+  pods: readonly string[],
 ): Promise<readonly Check[]> {
   const checks = new Checks("edge");
   const record = await directory.record();
@@ -21,10 +23,16 @@ export async function checkAssignments(
   const depth = record.ok ? record.value.depth : undefined;
   const deeper: string[] = [];
   const wrong: string[] = [];
+  const known = new Set(pods);
+  const podless: string[] = [];
+  const note = (who: string, ids: readonly string[]) =>
+    podless.push(...ids.filter((id) => !known.has(id)).map((id) => `${who} names "${id}"`));
+  if (record.ok) note("the directory record", podsOf(record.value));
   for await (const page of readLive(kv, routePrefix)) {
     for (const { key, text } of page) {
       const parsed = parseRecord(key, text, assignmentRecord);
-      if (!parsed.ok) wrong.push(parsed.error);
+      if (parsed.ok) note(nameIn(key), [parsed.value.pod, parsed.value.move?.to ?? []].flat());
+      else wrong.push(parsed.error);
       // The edge looks up only prefixes of at most `depth` components, so it misses a longer one.
       if (!isWithin(componentsOf(nameIn(key) as Prefix), { depth })) deeper.push(nameIn(key));
     }
@@ -36,8 +44,13 @@ export async function checkAssignments(
     checks.ok("depth", `every assignment has at most ${counted(depth, "component")}`);
   }
   if (wrong.length > 0) checks.found("assignments", "record-wrong", named(wrong));
+  if (podless.length > 0) checks.found("Pods", "pod-missing", `a Pod has no record: ${named(podless)}`);
   return checks.list;
 }
+
+const podsOf = ({ pods = [], default: fallback }: DirectoryRecord): readonly string[] => [
+  ...new Set([...pods, fallback ?? []].flat()),
+];
 
 function named(all: readonly string[]): string {
   const more = all.length > maxNamed ? ` and ${all.length - maxNamed} more` : "";
