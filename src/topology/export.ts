@@ -2,6 +2,7 @@
 import type * as v from "valibot";
 import { Document, visit } from "yaml";
 import { kindOf, nameIn } from "../directory/keys.ts";
+import type { PodId } from "../directory/pod-id.ts";
 import {
   type AssignmentRecord,
   assignmentRecord,
@@ -109,10 +110,17 @@ const inlineOf = (assignments: readonly (readonly [string, string | object])[]):
 
 /** Returns the Pod's id, or a mapping if the group has settings. A move is left out, because an apply does not change moves. */
 function assignmentOf(record: AssignmentRecord): string | object {
-  const { v: _, revision: __, move: ___, pod, state, ...settings } = record;
+  const { v: _, revision: __, move: ___, pod: ____, state, ...settings } = record;
+  const pod = podInFile(record);
   if (state === "active" && Object.keys(settings).length === 0) return pod;
   return { pod, ...(state === "active" ? {} : { state }), ...settings };
 }
+
+/**
+ * Returns the Pod to which the file assigns a group. In `settle`, the new Pod has what was pushed since, so an apply after the move must not give the
+ * group back to the old Pod.
+ */
+export const podInFile = ({ pod, move }: AssignmentRecord): PodId => (move?.phase === "settle" ? move.to : pod);
 
 function podOf(record: PodRecord | undefined, cells: readonly string[] | undefined): object {
   const { v: _, revision: __, state, ...pod } = record ?? {};

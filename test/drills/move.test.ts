@@ -312,7 +312,7 @@ describe("podctl and a group that is being moved", () => {
     expect((await move(group, "--to", "pod-b")).code).toBe(0);
   });
 
-  test("assign, unassign, set and rollback refuse, apply leaves it as it is, and export names its former Pod", async () => {
+  test("assign, unassign, set and rollback refuse, apply leaves it as it is, and export assigns it to its new Pod", async () => {
     const group = await startGroup("guarded");
     expect((await move(group, "--to", "pod-b")).code).toBe(0);
     const before = await liveOf(group);
@@ -336,7 +336,10 @@ describe("podctl and a group that is being moved", () => {
     ]);
     expect(await liveOf(group)).toEqual(before);
     const exported = await podctl(["export"], { env });
-    expect([exported.code, exported.stdout]).toEqual([0, expect.stringMatching(/^ {2}guarded: pod-a$/m)]);
+    expect([exported.code, exported.stdout]).toEqual([0, expect.stringMatching(/^ {2}guarded: pod-b$/m)]);
+    expect(exported.stderr).toMatch(
+      /^"guarded" is being moved from pod-a to pod-b \(settle since .*\), and the file assigns it to pod-b$/m,
+    );
   });
 
   test("a tag of the target that the move would overwrite is in its way", async () => {

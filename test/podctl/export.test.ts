@@ -100,6 +100,28 @@ test.each(["\u3000", "two lines\n\n", "\n"])("an exported block keeps its text: 
   expect([...blocks.values()]).toEqual([text, text]);
 });
 
+test.each([
+  ["copy", "pod-a"],
+  ["freeze", "pod-a"],
+  ["settle", "pod-b"],
+])("an exported topology assigns a group that is being moved to the Pod that serves it: in %s, to %s", (phase, pod) => {
+  const move = { to: "pod-b", phase, since: "2026-11-26T12:00:00.000Z" };
+  const exported = exportTopology(
+    [
+      { key: "route/acme", settings: {} },
+      { key: "route/globex", settings: { delivery: "stream" } },
+    ].map(({ key, settings }) => ({
+      key,
+      text: JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a", move, ...settings }),
+    })),
+  );
+  if (!exported.ok) throw new Error(exported.error);
+  expect(exported.value.assignments).toEqual([["acme", pod]]);
+  expect(exported.value.members(undefined)).toMatchObject({
+    assignments: { acme: pod, globex: { pod, delivery: "stream" } },
+  });
+});
+
 test("an exported topology asks for exactly the records that it was exported from, and a second export is the same", () => {
   fc.assert(
     fc.property(topology, ({ pods, ...rest }) => {

@@ -2,11 +2,12 @@ import { writeFile } from "node:fs/promises";
 import { dirname, isAbsolute } from "node:path";
 import { Command } from "commander";
 import type { LiveRecord } from "../../topology/difference.ts";
-import { type ExportedTopology, exportTopology, formatTopology } from "../../topology/export.ts";
+import { type ExportedTopology, exportTopology, formatTopology, podInFile } from "../../topology/export.ts";
 import { CliFailure } from "../failure.ts";
 import { count, note, print, printJson, startProgress } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { orDamaged, readLive } from "../write/live-directory.ts";
+import { describeMoving, movingIn } from "../write/moving.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly assignmentsFile?: string };
 
@@ -27,7 +28,8 @@ export function exportCommand(): Command {
   podctl export > topology.yaml
 
 The secrets in the printed file are sealed: only the Worker can open them. KV does not keep the comments of a topology file, so the
-printed file has none. Two exports are equal if KV has not changed in between.`,
+printed file has none. Two exports are equal if KV has not changed in between. For each group that is being moved, a line on standard
+error names the Pod to which the file assigns it: in the phase settle the new Pod, and before that the old one.`,
     )
     .action(async ({ json, assignmentsFile, ...options }: Options) => {
       const target = await openTarget(options);
@@ -47,10 +49,16 @@ printed file has none. Two exports are equal if KV has not changed in between.`,
           `${count(exported.assignments.length)} assignments are too many for YAML; name a file for them with --assignments-file`,
         );
       }
+      for (const line of records.flatMap(movingLines)) note(line);
       const members = exported.members(assignmentsFile);
       if (json) printJson(members);
       else print(formatTopology(members).slice(0, -1));
     });
+}
+
+function movingLines({ key, text }: LiveRecord): readonly string[] {
+  const moving = movingIn(key, text);
+  return moving === null ? [] : [`${describeMoving(key, moving)}, and the file assigns it to ${podInFile(moving)}`];
 }
 
 const whereToSave = (path: string): string =>
