@@ -121,16 +121,21 @@ async function rememberGranted(jwt: string, { question, asker, ports }: Learned)
 }
 
 /**
- * A 401 or a refused login is about the credentials, so all grants of these credentials are forgotten. Any other refusal, and every refusal of a
- * stranger, is only about the repositories in the question.
+ * A 401 or a refused login is about the credentials, so all grants of these credentials are forgotten. Any other refusal is only about the repositories
+ * in the question. All strangers share their grants, so a stranger's refusal counts only if the pull of one repository was asked for and nothing else.
+ * Otherwise anyone could end the grants of public images by asking for a push.
  */
 async function forgetRefused(status: number, { question, asker, ports }: Learned): Promise<void> {
   const { grants, maxRepositories } = ports;
-  const isLogin = question.scopes.length === 0;
-  const isAll = asker.credentials[0] !== "anonymous" && (status === 401 || isLogin);
-  if (isAll) await grants.forgetAll(asker);
-  else await grants.forget(asker, pulled(question.scopes).slice(0, maxRepositories));
+  const { scopes } = question;
+  const isStranger = asker.credentials[0] === "anonymous";
+  if (isStranger && !isOnePull(scopes)) return;
+  if (!isStranger && (status === 401 || scopes.length === 0)) await grants.forgetAll(asker);
+  else await grants.forget(asker, pulled(scopes).slice(0, maxRepositories));
 }
+
+const isOnePull = ([scope, ...others]: readonly Access[]): boolean =>
+  others.length === 0 && scope?.actions.length === 1 && scope.actions[0] === "pull";
 
 /** Returns the repositories that these scopes allow to be pulled. */
 const pulled = (scopes: readonly Access[]): readonly string[] => {

@@ -55,6 +55,18 @@ describe("grace and a token service that lives", () => {
     expect(await statusDuringOutage(stack.current, "acme/public/one", null)).toBe(503);
     expect(await statusDuringOutage(stack.current, "acme/public/two", null)).toBe(200);
   });
+
+  test.each([
+    ["a push", ["repository:acme/public/wanted:pull,push"]],
+    ["two pulls at once", [pullOf("acme/public/wanted"), pullOf("acme/hidden")]],
+  ])(
+    "its refusal of %s by a stranger ends no public image, because the pull of that image may not be the cause",
+    async (_, scopes) => {
+      await setUp(stack.current, "acme/public/wanted", [null]);
+      await refuseWith(401, scopes, null);
+      expect(await statusDuringOutage(stack.current, "acme/public/wanted", null)).toBe(200);
+    },
+  );
 });
 
 describe("end of the grace", () => {
