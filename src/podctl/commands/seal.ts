@@ -6,9 +6,11 @@ import { Command } from "commander";
 import { importJWK, type JWK } from "jose";
 import { seal } from "../../directory/seal.ts";
 import { parseJsonObject } from "../../lib/json.ts";
+import { err } from "../../lib/result.ts";
 import { parseGatewayKeys } from "../../pods/gateway-keys.ts";
 import { parseTrustSecret } from "../../pods/trust.ts";
 import { parseSecret, type Scheme, schemes } from "../../signers/index.ts";
+import { signingWindow } from "../../signers/window.ts";
 import { CliFailure, cannotRead } from "../failure.ts";
 import { sealedPlace } from "../keys/sealed-place.ts";
 import { print } from "../output.ts";
@@ -65,8 +67,16 @@ async function readSecret(): Promise<string> {
 /** Refuses a secret that the Worker cannot use. Otherwise the mistake would only show when a client pulls an image. */
 async function checkSecret(scheme: string, secret: string): Promise<void> {
   const parse = scheme === "gateway" ? parseGatewayKeys : parseTrustSecret;
-  const parsed = scheme in schemes ? await parseSecret(scheme as Scheme, secret) : parse(secret);
+  const parsed = scheme in schemes ? await parseLasting(scheme as Scheme, secret) : parse(secret);
   if (!parsed.ok) throw new CliFailure(`the secret on standard input ${parsed.error}`);
+}
+
+/** Parses a store's secret, and refuses one that expires so soon that the edge would make no URL with it. */
+async function parseLasting(scheme: Scheme, text: string): ReturnType<typeof parseSecret> {
+  const parsed = await parseSecret(scheme, text);
+  const endsAt = parsed.ok ? (parsed.value.expiresAt ?? null) : null;
+  if (endsAt === null || signingWindow(new Date(), endsAt) !== null) return parsed;
+  return err(`expires at ${endsAt.toISOString()}; want one that is valid for more than 20 minutes from now`);
 }
 
 async function readPublicKey(path: string): Promise<JWK> {
