@@ -188,7 +188,7 @@ Not every pull has a line (sample 0.05), so a client that pulled only a few time
     expect(stdout).not.toContain("\u001b");
   });
 
-  test("a digest without a pull is an answer, and a log that cannot be read is a failure", async () => {
+  test("a digest without a pull is an answer, and a log that cannot be read is a failure, also beside another one", async () => {
     const none = await run([digest, "-"], `${line({ digest: other })}\n`);
     expect([none.code, none.stdout]).toEqual([0, `${digest}: 0 pulls by 0 clients, in 1 line\n`]);
     const packed = await run([digest, file("access.log.gz", gzipSync(`${line()}\n`))]);
@@ -198,6 +198,12 @@ Not every pull has a line (sample 0.05), so a client that pulled only a few time
       const said = expect.stringMatching(/^podctl: no line of ".*" is a line of the edge's own log in JSON; if it is /);
       expect([code, stderr]).toEqual([1, said]);
     }
+    const beside = await run([digest, file("today.log", `${line()}\n`), join(dir, "access.log.gz")]);
+    expect([beside.code, beside.stdout, beside.stderr]).toEqual([
+      1,
+      expect.stringContaining(": 1 pull by 1 client"),
+      expect.stringMatching(/^podctl: no line of "[^"]*access\.log\.gz" is a line of the edge's own log in JSON; /),
+    ]);
     const missing = await run([digest, join(dir, "none.log")]);
     expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining("none.log")]);
   });

@@ -36,9 +36,9 @@ request.`,
       const pulls = await countPulls(files, { digest, since: since ?? null });
       if (json) printJson(pulls);
       else print(formatPulls(pulls));
-      const { unread, ...read } = pulls.lines;
-      if (unread > 0 && read.pulls + read.other === 0)
-        throw new CliFailure(unreadable(logs.join('", "'), "the edge's own log in JSON"));
+      const { unreadFiles } = pulls;
+      if (unreadFiles.length > 0)
+        throw new CliFailure(unreadable(unreadFiles.join('", "'), "the edge's own log in JSON"));
     });
 }
 

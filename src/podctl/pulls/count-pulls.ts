@@ -21,6 +21,8 @@ export type Pulls = {
   readonly lines: Record<"pulls" | "other" | "unread", number>;
   /** The places of the first few lines that could not be read, as `file:line`. */
   readonly unreadAt: readonly string[];
+  /** The files in which no line could be read, such as a compressed file. */
+  readonly unreadFiles: readonly string[];
   /** The lowest `sample` of all lines: the share of requests for which the edge writes a line. If it is below 1, some pulls have no line. */
   readonly sample: number;
 };
@@ -37,28 +39,32 @@ export async function countPulls(logs: readonly LogFile[], { digest, since }: Wa
   const lines = { pulls: 0, other: 0, unread: 0 };
   const pullers = new Map<string, Counted>();
   const unreadAt: string[] = [];
+  const unreadFiles: string[] = [];
   let [requests, lowest] = [0, 1];
   for (const log of logs) {
-    let number = 0;
+    let [number, read, unread] = [0, 0, 0];
     for await (const line of log.lines) {
       number += 1;
       if (line === "") continue;
-      const read = line === null ? ({ kind: "unread" } as const) : readPullLine(line);
-      if (read.kind === "unread") {
-        lines.unread += 1;
+      const logged = line === null ? ({ kind: "unread" } as const) : readPullLine(line);
+      if (logged.kind === "unread") {
+        unread += 1;
         if (unreadAt.length < maxUnreadShown) unreadAt.push(`${log.name}:${number}`);
         continue;
       }
-      lowest = Math.min(lowest, read.sample);
-      const isWanted = read.kind === "pull" && read.pull.digest === digest && isSince(read.pull, since);
+      read += 1;
+      lowest = Math.min(lowest, logged.sample);
+      const isWanted = logged.kind === "pull" && logged.pull.digest === digest && isSince(logged.pull, since);
       lines[isWanted ? "pulls" : "other"] += 1;
       if (!isWanted) continue;
-      requests += read.pull.requests;
-      note(pullers, read.pull);
+      requests += logged.pull.requests;
+      note(pullers, logged.pull);
     }
+    lines.unread += unread;
+    if (unread > 0 && read === 0) unreadFiles.push(log.name);
   }
   const sorted = [...pullers.values()].toSorted((one, other) => other.requests - one.requests).map(toPuller);
-  return { digest, pulls: Math.round(requests), pullers: sorted, lines, unreadAt, sample: lowest };
+  return { digest, pulls: Math.round(requests), pullers: sorted, lines, unreadAt, unreadFiles, sample: lowest };
 }
 
 const isSince = ({ atMs }: PullLine, since: Date | null): boolean => since === null || atMs >= since.getTime();
