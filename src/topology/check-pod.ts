@@ -17,27 +17,26 @@ import type { Rules, TopologyPod } from "./topology.ts";
 export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator<Mistake> {
   const path: Path = ["pods", id];
   const mistake = (members: Path, text: string): Mistake => ({ path: [...path, ...members], at: "value", text });
-  const urls: [Path, string][] = [
+  const services: [Path, string][] = [
     [["registry"], pod.registry],
     [["token"], pod.token],
-    ...pod.blobs.stores.flatMap((store, index) => originOf(store, ["blobs", "stores", index])),
   ];
-  const gatewayUrls: [Path, string][] = pod.gateway ? [[["gateway", "url"], pod.gateway.url]] : [];
-  for (const [members, url] of [...urls, ...gatewayUrls]) {
+  const stores = pod.blobs.stores.flatMap((store, index) => originOf(store, ["blobs", "stores", index]));
+  const gateways: [Path, string][] = pod.gateway ? [[["gateway", "url"], pod.gateway.url]] : [];
+  for (const [members, url] of [...services, ...stores, ...gateways]) {
     const wrong = wrongUrl(url, rules);
     if (wrong !== null) yield mistake(members, `${quote(url, members)} ${wrong}`);
   }
   const blobHosts: [Path, string][] = [
     ...pod.blobs.hosts.map((host, index): [Path, string] => [["blobs", "hosts", index], host]),
-    ...urls.slice(2).map(([members, url]): [Path, string] => [members, new URL(url).host]),
+    ...stores.map(([members, url]): [Path, string] => [members, new URL(url).host]),
   ];
   for (const [members, host] of blobHosts) {
     const wrong = wrongBlobHost(host, rules);
     if (wrong !== null) yield mistake(members, `${quote(host, members)} ${wrong}`);
   }
-  for (const [members, url] of gatewayUrls) {
-    if (!rules.edgeHosts.includes(new URL(url).host)) continue;
-    yield mistake(members, `${quote(url, members)} is the edge itself; want a host that does not pass through the CDN`);
+  for (const [members, url] of [...services, ...gateways]) {
+    if (isEdge(url, rules.edgeHosts)) yield mistake(members, `${quote(url, members)} ${isTheEdge}`);
   }
   for (const { store, text } of storeMistakes(pod.blobs.stores)) yield mistake(["blobs", "stores", store], text);
   for (const { members, sealed, ...place } of rules.seals === "checked" ? sealedOf(pod) : []) {
@@ -86,6 +85,10 @@ function wrongUrl(text: string, { plainHttp }: Rules): string | null {
   if (protocol !== "http:") return "is neither https nor http; want https";
   return allowsPlainHttp(plainHttp, hostname) ? null : "is not encrypted; want https";
 }
+
+export const isTheEdge = "is the edge itself, not the Pod; want the Pod's own host";
+
+export const isEdge = (url: string, edgeHosts: readonly string[]): boolean => edgeHosts.includes(new URL(url).host);
 
 /**
  * Returns the edge's host name that equals `hostname` or is a domain above it. If the edge redirected Go's HTTP client to such a `hostname`, on any

@@ -28,6 +28,7 @@ const [belowRoot, belowLegacyRoot] = [/\/registry\/docker\//, /\/registry\/\/doc
 const seeded: readonly Seeded[] = [
   ["registry-down", "registry-unreachable", async () => ({ registry: closedOrigin })],
   ["registry-elsewhere", "registry-wrong", () => ({ registry: new URL(healthy("pod-b").token).origin })],
+  ["the-edge", "registry-wrong", () => ({ registry: stack.current.edge })],
   [
     "web-page",
     "registry-wrong",

@@ -88,7 +88,7 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
       pods: ["pod-a", "pod-b"],
       userAt: (pod, settings) => loginAt(pod, user, settings),
       edge,
-      edgeHosts: [new URL(edge).hostname],
+      edgeHosts: [new URL(edge).hostname, new URL(edge).host],
       probeToken: await readFile(`${stateDir}/probe-token`, "utf8"),
       write: false,
       ...options,

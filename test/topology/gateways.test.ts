@@ -67,7 +67,7 @@ test.each([
   [
     "is the edge",
     gatewayAt("https://registry.example.com"),
-    'pods.pod-a.gateway.url: "https://registry.example.com" is the edge itself; want a host that does not pass through',
+    'pods.pod-a.gateway.url: "https://registry.example.com" is the edge itself, not the Pod; want the Pod\'s own host',
   ],
 ])("a gateway that %s is a mistake", (_, gateway, text) => {
   expect(mistakesOf(gateway)).toContain(text);

@@ -1,5 +1,6 @@
 import { provesBlob, redirectTarget } from "../../blobs/head-proof.ts";
 import { parseChallenge } from "../../oci/challenge.ts";
+import { isEdge, isTheEdge } from "../../topology/check-pod.ts";
 import { bearer, type Called, call } from "../http-call.ts";
 import { inOneLine } from "../output.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
@@ -12,9 +13,13 @@ type RegistryAnswer = { readonly kind: "asks"; readonly service: string } | { re
  * requests to this registry would be useless.
  */
 export async function checkRegistry(
-  { pod, checks }: PodUnderTest,
+  { pod, checks, deployment }: PodUnderTest,
   seeClock: (called: Called) => void,
 ): Promise<RegistryAnswer | null> {
+  if (isEdge(pod.registry, deployment.edgeHosts)) {
+    checks.found("registry", "registry-wrong", `${pod.registry} ${isTheEdge}`);
+    return null;
+  }
   const answer = await call(`${pod.registry}/v2/`);
   if (!answer.ok) {
     checks.found("registry", "registry-unreachable", `${pod.registry}: ${answer.error}`);

@@ -9,7 +9,7 @@ import type { Checks } from "./findings.ts";
 export type Deployment = {
   /** The edge's origin. */
   readonly edge: string;
-  /** Host names of the edge, without ports. */
+  /** As in the `Rules` of a topology. */
   readonly edgeHosts: readonly string[];
   readonly probeToken: string | null;
   /** Whether the edge answers 200 to /-/health. */

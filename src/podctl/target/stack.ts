@@ -30,7 +30,7 @@ export async function openStack(): Promise<Target> {
     placeholders,
     plainHttp: "loopback",
     seals: "checked",
-    edgeHosts: stack === null ? [] : [new URL(stack.edge).hostname],
+    edgeHosts: stack === null ? [] : [new URL(stack.edge).hostname, new URL(stack.edge).host],
   };
 }
 
