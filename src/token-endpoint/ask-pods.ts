@@ -15,13 +15,15 @@ const dropAfterMs = 3_000;
 
 /**
  * Asks all Pods at once, and waits up to three seconds for all answers. After that, we wait only for the answers to questions with `decides` or, if
- * no question has it, for the first grant by a Pod.
+ * no question has it, for the first usable part that a Pod grants.
  */
 export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();
   const isEnough = (): boolean => {
     const open = questions.filter((question) => !answers.has(question));
-    const isSettled = [...answers].some(([{ decides }, answer]) => decides || isGrantedByPod(answer));
+    const isSettled = [...answers].some(
+      ([{ decides, isUsable }, answer]) => decides || (isUsable && isGrantedByPod(answer)),
+    );
     return isSettled && open.every(({ decides }) => !decides);
   };
   const enough = Promise.withResolvers<void>();

@@ -34,7 +34,7 @@ const wrongCredentials: OciError = {
  * - If a Pod was asked for a login or for more than pull and grants nothing, the client gets that Pod's answer. Of several such Pods, the first in
  *   request order counts.
  * - Refused pulls are left out, because clients also ask for things that they can do without (a mount's source, a second name).
- * - A grant of pulls that expires within seconds is left out too, unless nothing else is granted.
+ * - A grant of pulls that expires within seconds is left out too, unless no other usable part is granted.
  * - If nothing is granted, the client gets the first refusal by a Pod that got the credentials, or else the first refusal by any Pod.
  */
 export async function mergeTokens(
@@ -42,11 +42,11 @@ export async function mergeTokens(
   request: TokenRequest,
   { now, plan }: { readonly now: Date; readonly plan: Plan },
 ): Promise<Result<Response, Refusal>> {
-  const granted = asked.flatMap(({ question: { decides }, answer }) =>
-    answer.kind === "granted" ? [{ decides, part: answer.part }] : [],
+  const granted = asked.flatMap(({ question: { decides, isUsable }, answer }) =>
+    answer.kind === "granted" ? [{ decides, isUsable, part: answer.part }] : [],
   );
   const lasting = granted.filter(({ decides, part }) => decides || remainingSeconds(part, now) >= leastLifeSeconds);
-  const kept = lasting.length > 0 ? lasting : granted;
+  const kept = lasting.some(({ isUsable }) => isUsable) ? lasting : granted;
   const missing = asked.filter(({ answer }) => answer.kind !== "granted");
   const refused = missing.filter(({ answer }) => answer.kind === "refused");
   const decisive =

@@ -17,15 +17,15 @@ import {
 import type { TokenRequest } from "./request.ts";
 import { cellOf } from "./routable-token.ts";
 
-/**
- * What one Pod is asked. `decides` is true for a login, and for a question about more than pull. The Pod's refusal is then the answer for the client.
- * During a move, both Pods are asked, but only the Pod that serves the group decides.
- */
+/** What one Pod is asked. During a move, both Pods are asked for the scopes of the group. */
 export type PodQuestion = {
   readonly pod: Pod;
   readonly scopes: readonly Access[];
   readonly withCredentials: boolean;
+  /** True for a login, and if the Pod serves a name for which more than pull is asked. The Pod's refusal is then the answer for the client. */
   readonly decides: boolean;
+  /** False if the Pod is asked only because of a move. Its part is of no use without the part of the Pod that serves the group. */
+  readonly isUsable: boolean;
 };
 
 export type Plan = {
@@ -87,17 +87,26 @@ export async function planQuestions(
     const login = await planLogin(request, directory);
     return login.ok ? ok({ questions: login.value, isCut, isShared }) : login;
   }
-  const belongs = ({ id }: Pod) => isShared || id === (owner.value ?? record.value.default);
-  const questions = groups.flatMap((group) => question(group, request.anonymous || belongs(group.pod)));
-  return ok({ questions, isCut, isShared });
+  const getsCredentials = ({ id }: Pod) =>
+    request.anonymous || isShared || id === (owner.value ?? record.value.default);
+  const asked = groups.map((group) => (getsCredentials(group.pod) ? group : pullsOf(group)));
+  // During a move between two Pods of one registry, either Pod's part is enough.
+  const registries = new Set(asked.filter(({ own }) => own.length > 0).map(({ pod }) => pod.registry));
+  const questions = asked.map(({ pod, own, moving }) => ({
+    pod,
+    scopes: [...own, ...moving],
+    withCredentials: getsCredentials(pod),
+    decides: own.some(writes),
+    isUsable: registries.has(pod.registry),
+  }));
+  return ok({ questions: questions.filter(({ scopes }) => scopes.length > 0), isCut, isShared });
 }
 
 /** A Pod never gets another Pod's credentials. If the client has such credentials, the Pod is asked without them, and only for pull. */
-function question({ pod, own, moving }: Group, withCredentials: boolean): readonly PodQuestion[] {
-  const scopes = [...own, ...moving];
-  if (withCredentials) return [{ pod, scopes, withCredentials, decides: own.some(writes) }];
-  const pulls = scopes.flatMap((scope) => (isRepository(scope) ? { ...scope, actions: ["pull"] } : []));
-  return pulls.length === 0 ? [] : [{ pod, scopes: pulls, withCredentials, decides: false }];
+function pullsOf({ pod, own, moving }: Group): Group {
+  const pulls = (scopes: readonly Access[]) =>
+    scopes.filter(isRepository).map((scope) => ({ ...scope, actions: ["pull"] }));
+  return { pod, own: pulls(own), moving: pulls(moving) };
 }
 
 /** Returns the question of a login, which has no scopes. It goes to the Pod to which the credentials belong, and asks whether they are good. */
@@ -111,7 +120,7 @@ export async function planLogin(
   const pod = owner.value === null ? await loginPod(directory) : await directory.pod(owner.value);
   if (!pod.ok) return pod;
   if (pod.value === null) return err({ reason: "refused", error: request.anonymous ? accessForbidden : noLogin });
-  return ok([{ pod: pod.value, scopes: [], withCredentials: true, decides: true }]);
+  return ok([{ pod: pod.value, scopes: [], withCredentials: true, decides: true, isUsable: true }]);
 }
 
 /**

@@ -37,12 +37,13 @@ type ServedToken = { readonly response: Response; readonly outcome: "token"; rea
 export async function serveToken(request: Request, ports: TokenPorts): Promise<Result<ServedToken, Refusal>> {
   const parsed = await parseTokenRequest(request, ports.config.service);
   if (!parsed.ok) return err({ reason: "refused", error: parsed.error });
-  const ask: Ask = (planned) => {
+  const ask: Ask = async (planned) => {
     const own = { ...ports, maxRepositories: rememberedRepositories(planned.length) };
-    return askPods(planned, {
+    const asked = await askPods(planned, {
       ask: (question, signal) => askWithGrace(question, parsed.value, { ...own, signal }),
       standIn: (question) => grantByEdge(question, parsed.value, own),
     });
+    return dropUnusable(asked);
   };
   const planned = await askPlanned(parsed.value, { directory: ports.directory, visit: ports }, ask);
   if (!planned.ok) return planned;
@@ -57,6 +58,13 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
     outcome: "token",
     pod: [...new Set([...asked, ...heard].map(({ question }) => question.pod.id))].join(","),
   });
+}
+
+/** If no usable part was granted, drops the answers of Pods that were asked only because of a move. The client then gets the same as without the move. */
+async function dropUnusable(asked: readonly Asked[]): Promise<readonly Asked[]> {
+  if (asked.some(({ question, answer }) => question.isUsable && answer.kind === "granted")) return asked;
+  await Promise.all(asked.filter(({ question }) => !question.isUsable).map(discard));
+  return asked.filter(({ question }) => question.isUsable);
 }
 
 type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;

@@ -65,7 +65,7 @@ async function ask(
 ) {
   const scopes = parseScopes(names.map((name) => `repository:${name}:pull`));
   const isolate = createIsolate();
-  const answer = await askWithGrace({ pod, scopes, withCredentials: true, decides: false }, request, {
+  const answer = await askWithGrace({ pod, scopes, withCredentials: true, decides: false, isUsable: true }, request, {
     ...{ config: { edgeKeys }, tokens: isolate.tokens, rejected: noneRejected(), grants, signal, maxRepositories: 6 },
     ...{ now: new Date(nowMs), trace },
     callTokenService: async () => said,

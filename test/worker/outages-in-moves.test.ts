@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
+import type { Fault } from "../../src/local/taps/faults.ts";
 import { createClient, createPodClient } from "../support/client.ts";
+import { askToken, pullOf } from "../support/grace.ts";
 import { manifestType } from "../support/image.ts";
 import { keepManifest } from "../support/pull.ts";
 import { endFault, useStack, withOutage } from "../support/toy-stack.ts";
@@ -17,7 +19,7 @@ const stack = useStack({
       `    blobs:\n      proofTtlSeconds: ${proofTtlSeconds}\n`,
     ),
 });
-const { write, assign, startGroup, askedPods } = useGroups(stack);
+const { write, assign, enter, startGroup, askedPods } = useGroups(stack);
 const client = () => createClient(stack.current.edge);
 const tokenFor = (repository: string) => client().token([`repository:${repository}:pull`]);
 
@@ -94,5 +96,37 @@ describe("while the old Pod of a move fails", () => {
     expect((await client().get(`${path}/sha256:${"0".repeat(64)}`, token)).status).toBe(503);
     expect(askedPods()).toEqual(["pod-b"]);
     expect(stack.current.seen("pod-a", "storage")).toEqual([]);
+  });
+});
+
+describe("token request during a move", () => {
+  const podsOf = (token: string) => [...token.matchAll(/(pod-[ab])\/(edge)?/g)].map(([, pod, own]) => own ?? pod);
+
+  test.each<[string, Fault, number]>([
+    ["answers after four seconds", { mode: "delay", ms: 4_000 }, 200],
+    ["fails", { mode: "status", status: 503 }, 503],
+    ["refuses the pull", { mode: "status", status: 403 }, 403],
+  ])(
+    "if the serving Pod's token service %s, a pull is not granted by the other Pod's part",
+    async (_, fault, status) => {
+      const { group, repository } = await startGroup("pod-a");
+      await enter(group, "copy");
+      await stack.current.setFault("pod-a", "token", fault);
+      const answer = await askToken(stack.current, [pullOf(repository)]);
+      expect(answer.status).toBe(status);
+      expect(stack.current.seen("pod-b", "token").map(({ status: granted }) => granted)).toEqual([200]);
+      if (status !== 200) return;
+      expect(podsOf(answer.token)).toEqual(["pod-a", "pod-b"]);
+      expect((await client().get(`/v2/${repository}/manifests/1`, answer.token)).status).toBe(200);
+    },
+  );
+
+  test("the edge gives no grant of its own while the serving Pod's token service is only slow", async () => {
+    const { group, repository } = await startGroup("pod-a");
+    await enter(group, "copy");
+    await tokenFor(repository);
+    await stack.current.edgeSettled();
+    await stack.current.setFault("pod-a", "token", { mode: "delay", ms: 4_000 });
+    expect(podsOf(await tokenFor(repository))).toEqual(["pod-a", "pod-b"]);
   });
 });

@@ -6,6 +6,7 @@ import { createClient } from "../support/client.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { rawClient } from "../support/raw-sockets.ts";
 import { useStack, withOutage } from "../support/toy-stack.ts";
+import { moveIn } from "../support/use-moves.ts";
 
 const tokenService = await startOddPod();
 /** With `graceSeconds: 0`, the edge grants nothing in place of a token service that is down. So clients see each outage. */
@@ -88,6 +89,15 @@ describe("token endpoint, scopes", () => {
       expect(podsOf(short)).toContain("pod-b");
       expect(short.expires_in).toBeLessThanOrEqual(20);
     }
+  });
+
+  test("a pull that ends within seconds is given if the other Pod of a move, which does not serve the group, grants more time", async () => {
+    const record = { v: 1, pod: "pod-b", revision: 1, state: "active", move: moveIn("copy", "pod-a") };
+    await stack.current.putKv("route/moving", JSON.stringify(record));
+    tokenService.answer((response) => grant(response, Math.floor(Date.now() / 1000) + 20));
+    const body = (await (await get("scope=repository:moving/b:pull")).json()) as TokenAnswer;
+    expect(podsOf(body)).toEqual(["pod-b", "pod-a"]);
+    expect(body.expires_in).toBeLessThanOrEqual(20);
   });
 
   test("refused pulls are left out, and if all are refused, the first refusal is the answer", async () => {
