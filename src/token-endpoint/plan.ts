@@ -152,6 +152,8 @@ async function findPods(
   const groups: Group[] = [];
   for (const [id, scopes] of scopesOf) {
     const pod = await directory.pod(id);
+    // If the Pod is asked only because of a move, the client can do without its part.
+    if (!pod.ok && scopes.own.length === 0) continue;
     if (!pod.ok) return pod;
     if (pod.value !== null) groups.push({ pod: pod.value, ...scopes });
     else if (scopes.own.some(isRepository)) {

@@ -1,11 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
+import type { Moving } from "../../src/directory/moves.ts";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import type { Fault } from "../../src/local/taps/faults.ts";
 import { createClient, createPodClient } from "../support/client.ts";
 import { askToken, pullOf } from "../support/grace.ts";
 import { manifestType } from "../support/image.ts";
 import { keepManifest } from "../support/pull.ts";
-import { endFault, useStack, withOutage } from "../support/toy-stack.ts";
+import { endFault, readStackKv, useStack, withOutage } from "../support/toy-stack.ts";
 import { useGroups } from "../support/use-groups.ts";
 import { moveIn } from "../support/use-moves.ts";
 
@@ -129,4 +131,27 @@ describe("token request during a move", () => {
     await stack.current.setFault("pod-a", "token", { mode: "delay", ms: 4_000 });
     expect(podsOf(await tokenFor(repository))).toEqual(["pod-a", "pod-b"]);
   });
+
+  test.each<[Moving["phase"], LocalPodId, LocalPodId]>([
+    ["copy", "pod-a", "pod-b"],
+    ["settle", "pod-b", "pod-a"],
+  ])(
+    "during %s, %s grants pulls and pushes although the record of %s cannot be read",
+    async (phase, serving, other) => {
+      const { group, repository } = await startGroup(serving);
+      const key = `pod/${other}`;
+      const record = (await readStackKv(stack.current, [key])).get(key) ?? "";
+      await enter(group, phase);
+      await stack.current.putKv(key, record.replace('"v":1', '"v":2'));
+      await stack.current.restartEdge();
+      try {
+        const token = await client().token([`repository:${repository}:pull,push`]);
+        expect(podsOf(token)).toEqual([serving]);
+        expect((await client().get(`/v2/${repository}/manifests/1`, token)).status).toBe(200);
+      } finally {
+        await stack.current.putKv(key, record);
+        await stack.current.restartEdge();
+      }
+    },
+  );
 });
