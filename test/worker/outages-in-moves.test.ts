@@ -99,6 +99,19 @@ describe("while the old Pod of a move fails", () => {
     expect(askedPods()).toEqual(["pod-b"]);
     expect(stack.current.seen("pod-a", "storage")).toEqual([]);
   });
+
+  test("a token that lacks its part is valid for a minute, and finds nothing that only the old Pod has", async () => {
+    const { group, repository, image } = await startGroup("pod-a");
+    await enter(group, "settle");
+    await stack.current.setFault("pod-a", "token", { mode: "delay", ms: 5_000 });
+    const pull = async (token: string) =>
+      (await client().get(`/v2/${repository}/manifests/${image.digest}`, token)).status;
+    const short = await askToken(stack.current, [pullOf(repository)]);
+    expect([short.status, short.expiresIn, await pull(short.token)]).toEqual([200, 60, 404]);
+    expect(askedPods()).toEqual(["pod-b"]);
+    await stack.current.setFault("pod-a", "token", { mode: "none" });
+    expect(await pull(await tokenFor(repository))).toBe(200);
+  });
 });
 
 describe("token request during a move", () => {
