@@ -15,6 +15,9 @@ export type RunningStack = {
   readonly pods: Readonly<Record<LocalPodId, PodServices>>;
 };
 
+/** The Worker's variable SERVICE on a local stack. */
+export const stackService = "registry-edge";
+
 /** The paths of the control server's KV calls begin with this, as those of Cloudflare's API do. */
 export const kvApiPath = "/client/v4";
 export const kvApiNames = { account: "local", namespace: "DIRECTORY" } as const;

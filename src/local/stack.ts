@@ -24,7 +24,14 @@ import {
 } from "./pods/start-pods.ts";
 import { isPortFree, loopback } from "./ports.ts";
 import { seedImages } from "./seed-images.ts";
-import { claimStateDir, ownStateDir, type RunningStack, releaseStateDir, sealingKeyFile } from "./stack-files.ts";
+import {
+  claimStateDir,
+  ownStateDir,
+  type RunningStack,
+  releaseStateDir,
+  sealingKeyFile,
+  stackService,
+} from "./stack-files.ts";
 import { portInUse } from "./start-failure.ts";
 import type { Fault } from "./taps/faults.ts";
 import type { SeenRequest } from "./taps/seen-requests.ts";
@@ -160,7 +167,7 @@ async function limitBodies(
 /** Returns the Worker's variables, with secrets that only this stack has. */
 async function workerVariables({ env }: StackOptions, sealingKey: JWK, stateDir: string) {
   const vars = {
-    SERVICE: "registry-edge",
+    SERVICE: stackService,
     REALM: "",
     AUTH: "token",
     PLAIN_HTTP: "allow",

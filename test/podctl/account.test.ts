@@ -48,6 +48,12 @@ describe("the account that --env names", () => {
     await expect(openWith(toml("", kv(idOne)), "staging")).rejects.toThrow("it has production");
   });
 
+  test("has the Worker's variables of its section", async () => {
+    const vars = 'vars = { SERVICE = "fleet", AUTH = "none", PLAIN_HTTP = "allow" }';
+    const target = await openWith(toml("", `${vars}\n${kv(idOne)}`));
+    expect(target).toMatchObject({ service: "fleet", auth: "none", plainHttp: "everywhere" });
+  });
+
   test("has the edge at its first route, and no registry at a route for only /jwt/auth", async () => {
     const routes = [
       '{ pattern = "gitlab.example.com/jwt/auth*", zone_name = "example.com" }',

@@ -22,6 +22,8 @@ const explain = (method: string, path: string, rest: Partial<Question> = {}) =>
       method,
       url: new URL(path, stack.current.edge),
       auth: "token",
+      service: "registry-edge",
+      plainHttp: "loopback",
       token: null,
       client: unknownPlace,
       podStatus: 200,
@@ -238,6 +240,16 @@ describe("explain:", () => {
       expect.stringMatching(/^pod-a at http:\S+, with the client's credentials: repository:acme\/app:pull,push$/),
       expect.stringMatching(/^pod-b at http:\S+, with the client's credentials: repository:globex\/app:pull$/),
     ]);
+  });
+
+  test("a token request for another service, and plain HTTP, are refused as the Worker refuses them", async () => {
+    const otherService = "/jwt/auth?service=dependency_proxy&scope=repository:acme/app:pull";
+    const answer = await fetch(stack.current.edge + otherService);
+    const { errors } = (await answer.json()) as { errors: readonly { readonly message: string }[] };
+    const said = `400 UNSUPPORTED: ${errors[0]?.message}`;
+    expect([answer.status, result(await explain("GET", otherService), "answer")]).toEqual([400, said]);
+    const plain = await explain("GET", "http://registry.example.com/v2/acme/app/manifests/1", { plainHttp: "nowhere" });
+    expect(result(plain, "answer")).toMatch(/^403 DENIED: .*https only/);
   });
 
   test("a token that lacks the scope, has no Pod, or is not a token gets the Worker's 401", async () => {

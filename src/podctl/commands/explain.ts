@@ -61,6 +61,7 @@ sign URLs. Instead of a signature, it prints the text that the edge would sign. 
       const steps = await explainRequest(
         {
           ...{ method: method.toUpperCase(), url, auth: target.auth, token, client: clientOf(options) },
+          ...{ service: target.service, plainHttp: target.plainHttp },
           ...{ podStatus: options.podStatus, now: new Date() },
         },
         () => openDirectory(target, kv),

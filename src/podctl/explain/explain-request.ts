@@ -38,6 +38,9 @@ export async function explainRequest(question: Question, open: OpenDirectory): P
       { step: "answer", result: own },
     ];
   }
+  if (question.url.protocol === "http:" && question.plainHttp === "nowhere") {
+    return [{ step: "answer", result: "403 DENIED: the edge serves this registry over https only (PLAIN_HTTP)" }];
+  }
   const parsed = parseEndpoint(question.method, question.url);
   const endpoint = parsed.ok ? parsed.value : null;
   const steps: Step[] = [

@@ -7,6 +7,7 @@ import type { Directory, Pod } from "../../directory/directory.ts";
 import type { AttributedAnswer } from "../../edge/attribute.ts";
 import { handle } from "../../edge/handle.ts";
 import { createIsolate } from "../../isolate.ts";
+import type { PlainHttp } from "../../lib/address.ts";
 import { err, ok } from "../../lib/result.ts";
 import { createManifests } from "../../manifests/manifests.ts";
 import type { FetchRequest } from "../../net/fetch.ts";
@@ -21,6 +22,8 @@ export type Question = {
   readonly url: URL;
   /** `none`: no Pod of the deployment needs a token. */
   readonly auth: "token" | "none";
+  readonly service: string;
+  readonly plainHttp: PlainHttp;
   /** The token as the client sends it. It is never printed. */
   readonly token: string | null;
   readonly client: Client;
@@ -37,7 +40,7 @@ export type Call = {
   readonly assumedStatus: number;
 };
 
-export type Assumptions = Pick<Question, "auth" | "podStatus" | "now"> & { readonly directory: Directory };
+export type Assumptions = Pick<Question, "auth" | "service" | "podStatus" | "now"> & { readonly directory: Directory };
 
 export type Recorded = {
   readonly answer: AttributedAnswer;
@@ -56,7 +59,7 @@ export async function runHandle(request: Request, assumptions: Assumptions): Pro
 }
 
 function recordingServices(request: Request, assumptions: Assumptions, calls: Call[]): Services {
-  const { directory, auth, podStatus, now } = assumptions;
+  const { directory, auth, service, podStatus, now } = assumptions;
   const isolate = createIsolate();
   const waitUntil = (work: Promise<unknown>) => void work.catch(() => undefined);
   const cache = { read: async () => null, write: async () => undefined };
@@ -75,7 +78,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
     rejected: noneRejected(),
     client: readClient(request),
     config: {
-      service: new URL(request.url).searchParams.get("service") ?? "",
+      service,
       realm: null,
       auth,
       plainHttp: "everywhere",

@@ -55,7 +55,7 @@ export function createDecide(
     });
     // With `auth: "none"`, a request passes as if its token allowed it. With status 404, no Pod seems to have a mount's blob, so the last call of
     // `handle()` goes to the Pod of the request.
-    const assumed = { directory, auth: "none", podStatus: 404, now: new Date(0) } as const;
+    const assumed = { directory, auth: "none", service: "", podStatus: 404, now: new Date(0) } as const;
     const recorded = await runHandle(request, assumed);
     return wordsFor(recorded) + (recorded.calls.length === 0 ? "" : await wayOf(subject, directory));
   };

@@ -20,6 +20,7 @@ export async function openAccount(env: string): Promise<Target> {
     name: env,
     openKv: () => openNamespace(config, `[env.${env}] of "${configPath}"`),
     auth: config.vars["AUTH"] === "none" ? "none" : "token",
+    service: config.vars["SERVICE"] ?? "",
     openEdge: async (at) => {
       const [host] = config.hosts;
       const origin = at?.origin ?? (host === undefined ? null : `https://${host}`);

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { exampleFile, root, stackFileInUse } from "../../local/paths.ts";
-import { kvApiNames, kvApiPath, type RunningStack, readStackFile } from "../../local/stack-files.ts";
+import { kvApiNames, kvApiPath, type RunningStack, readStackFile, stackService } from "../../local/stack-files.ts";
 import type { Placeholders } from "../../topology/placeholders.ts";
 import { CliFailure } from "../failure.ts";
 import { openKvStore } from "./kv-store.ts";
@@ -17,6 +17,7 @@ export async function openStack(): Promise<Target> {
       return openKvStore({ baseUrl: stack.control + kvApiPath, token: "local", ...kvApiNames });
     },
     auth: "token",
+    service: stackService,
     openEdge: async (at) => {
       if (stack === null) throw new CliFailure(noStack);
       const probeToken = await readFile(`${stack.stateDir}/probe-token`, "utf8");

@@ -6,6 +6,8 @@ import type { User } from "./operator.ts";
 export type Target = Rules & {
   /** How messages name the target: `the local stack`, or the environment that `--env` names. */
   readonly name: string;
+  /** The Worker's variable SERVICE: the service that clients name when they ask for a token. */
+  readonly service: string;
   /** Throws a CliFailure if no local stack is running or the account's API token is missing. */
   readonly openKv: () => KvStore;
   /** Throws a CliFailure if neither `at` nor the target says where the edge is. */
