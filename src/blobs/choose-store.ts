@@ -1,7 +1,7 @@
 import { type Client, fits, type ParsedCidrs } from "../directory/clients.ts";
 import type { Directory, Pod } from "../directory/directory.ts";
 import type { Store } from "../signers/index.ts";
-import { healthOrNone, verdictOf } from "./store-health.ts";
+import { healthOrNone, verdictOf, whyUnchecked } from "./store-health.ts";
 
 export type StoreChoice = {
   /**
@@ -18,8 +18,9 @@ type Ports = { readonly directory: Directory; readonly parsedCidrs: ParsedCidrs 
 /** Returns the stores that fit the client, in the order of the Pod's record. But stores with the verdict `out` come last. */
 export async function chooseStores(pod: Pod, client: Client, { directory, parsedCidrs }: Ports): Promise<StoreChoice> {
   const fitting = storesFor(pod, client, parsedCidrs);
-  // The verdicts are in the key `health`, which is read only if there are several stores to choose from.
-  if (fitting.length < 2) return { stores: fitting, passedOver: null };
+  // The verdicts are in the key `health`, which is read only if there is a choice. If the Pod's stores are no longer checked, an old verdict would
+  // never change.
+  if (fitting.length < 2 || whyUnchecked(pod) !== null) return { stores: fitting, passedOver: null };
   const health = await healthOrNone(directory);
   const whyOut = (store: Store): string | null => {
     const verdict = verdictOf(health, pod, store);

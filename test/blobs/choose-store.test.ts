@@ -57,7 +57,8 @@ test("a store without a condition fits every client, even an unknown one", () =>
 });
 
 describe("the choice of a Pod's stores by their health", () => {
-  const three = podWith([named("one"), named("two"), { scheme: "pod" }]);
+  const probed = (stores: readonly object[]) => ({ ...podWith(stores), state: "active", probe: {} }) as unknown as Pod;
+  const three = probed([named("one"), named("two"), { scheme: "pod" }]);
   const verdict = (name: string, state: "in" | "out") => ({
     ...{ pod: "pod-a", place: `${name}.test`, state, since: "2026-03-01T12:00:00.000Z" },
     ...(state === "out" ? { why: "answered 503" } : {}),
@@ -103,14 +104,23 @@ describe("the choice of a Pod's stores by their health", () => {
 
   test("is the record's order if all stores that fit are out", async () => {
     const both = healthOf(verdict("one", "out"), verdict("two", "out"));
-    const { names, passedOver } = await choose(podWith([named("one"), named("two")]), both);
+    const { names, passedOver } = await choose(probed([named("one"), named("two")]), both);
     expect([names, passedOver]).toEqual([["one.test", "two.test"], null]);
   });
 
   test("costs no read of KV if only one store fits the client", async () => {
-    const near = podWith([named("near", { countries: ["DE"] }), named("one")]);
+    const near = probed([named("near", { countries: ["DE"] }), named("one")]);
     expect(await choose(near, healthOf(verdict("one", "out")))).toEqual({
       names: ["one.test"],
+      passedOver: null,
+      keysRead: [],
+    });
+  });
+
+  test("ignores an old verdict, without a read of KV, if the Pod no longer has a probe", async () => {
+    const unchecked = podWith([named("one"), named("two")]);
+    expect(await choose(unchecked, healthOf(verdict("one", "out")))).toEqual({
+      names: ["one.test", "two.test"],
       passedOver: null,
       keysRead: [],
     });
