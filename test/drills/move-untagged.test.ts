@@ -13,20 +13,29 @@ import { openRegistry, type Registry } from "../../src/podctl/move/registry.ts";
 import { openStateFile, readState, type Saved, stateFileOf } from "../../src/podctl/move/state-file.ts";
 import { createPodClient } from "../support/client.ts";
 import { contentOf, push, pushGroup, pushIndex, pushTagged } from "../support/group-content.ts";
+import { startProxy } from "../support/proxy.ts";
 import { healthyRecords } from "../support/sick-pods.ts";
 import { serveForTest } from "../support/toy-pod.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const stack = useStack();
 
-async function openBoth(): Promise<Both> {
+/** `more` replaces members of the record of pod-b. */
+async function openBoth(more: object = {}): Promise<Both> {
   const records = await healthyRecords(stack.current);
-  const open = (id: "pod-a" | "pod-b") =>
-    openRegistry({ id, ...records[id] } as unknown as Pod, {
+  const open = (record: object) =>
+    openRegistry(record as Pod, {
       ...{ user: { name: "demo", password: "demo" }, jobs: 2, auth: "token" as const },
     });
-  return { source: open("pod-a"), target: open("pod-b") };
+  return {
+    source: open({ id: "pod-a", ...records["pod-a"] }),
+    target: open({ id: "pod-b", ...records["pod-b"], ...more }),
+  };
 }
+
+const indexType = "application/vnd.oci.image.index.v1+json";
+const indexOf = (digest: string) =>
+  JSON.stringify({ schemaVersion: 2, mediaType: indexType, manifests: [{ mediaType: indexType, digest, size: 1 }] });
 
 describe("podctl move", () => {
   test.each([
@@ -134,12 +143,9 @@ describe("podctl move", () => {
     const group = `nested-${levels}`;
     const app = `${group}/app`;
     await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a" }));
-    const mediaType = "application/vnd.oci.image.index.v1+json";
     let digest = await pushTagged(stack.current, app, "1");
-    for (let level = levels; level > 0; level -= 1) {
-      const text = JSON.stringify({ schemaVersion: 2, mediaType, manifests: [{ mediaType, digest, size: 1 }] });
-      digest = await push(stack.current, app, level === 1 ? "top" : null, text);
-    }
+    for (let level = levels; level > 0; level -= 1)
+      digest = await push(stack.current, app, level === 1 ? "top" : null, indexOf(digest));
     const both = await openBoth();
     const progress = { saved: new Map<RepositoryName, Saved>(), save: async () => {} };
     const options = { ...both, gateway: null, group: { prefix: group as Prefix, without: [] }, jobs: 1 };
@@ -160,6 +166,80 @@ describe("podctl move", () => {
     const copy = createGroupCopy({ ...options, mayEmpty: false, progress });
     expect((await copy.round(async () => {})).problems).toEqual([]);
     expect(await copy.compare()).toEqual([]);
+    for (const registry of [both.source, both.target]) registry.close();
+  });
+
+  test.each([
+    ["GitLab", 409, false],
+    ["zot", 405, false],
+    ["GitLab", 409, true],
+  ])(
+    "an index and its images are deleted at a Pod like %s, which answers %d for a manifest that an index names (already without tags: %s)",
+    async (_, status, losesTags) => {
+      const group = `referenced-${status}-${losesTags}`;
+      const app = `${group}/app`;
+      await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a" }));
+      // Tags are listed in the order of the alphabet, so each index comes after what it names.
+      const image = await pushTagged(stack.current, app, "a-image");
+      const index = await push(stack.current, app, "b-index", indexOf(image));
+      const outer = await push(stack.current, app, "c-outer", indexOf(index));
+      const namedBy = new Map([
+        [image, index],
+        [index, outer],
+      ]);
+      const deleted = new Set<string>();
+      const refusing = await startProxy(stack.current.pods["pod-b"].registry.direct, ({ method, url }) => {
+        const digest = method === "DELETE" ? /manifests\/(sha256:\w+)$/.exec(url ?? "")?.[1] : undefined;
+        if (digest === undefined) return null;
+        const parent = namedBy.get(digest);
+        if (parent !== undefined && !deleted.has(parent)) return { inPlace: status };
+        deleted.add(digest);
+        return null;
+      });
+      const both = await openBoth({ registry: refusing });
+      const progress = { saved: new Map<RepositoryName, Saved>(), save: async () => {} };
+      const options = { ...both, gateway: null, group: { prefix: group as Prefix, without: [] }, jobs: 2 };
+      const copy = createGroupCopy({ ...options, mayEmpty: false, progress });
+      const round = () => copy.round(async () => {});
+      await round();
+      const held = () => contentOf(stack.current, "pod-b", [app]);
+      expect(Object.keys(await held())).toHaveLength(6);
+      await pushTagged(stack.current, app, "stays");
+      if (losesTags) {
+        await pushTagged(stack.current, app, "other", "a-image", "b-index", "c-outer");
+        await round();
+      }
+      const client = createPodClient(stack.current, "pod-a");
+      const token = await client.token([`repository:${app}:pull,delete`]);
+      for (const digest of [outer, index, image])
+        expect((await client.get(`/v2/${app}/manifests/${digest}`, token, { method: "DELETE" })).status).toBe(202);
+      await round();
+      expect([...deleted]).toEqual([outer, index, image]);
+      expect(await held()).toEqual(await contentOf(stack.current, "pod-a", [app]));
+      for (const registry of [both.source, both.target]) registry.close();
+    },
+  );
+
+  test("an image that the target keeps because an index there still names it ends the command with what to do", async () => {
+    const [group, app] = ["kept", "kept/app"];
+    await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a" }));
+    const image = await pushTagged(stack.current, app, "1");
+    await pushTagged(stack.current, app, "2");
+    const refusing = await startProxy(stack.current.pods["pod-b"].registry.direct, ({ method }) =>
+      method === "DELETE" ? { inPlace: 409 } : null,
+    );
+    const both = await openBoth({ registry: refusing });
+    const progress = { saved: new Map<RepositoryName, Saved>(), save: async () => {} };
+    const options = { ...both, gateway: null, group: { prefix: group as Prefix, without: [] }, jobs: 2 };
+    const copy = createGroupCopy({ ...options, mayEmpty: false, progress });
+    await copy.round(async () => {});
+    const client = createPodClient(stack.current, "pod-a");
+    const token = await client.token([`repository:${app}:pull,delete`]);
+    expect((await client.get(`/v2/${app}/manifests/${image}`, token, { method: "DELETE" })).status).toBe(202);
+    await expect(copy.round(async () => {})).rejects.toThrow(
+      `Pod "pod-b" answers 409 to the deletion of "${app}@${image}": ; ` +
+        'if an index at Pod "pod-b" still names it, delete that index there and run the command again',
+    );
     for (const registry of [both.source, both.target]) registry.close();
   });
 

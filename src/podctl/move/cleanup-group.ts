@@ -3,7 +3,7 @@ import pMap from "p-map";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import type { Both } from "./copy-blob.ts";
 import { type Group, listRepositories } from "./lists.ts";
-import { removeManifest } from "./remove.ts";
+import { removeManifests } from "./remove.ts";
 import { createBudget, headManifest, takeSnapshot } from "./snapshot.ts";
 
 type Options = Both & { readonly group: Group; readonly jobs: number };
@@ -31,7 +31,7 @@ export async function deleteManifests({ source, group, jobs }: Options): Promise
   const budget = createBudget();
   const each = async (name: RepositoryName) => {
     const { manifests } = await takeSnapshot(source, name, { jobs, budget });
-    for (const digest of manifests) await removeManifest(source, name, digest);
+    await removeManifests(source, name, [...manifests]);
     return manifests.size;
   };
   const deleted = await pMap(await listRepositories(source, group), each, { concurrency: jobs });

@@ -4,7 +4,7 @@ import type { Digest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import { type CopyPorts, createManifestCopy } from "./copy-manifest.ts";
 import { sizeOf, type Work, workOf } from "./differences.ts";
-import { removeManifest, removeTag } from "./remove.ts";
+import { removeManifests, removeTag } from "./remove.ts";
 import { headManifest, type Snapshot } from "./snapshot.ts";
 
 export type RepositoryCopied = {
@@ -65,7 +65,7 @@ async function removeRest(
   );
   const isDeleted = new Set(deleted.flat());
   // A registry removes a manifest's tags together with the manifest. So we remove a tag by its name only if its manifest stays.
-  for (const digest of isDeleted) await removeManifest(ports.target, name, digest);
+  await removeManifests(ports.target, name, [...isDeleted]);
   const left = gone.filter((tag) => !isDeleted.has(target.tags.get(tag) as Digest));
   for (const tag of left) await removeTag(ports.target, name, tag);
   ports.copied.removed += isDeleted.size + left.length;
