@@ -159,7 +159,9 @@ async function orderRequest(
   if (!pod.gateway) return err(`Pod "${pod.id}" has no gateway`);
   const keys = await gatewayKeys(pod.id, pod.gateway, services);
   if (!keys.ok) return err(keys.error.text);
-  const copyMs = copyMsFor(request.headers.get("User-Agent"));
+  // The client has waited since its request began, for example for the proof that the source has the blob. So less time is left for the copy.
+  const passedMs = services.directory.now().getTime() - services.now.getTime();
+  const copyMs = Math.max(0, copyMsFor(request.headers.get("User-Agent")) - passedMs);
   const to = { pod: pod.id, repository: endpoint.name, token: jwtOf(grant), registry: pod.registry };
   const order = { ...to, digest: blob.digest, url, edge: origin, copyMs };
   const body = await sealOrder(order, { keys: keys.value, now: services.now });

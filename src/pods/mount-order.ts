@@ -7,7 +7,7 @@ import { openAtGateway, sealForGateway } from "./gateway-seal.ts";
 /** The bounds of a mount across Pods. If a blob exceeds them, the client uploads it. */
 export const mountLimits = {
   maxBytes: 2 * 1024 ** 3,
-  /** A copy is given up if the registry's last answer has not come this long after the edge's order. */
+  /** A copy is given up if the registry's last answer has not come this long after the client's request. */
   copyMs: 60_000,
   /** How long the gateway may take after `copyMs` to remove an upload that it has begun. */
   cleanUpMs: 5_000,
@@ -60,5 +60,6 @@ const isText = (value: unknown): value is string => typeof value === "string";
 /** containerd ends a push if the registry sends no headers for 30 s (`ResponseHeaderTimeout`), so a copy for containerd must end earlier. */
 const impatientMs = 20_000;
 
+/** Returns how long after the client's request a copy must have ended. */
 export const copyMsFor = (userAgent: string | null): number =>
   /\bcontainerd\//i.test(userAgent ?? "") ? impatientMs : mountLimits.copyMs;

@@ -2,6 +2,7 @@ import { rename, rm, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import { generateSealingKeys, seal } from "../../src/directory/seal.ts";
+import { openOrder } from "../../src/pods/mount-order.ts";
 import { createClient, layersOf, pushBlob, sha256 } from "../support/client.ts";
 import { startOddPod } from "../support/odd-pod.ts";
 import { rawClient } from "../support/raw-sockets.ts";
@@ -290,7 +291,8 @@ describe("mount from another Pod, by an odd gateway", async () => {
   const gateway = await startOddPod();
   const sealingKeys = await generateSealingKeys();
   const bound = { pod: "pod-a", field: "gateway.key", scheme: "gateway", target: gateway.url };
-  const key = await seal(Buffer.alloc(32, 7).toString("base64"), bound, sealingKeys.publicJwk);
+  const secret = Buffer.alloc(32, 7);
+  const key = await seal(secret.toString("base64"), bound, sealingKeys.publicJwk);
   const odd = useStack({
     sealingKeys,
     topology: (text) => text.replace(`\${POD_A_GATEWAY}`, JSON.stringify({ url: gateway.url, key })),
@@ -324,6 +326,21 @@ describe("mount from another Pod, by an odd gateway", async () => {
       expect(odd.current.edgeSeen().at(-1)).toMatchObject({ outcome: "forwarded", notMounted });
     },
   );
+
+  test("what the proof at a slow source has taken is not left for the copy, because containerd waits 30 s in all", async () => {
+    gateway.answer((response) => void response.writeHead(409).end("{}"));
+    const { client, token, path } = await begin("slow");
+    const copyMsAfter = async (ms: number) => {
+      await odd.current.restartEdge();
+      await odd.current.setFault("pod-b", "registry", { mode: "delay", ms });
+      await client.get(path, token, { method: "POST", headers: { "User-Agent": "containerd/2.3.0" } });
+      await odd.current.setFault("pod-b", "registry", { mode: "none" });
+      const order = await openOrder(gateway.seen.at(-1)?.body ?? "", { keys: [secret], now: new Date() });
+      return order.ok ? order.value.copyMs : order.error;
+    };
+    expect(await copyMsAfter(4_000)).toBeLessThanOrEqual(16_000);
+    expect(await copyMsAfter(0)).toBeGreaterThan(18_000);
+  });
 
   test("if the client leaves, the order is broken off", async () => {
     const [came, closed] = [Promise.withResolvers<void>(), Promise.withResolvers<string>()];
