@@ -5,6 +5,7 @@ import type { PodFailure } from "../refusal.ts";
 import { tooLongHeader } from "./headers.ts";
 import { type Ping, watchService } from "./lost-write.ts";
 import { type BodyEnd, countBytes, moveBody, openPipe } from "./move-body.ts";
+import { failureOfCloudflare } from "./outage.ts";
 import { within } from "./within.ts";
 
 /** What carries a request: the platform's own `fetch`, or a binding of the deployment. */
@@ -77,22 +78,29 @@ async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Resu
       waitUntil(answered.then(({ body }) => body?.cancel()).catch(() => null));
       return err(response);
     }
-    const tooLong = tooLongHeader(response.headers);
-    if (tooLong !== null) {
+    const unusable = unusableAnswer(response);
+    if (unusable !== null) {
       waitUntil(Promise.resolve(response.body?.cancel()).catch(() => null));
-      return err({ reason: "bad-answer", text: `answered with a header "${tooLong}" of more than 16 KB` });
+      return err(unusable);
     }
-    if (response.status >= 200 && response.status <= 599) {
-      return ok(response.status >= 400 && deadline.isSending() ? await wholeAnswer(response) : response);
-    }
-    // RFC 9110 §15: only statuses from 200 to 599 can be passed on. A 101 would answer an upgrade that was never asked for.
-    return err({ reason: "bad-answer", text: `answered with status ${response.status}` });
+    return ok(response.status >= 400 && deadline.isSending() ? await wholeAnswer(response) : response);
   } catch (error) {
     if (deadline.signal.aborted) return err(deadline.signal.reason as PodFailure);
     return err({ reason: "unreachable", text: error instanceof Error ? error.message : "connection failed" });
   } finally {
     deadline.end();
   }
+}
+
+/** Says why the edge may not pass this answer on. Null if it may. */
+function unusableAnswer({ status, headers }: Response): PodFailure | null {
+  const tooLong = tooLongHeader(headers);
+  if (tooLong !== null) {
+    return { reason: "bad-answer", text: `answered with a header "${tooLong}" of more than 16 KB` };
+  }
+  // RFC 9110 §15: only statuses from 200 to 599 can be passed on. A 101 would answer an upgrade that was never asked for.
+  if (status < 200 || status > 599) return { reason: "bad-answer", text: `answered with status ${status}` };
+  return failureOfCloudflare(status);
 }
 
 /**

@@ -17,3 +17,13 @@ export const isOfOneRequest = (status: number): boolean => [400, 408, 413, 414, 
 
 /** Whether a proxy gives this status when the registry behind it is down. */
 export const isOutageStatus = (status: number): boolean => [502, 503, 504].includes(status);
+
+/**
+ * If Cloudflare's network cannot reach a service, or cannot read its answer, a call does not throw: Cloudflare itself answers it with one of these
+ * statuses. No registry sends them. 522 and 524 mean that the service did not answer in time.
+ */
+export function failureOfCloudflare(status: number): PodFailure | null {
+  const isSilent = status === 522 || status === 524;
+  if (!isSilent && ![520, 521, 523, 525, 526, 530].includes(status)) return null;
+  return { reason: isSilent ? "silent" : "unreachable", text: `Cloudflare answered ${status} in place of the service` };
+}

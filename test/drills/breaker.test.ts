@@ -63,7 +63,13 @@ async function expectBack(ask: () => Promise<Response>, status: number): Promise
   console.log(`a normal answer came ${(performance.now() - startedAtMs).toFixed(0)} ms after the end of the fault`);
 }
 
-const faults: readonly Fault[] = [{ mode: "refuse" }, { mode: "status", status: 503 }, { mode: "hang" }];
+const faults: readonly Fault[] = [
+  { mode: "refuse" },
+  { mode: "status", status: 503 },
+  // What Cloudflare answers if it cannot find the service's host name.
+  { mode: "status", status: 530 },
+  { mode: "hang" },
+];
 
 describe("registry of one Pod", () => {
   test.each(faults)(

@@ -57,25 +57,30 @@ describe("proxy that refuses one client of a registry", async () => {
   const registry = await startOddPod();
   const stack = useStack({ topology: asPodB(registry), seedImages: false });
 
-  test.each<[string, (request: Received) => boolean, string]>([
-    ["by its address", ({ headers }) => headers["x-forwarded-for"] === attacker, ""],
-    ["for its URL", ({ path }) => path.length > 4_000, `?x=${"x".repeat(5_000)}`],
-    ["by its user agent", ({ headers }) => headers["user-agent"] === "attacker", ""],
-  ])("%s closes the registry to no other client, and the registry gets few pings", async (_, isRefused, query) => {
-    registry.answer((response, request) => {
-      const status = request.path === "/v2/" ? 401 : isRefused(request) ? 503 : 404;
-      response.writeHead(status).end();
-    });
-    const client = createClient(stack.current.edge);
-    const token = await client.token(["repository:globex/app:pull"]);
-    const ask = (address: string, agent: string, more = "") =>
-      client.get(`/v2/globex/app/manifests/1${more}`, token, {
-        headers: { "CF-Connecting-IP": address, "User-Agent": agent },
+  test.each<[string, (request: Received) => boolean, number, string]>([
+    ["by its address", ({ headers }) => headers["x-forwarded-for"] === attacker, 503, ""],
+    ["for its URL", ({ path }) => path.length > 4_000, 503, `?x=${"x".repeat(5_000)}`],
+    ["by its user agent", ({ headers }) => headers["user-agent"] === "attacker", 503, ""],
+    // Cloudflare answers 520, for example, if the Pod's answer to this client has headers that are too long.
+    ["with Cloudflare's 520", ({ headers }) => headers["user-agent"] === "attacker", 520, ""],
+  ])(
+    "%s closes the registry to no other client, and the registry gets few pings",
+    async (_, isRefused, code, query) => {
+      registry.answer((response, request) => {
+        const status = request.path === "/v2/" ? 401 : isRefused(request) ? code : 404;
+        response.writeHead(status).end();
       });
-    const ofUser = async () => (await ask(user, "docker")).status;
-    expect([...(await duringFlood(() => ask(attacker, "attacker", query), ofUser))]).toEqual([404]);
-    expect(registry.seen.filter(isRefused).length).toBeGreaterThan(20);
-    expect(pings(registry.seen, "/v2/")).toBeGreaterThan(0);
-    expect(pings(registry.seen, "/v2/")).toBeLessThanOrEqual(mostPings);
-  });
+      const client = createClient(stack.current.edge);
+      const token = await client.token(["repository:globex/app:pull"]);
+      const ask = (address: string, agent: string, more = "") =>
+        client.get(`/v2/globex/app/manifests/1${more}`, token, {
+          headers: { "CF-Connecting-IP": address, "User-Agent": agent },
+        });
+      const ofUser = async () => (await ask(user, "docker")).status;
+      expect([...(await duringFlood(() => ask(attacker, "attacker", query), ofUser))]).toEqual([404]);
+      expect(registry.seen.filter(isRefused).length).toBeGreaterThan(20);
+      expect(pings(registry.seen, "/v2/")).toBeGreaterThan(0);
+      expect(pings(registry.seen, "/v2/")).toBeLessThanOrEqual(mostPings);
+    },
+  );
 });

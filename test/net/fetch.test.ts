@@ -222,6 +222,28 @@ test("a fetch to a Pod that refuses connections says that it is unreachable", as
   expect([answer.status, await answer.json()]).toMatchObject([599, { reason: "unreachable" }]);
 });
 
+test.each([
+  ["GET", 520, "unreachable", 2],
+  ["GET", 521, "unreachable", 2],
+  ["GET", 522, "silent", 1],
+  ["GET", 523, "unreachable", 2],
+  ["GET", 524, "silent", 1],
+  ["GET", 525, "unreachable", 2],
+  ["GET", 526, "unreachable", 2],
+  ["GET", 530, "unreachable", 2],
+  ["PUT", 520, "unreachable", 1],
+  ["PUT", 524, "silent", 1],
+])(
+  "if Cloudflare answers a %s with %d in place of a Pod, the Pod is %s, and the request is sent %d times",
+  async (method, status, reason, times) => {
+    pod.answer((response) => void response.writeHead(status).end(`error code: ${status}`));
+    const answer = await call({ method });
+    const text = `Cloudflare answered ${status} in place of the service`;
+    expect([answer.status, await answer.json()]).toEqual([599, { reason, text }]);
+    expect(pod.seen).toHaveLength(times);
+  },
+);
+
 test.each(["chunked", "of announced length"])(
   "a body that breaks off, %s, does not look whole to the Pod",
   async (framing) => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Moving } from "../../src/directory/moves.ts";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import { createClient, pushBlob, sha256 } from "../support/client.ts";
-import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
+import { manifestType, pushImage, putManifest } from "../support/image.ts";
 import { keepManifest } from "../support/pull.ts";
 import { endFault, readStackKv, useStack } from "../support/toy-stack.ts";
 import { podIds, useGroups } from "../support/use-groups.ts";
@@ -253,24 +253,6 @@ describe("what only the other Pod has", () => {
     expect(askedPods()).toEqual(["pod-b"]);
   });
 
-  test("while the old Pod is down, what may be there gets 503, and what the new Pod has is served", async () => {
-    const { group, repository, image } = await startGroup("pod-a");
-    await assign(group, { pod: "pod-b" });
-    await pushBlob(stack.current, repository, "new");
-    const text = manifestText([await pushBlob(stack.current, repository, "newer")]);
-    expect((await putManifest(stack.current, repository, "new", text)).status).toBe(201);
-    await enter(group, "settle");
-    await stack.current.setFault("pod-a", "registry", { mode: "refuse" });
-    try {
-      const answer = await get(`/v2/${repository}/manifests/${image.digest}`, repository);
-      expect([answer.status, answer.headers.get("Retry-After")]).toEqual([503, "5"]);
-      expect((await get(`/v2/${repository}/manifests/new`, repository)).status).toBe(200);
-      expect((await get(`/v2/${repository}/manifests/gone`, repository)).status).toBe(404);
-    } finally {
-      await endFault(stack.current, "pod-a");
-    }
-  });
-
   test.each([
     ["says that it is down", (record: string) => record.replace('"state":"active"', '"state":"down"')],
     ["cannot be read", () => "{}"],
@@ -353,32 +335,6 @@ describe("deletion after the cutover", () => {
     expect((await client().get(path, token)).status).toBe(404);
     expect(askedPods()).toEqual(["pod-b"]);
   });
-
-  test.each([
-    ["does not answer", { mode: "refuse" }],
-    ["answers 503", { mode: "status", status: 503 }],
-  ] as const)(
-    "while the old Pod's registry %s, a deletion gets 503, and when it is repeated, it reaches the old Pod too",
-    async (_, fault) => {
-      const { group, repository, image } = await startGroup("pod-a", "pod-b");
-      await enter(group, "settle");
-      const token = await tokenFor(repository, "pull,delete");
-      const paths = [`/v2/${repository}/manifests/${image.digest}`, `/v2/${repository}/blobs/${image.blobs[0]}`];
-      const deleted = () =>
-        Promise.all(paths.map(async (path) => (await client().get(path, token, { method: "DELETE" })).status));
-      await stack.current.setFault("pod-a", "registry", fault);
-      try {
-        expect(await deleted()).toEqual([503, 503]);
-      } finally {
-        await endFault(stack.current, "pod-a");
-      }
-      expect(await deleted()).toEqual([202, 202]);
-      // A restart clears the memory and the caches of the edge, so these answers come from the Pods.
-      await stack.current.restartEdge();
-      for (const path of paths) expect((await client().get(path, token)).status).toBe(404);
-      expect(stack.current.seen("pod-a", "storage")).toEqual([]);
-    },
-  );
 
   test("a token's user at the other Pod is not the user of the log line", async () => {
     const { group, repository, image } = await startGroup("pod-a");

@@ -3,9 +3,9 @@ import { afterEach, describe, expect, test } from "vitest";
 import type { Moving } from "../../src/directory/moves.ts";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import type { Fault } from "../../src/local/taps/faults.ts";
-import { createClient, createPodClient } from "../support/client.ts";
+import { createClient, createPodClient, pushBlob } from "../support/client.ts";
 import { askToken, pullOf } from "../support/grace.ts";
-import { manifestType } from "../support/image.ts";
+import { manifestText, manifestType, putManifest } from "../support/image.ts";
 import { keepManifest } from "../support/pull.ts";
 import { endFault, readStackKv, useStack, withOutage } from "../support/toy-stack.ts";
 import { useGroups } from "../support/use-groups.ts";
@@ -23,7 +23,7 @@ const stack = useStack({
 });
 const { write, assign, enter, startGroup, askedPods } = useGroups(stack);
 const client = () => createClient(stack.current.edge);
-const tokenFor = (repository: string) => client().token([`repository:${repository}:pull`]);
+const tokenFor = (repository: string, actions = "pull") => client().token([`repository:${repository}:${actions}`]);
 
 /** Lets the edge keep an image's manifest while `kept.pod` has the group. Then puts the group into `settle`, in a move from pod-a to pod-b. */
 async function settle(group: string, repository: string, kept: { readonly digest: string; readonly pod: string }) {
@@ -39,6 +39,50 @@ afterEach(async () => {
 });
 
 describe("while the old Pod of a move fails", () => {
+  const faults = [
+    ["refuses connections", { mode: "refuse" }],
+    ["answers 503", { mode: "status", status: 503 }],
+    ["cannot be reached by Cloudflare, which answers 521", { mode: "status", status: 521 }],
+  ] as const;
+
+  test.each(faults)(
+    "if its registry %s, what may be there gets 503, and what the new Pod has is served",
+    async (_, fault) => {
+      const { group, repository, image } = await startGroup("pod-a");
+      await assign(group, { pod: "pod-b" });
+      await pushBlob(stack.current, repository, "new");
+      const text = manifestText([await pushBlob(stack.current, repository, "newer")]);
+      expect((await putManifest(stack.current, repository, "new", text)).status).toBe(201);
+      await enter(group, "settle");
+      const token = await tokenFor(repository);
+      const get = (path: string) => client().get(`/v2/${repository}/${path}`, token);
+      await stack.current.setFault("pod-a", "registry", fault);
+      expect((await get(`manifests/${image.digest}`)).status).toBe(503);
+      expect((await get("manifests/new")).status).toBe(200);
+      expect((await get("manifests/gone")).status).toBe(404);
+    },
+  );
+
+  test.each(faults)(
+    "if its registry %s, a deletion gets 503, and when it is repeated, it reaches the old Pod too",
+    async (_, fault) => {
+      const { group, repository, image } = await startGroup("pod-a", "pod-b");
+      await enter(group, "settle");
+      const token = await tokenFor(repository, "pull,delete");
+      const paths = [`/v2/${repository}/manifests/${image.digest}`, `/v2/${repository}/blobs/${image.blobs[0]}`];
+      const deleted = () =>
+        Promise.all(paths.map(async (path) => (await client().get(path, token, { method: "DELETE" })).status));
+      await stack.current.setFault("pod-a", "registry", fault);
+      expect(await deleted()).toEqual([503, 503]);
+      await endFault(stack.current, "pod-a");
+      expect(await deleted()).toEqual([202, 202]);
+      // A restart clears the memory and the caches of the edge, so these answers come from the Pods.
+      await stack.current.restartEdge();
+      for (const path of paths) expect((await client().get(path, token)).status).toBe(404);
+      expect(stack.current.seen("pod-a", "storage")).toEqual([]);
+    },
+  );
+
   test("a digest that only the old Pod has is pulled from the edge's caches", async () => {
     const { group, repository, image } = await startGroup("pod-a");
     await settle(group, repository, { digest: image.digest, pod: "pod-a" });
