@@ -6,7 +6,7 @@ import { createReadStream } from "node:fs";
 import type { PodId } from "../directory/pod-id.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
-import { unknownPod } from "./check.ts";
+import { refuseHost, unknownPod } from "./check.ts";
 import { type LocatedMistake, quote } from "./mistake.ts";
 
 /** No correct line is longer: a prefix has at most 255 characters, a Pod id 63. */
@@ -19,13 +19,14 @@ type ReadOptions = {
   readonly pods: ReadonlyMap<PodId, unknown>;
   /** The assignments in the topology file itself. The file with a line for each assignment must not repeat any of them. */
   readonly assignments: Assignments;
+  readonly edgeHosts: readonly string[];
   readonly onProgress: (lines: number) => void;
 };
 
 /** Returns the given assignments together with those in the file at `path`, which has a line for each. */
 export async function readAssignments(
   path: string,
-  { pods, assignments, onProgress }: ReadOptions,
+  { assignments, onProgress, ...known }: ReadOptions,
 ): Promise<Result<Assignments, readonly LocatedMistake[]>> {
   const all = new Map(assignments);
   const mistakes: LocatedMistake[] = [];
@@ -34,7 +35,7 @@ export async function readAssignments(
     for await (const lines of linesOf(path)) {
       for (const text of lines) {
         line += 1;
-        const mistake = addLine(text.replace(/\r$/, ""), pods, all);
+        const mistake = addLine(text.replace(/\r$/, ""), known, all);
         if (mistake !== null) mistakes.push({ file: path, line, ...mistake });
       }
       if (mistakes.length >= maxMistakes) return err(mistakes.slice(0, maxMistakes));
@@ -68,9 +69,11 @@ const longLine = `the line has more than ${maxLineCharacters} characters; want a
 
 type LineMistake = { readonly column: number; readonly text: string };
 
-function addLine(text: string, pods: ReadonlyMap<PodId, unknown>, all: Map<Prefix, PodId>): LineMistake | null {
+type Known = Pick<ReadOptions, "pods" | "edgeHosts">;
+
+function addLine(text: string, known: Known, all: Map<Prefix, PodId>): LineMistake | null {
   if (text === "" || text.startsWith("#")) return null;
-  const assignment = parseLine(text, pods);
+  const assignment = parseLine(text, known);
   if (!assignment.ok) return assignment.error;
   const [prefix, pod] = assignment.value;
   if (all.has(prefix)) {
@@ -80,11 +83,11 @@ function addLine(text: string, pods: ReadonlyMap<PodId, unknown>, all: Map<Prefi
   return null;
 }
 
-function parseLine(text: string, pods: ReadonlyMap<PodId, unknown>): Result<readonly [Prefix, PodId], LineMistake> {
+function parseLine(text: string, { pods, edgeHosts }: Known): Result<readonly [Prefix, PodId], LineMistake> {
   if (text.length > maxLineCharacters) return err({ column: 1, text: longLine });
   const tab = text.indexOf("\t");
   if (tab < 0) return err({ column: 1, text: `${quote(text, [])} has no tab; want a prefix, a tab and a Pod` });
-  const prefix = parsePrefix(text.slice(0, tab));
+  const prefix = refuseHost(parsePrefix(text.slice(0, tab)), edgeHosts);
   if (!prefix.ok) return err({ column: 1, text: prefix.error });
   const pod = text.slice(tab + 1) as PodId;
   if (!pods.has(pod)) return err({ column: tab + 2, text: unknownPod(pod, pods) });

@@ -20,8 +20,8 @@ import {
   topologySchema,
 } from "./topology.ts";
 
-/** A topology whose `assignmentsFile` is not read yet. */
-export type CheckedTopology = Topology & { readonly assignmentsFile: string | undefined };
+/** A topology whose `assignmentsFile` is not read yet. `edgeHosts` also has the host name that the file says. */
+export type CheckedTopology = Topology & Pick<Rules, "edgeHosts"> & { readonly assignmentsFile: string | undefined };
 
 export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopology, readonly Mistake[]> {
   const parsed = v.safeParse(topologySchema, input);
@@ -35,10 +35,10 @@ export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopol
   const given = input as Readonly<Record<"pods" | "assignments" | "blocks" | "aliases", object | undefined>>;
   const pods = podsOf(Object.keys(given.pods ?? {}), output.pods, mistakes);
   for (const [id, pod] of pods) mistakes.push(...checkPod(id, pod, { ...rules, edgeHosts }));
-  const { assignments, settings } = assignmentsOf(given.assignments ?? {}, pods, mistakes);
+  const { assignments, settings } = assignmentsOf(given.assignments ?? {}, { pods, edgeHosts }, mistakes);
   mistakes.push(...checkShared(pods), ...checkCidrs(pods, settings), ...checkEdge(output.edge));
-  const blocks = blocksOf(given.blocks ?? {}, mistakes);
-  const aliases = aliasesOf(given.aliases ?? {}, mistakes);
+  const blocks = blocksOf(given.blocks ?? {}, edgeHosts, mistakes);
+  const aliases = aliasesOf(given.aliases ?? {}, edgeHosts, mistakes);
   const { default: defaultPod, credentials, assignmentsFile } = output;
   if (defaultPod !== undefined && !pods.has(defaultPod as PodId)) {
     mistakes.push({ path: ["default"], at: "value", text: unknownPod(defaultPod, pods) });
@@ -48,6 +48,7 @@ export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopol
     pods,
     assignments,
     settings,
+    edgeHosts,
     assignmentsFile,
     blocks,
     aliases,
@@ -109,14 +110,14 @@ function checkEdge(edge: string | undefined): readonly Mistake[] {
 
 function assignmentsOf(
   input: object,
-  pods: ReadonlyMap<PodId, unknown>,
+  { pods, edgeHosts }: { readonly pods: ReadonlyMap<PodId, unknown>; readonly edgeHosts: readonly string[] },
   mistakes: Mistake[],
 ): Pick<Topology, "assignments" | "settings"> {
   const assignments = new Map<Prefix, PodId>();
   const settings = new Map<Prefix, GroupSettings>();
   for (const [text, given] of Object.entries(input) as [string, unknown][]) {
     const path = ["assignments", text];
-    const prefix = parsePrefix(text);
+    const prefix = refuseHost(parsePrefix(text), edgeHosts);
     if (!prefix.ok) mistakes.push({ path, at: "name", text: prefix.error });
     else if (typeof given === "string") {
       if (pods.has(given as PodId)) assignments.set(prefix.value, given as PodId);
@@ -143,7 +144,11 @@ function withSettings(input: unknown, pods: ReadonlyMap<PodId, unknown>): Result
   return mistakes.length > 0 ? err(mistakes) : ok({ pod: pod as PodId, settings });
 }
 
-function blocksOf(input: object, mistakes: Mistake[]): ReadonlyMap<Prefix | Digest, string> {
+function blocksOf(
+  input: object,
+  edgeHosts: readonly string[],
+  mistakes: Mistake[],
+): ReadonlyMap<Prefix | Digest, string> {
   const blocks = new Map<Prefix | Digest, string>();
   const count = Object.keys(input).length;
   if (count > maxBlocks) {
@@ -152,7 +157,7 @@ function blocksOf(input: object, mistakes: Mistake[]): ReadonlyMap<Prefix | Dige
   }
   for (const [text, why] of Object.entries(input) as [string, unknown][]) {
     const path = ["blocks", text];
-    const blocked = parseBlocked(text);
+    const blocked = refuseHost(parseBlocked(text), edgeHosts);
     if (!blocked.ok) mistakes.push({ path, at: "name", text: blocked.error });
     else if (typeof why !== "string" || why.length > maxTextCharacters) {
       mistakes.push({ path, at: "value", text: `is not a text of at most ${maxTextCharacters} characters` });
@@ -161,7 +166,7 @@ function blocksOf(input: object, mistakes: Mistake[]): ReadonlyMap<Prefix | Dige
   return blocks;
 }
 
-function aliasesOf(input: object, mistakes: Mistake[]): Topology["aliases"] {
+function aliasesOf(input: object, edgeHosts: readonly string[], mistakes: Mistake[]): Topology["aliases"] {
   const entries = Object.entries(input) as [string, unknown][];
   const aliases = new Map<RepositoryName, RepositoryName>();
   const wrong = (name: string, at: Mistake["at"], text: string) => mistakes.push({ path: ["aliases", name], at, text });
@@ -169,9 +174,10 @@ function aliasesOf(input: object, mistakes: Mistake[]): Topology["aliases"] {
     mistakes.push({ path: ["aliases"], at: "name", text: `has ${entries.length} names; want at most ${maxAliases}` });
     return aliases;
   }
+  const nameOf = (text: string) => refuseHost(parseRepositoryName(text), edgeHosts);
   for (const [text, given] of entries) {
-    const from = parseRepositoryName(text);
-    const to = typeof given === "string" ? parseRepositoryName(given) : err("is not a text; want a repository name");
+    const from = nameOf(text);
+    const to = typeof given === "string" ? nameOf(given) : err("is not a text; want a repository name");
     if (!from.ok) wrong(text, "name", from.error);
     else if (!to.ok) wrong(text, "value", to.error);
     else if (Object.hasOwn(input, to.value)) {
@@ -183,3 +189,15 @@ function aliasesOf(input: object, mistakes: Mistake[]): Topology["aliases"] {
 
 export const parseBlocked = (text: string): Result<Prefix | Digest, string> =>
   text.includes(":") ? parseDigest(text) : parsePrefix(text);
+
+/**
+ * Refuses a name that begins with the edge's host name. Docker prints the names of images in this way, but in a request the host name is no part of
+ * the name. So a block of such a name would block nothing.
+ */
+export function refuseHost<T extends string>(name: Result<T, string>, edgeHosts: readonly string[]): Result<T, string> {
+  const host = name.ok ? edgeHosts.find((each) => name.value === each || name.value.startsWith(`${each}/`)) : undefined;
+  if (!name.ok || host === undefined) return name;
+  const right = name.value.slice(host.length + 1);
+  const wanted = right === "" ? "a repository's name or its first components" : `"${right}"`;
+  return err(`"${name.value}" begins with the edge's own host name; want ${wanted}`);
+}

@@ -40,11 +40,11 @@ export async function loadTopology(
   const checked = checkYaml(path, yaml.value, { rules: options, cloudFiles: cloudFiles.value });
   if (!checked.ok) return checked;
   const topology = { ...checked.value, cloudFiles: cloudFiles.value };
-  const { assignmentsFile, pods, assignments } = topology;
+  const { assignmentsFile, pods, assignments, edgeHosts } = topology;
   if (assignmentsFile === undefined) return ok(topology);
   const onProgress = options.onProgress ?? (() => {});
   const file = isAbsolute(assignmentsFile) ? assignmentsFile : join(dirname(path), assignmentsFile);
-  const read = await readAssignments(file, { pods, assignments, onProgress });
+  const read = await readAssignments(file, { pods, assignments, edgeHosts, onProgress });
   return read.ok ? ok({ ...topology, assignments: read.value }) : read;
 }
 

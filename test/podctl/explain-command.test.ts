@@ -30,6 +30,20 @@ describe("podctl as a command:", () => {
     expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining("upper-case")]);
   });
 
+  test.each([
+    [["resolve", "127.0.0.1/acme/app"], "acme/app"],
+    [["assign", "127.0.0.1/acme", "pod-a", "--yes"], "acme"],
+    [["block", "127.0.0.1/acme/leaked", "--why", "leaked", "--yes"], "acme/leaked"],
+  ])(
+    "a name that begins with the edge's host name is refused, and the message has the right name: %j",
+    async (args, right) => {
+      expect(await run(args)).toEqual({
+        ...{ code: 1, stdout: "" },
+        stderr: `podctl: "127.0.0.1/${right}" begins with the edge's own host name; want "${right}"\n`,
+      });
+    },
+  );
+
   test("explain takes the token from the environment and never prints it", async () => {
     const token = await createClient(stack.current.edge).token(["repository:acme/private:pull"]);
     const { stdout, code } = await run(["explain", "get", "/v2/acme/private/tags/list", "--json"], {

@@ -18,7 +18,12 @@ async function read(text: string, inTopology: readonly Assignment[] = []) {
   const path = join(dir, "assignments.tsv");
   writeFileSync(path, text);
   const assignments = new Map(inTopology as Iterable<readonly [Prefix, PodId]>);
-  const result = await readAssignments(path, { pods, assignments, onProgress: () => {} });
+  const result = await readAssignments(path, {
+    pods,
+    assignments,
+    edgeHosts: ["registry.example.com"],
+    onProgress: () => {},
+  });
   return {
     assignments: result.ok ? [...result.value] : [],
     mistakes: result.ok ? [] : result.error.map(({ line, column }) => `${line}:${column}`),
@@ -41,8 +46,10 @@ describe("the line file of assignments", () => {
   });
 
   test("has its mistakes reported in the order of their lines, whatever their kind", async () => {
-    const { mistakes } = await read("# all\nacme\tpod-a\n\nacme\tpod-a\nx\tpod-z\nacme\tpod-a\nAcme\tpod-a\nno tab\n");
-    expect(mistakes).toEqual(["4:1", "5:3", "6:1", "7:1", "8:1"]);
+    const { mistakes } = await read(
+      "# all\nacme\tpod-a\n\nacme\tpod-a\nx\tpod-z\nacme\tpod-a\nAcme\tpod-a\nno tab\nregistry.example.com/x\tpod-a\n",
+    );
+    expect(mistakes).toEqual(["4:1", "5:3", "6:1", "7:1", "8:1", "9:1"]);
   });
 
   test("has each mistake reported with its line, however far into the file, and at most twenty of them", async () => {

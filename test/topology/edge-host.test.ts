@@ -31,3 +31,32 @@ describe("a Pod whose requests would come back to the edge is a mistake", () => 
     expect(mistakesOf({ registry: "https://pod-a.registry.example.com" })).toEqual([]);
   });
 });
+
+describe("a name that begins with the edge's host name, as docker prints it, is a mistake", () => {
+  const begins = (name: string) => `"${name}" begins with the edge's own host name; want`;
+
+  test.each([
+    ["a blocked name", "blocks: { registry.example.com/acme/leaked: leaked }"],
+    ["an assigned prefix", "assignments: { registry.example.com/acme/leaked: pod-a }"],
+    ["an old name", "aliases: { registry.example.com/acme/leaked: acme/app }"],
+    ["a new name", "aliases: { acme/app: registry.example.com/acme/leaked }"],
+  ])("%s", (_, line) => {
+    expect(mistakesOf({}, line)).toEqual([
+      expect.stringContaining(`${begins("registry.example.com/acme/leaked")} "acme/leaked"`),
+    ]);
+  });
+
+  test("also the host name without a repository, and the host name that only the file has", () => {
+    const blocks = "blocks: { edge.example.org: leaked }";
+    expect(mistakesOf({}, blocks)).toEqual([]);
+    expect(mistakesOf({}, blocks, "edge: edge.example.org")).toEqual([
+      expect.stringContaining(`${begins("edge.example.org")} a repository's name or its first components`),
+    ]);
+  });
+
+  test("but not a name with the host name at another place", () => {
+    expect(
+      mistakesOf({}, "blocks: { acme/registry.example.com: leaked, registry.example.com-2/acme: leaked }"),
+    ).toEqual([]);
+  });
+});

@@ -3,6 +3,7 @@ import { podKey, routeKey } from "../../directory/keys.ts";
 import { type PodId, parsePodId } from "../../directory/pod-id.ts";
 import { assignmentRecord, parseRecord } from "../../directory/records.ts";
 import { type Prefix, parsePrefix } from "../../oci/repository-name.ts";
+import { refuseHost } from "../../topology/check.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import type { Target } from "../target/target.ts";
@@ -22,9 +23,9 @@ export function assignCommand(): Command {
     .option("--json", "the change as JSON")
     .addHelpText("after", afterAssign)
     .action(async (prefixText: string, podText: string, options: Options) => {
-      const prefix = orFail(parsePrefix(prefixText));
-      const pod = orFail(parsePodId(podText));
       const target = await openTarget(options);
+      const prefix = orFail(refuseHost(parsePrefix(prefixText), target.edgeHosts));
+      const pod = orFail(parsePodId(podText));
       await refuseUnknownPod(target, pod);
       const key = routeKey(prefix);
       const after = (before: string | null) => {

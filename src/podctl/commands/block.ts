@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { blocksKey } from "../../directory/keys.ts";
 import { type Blocks, blocksToWrite, parseBlocks } from "../../topology/blocks.ts";
-import { parseBlocked } from "../../topology/check.ts";
+import { parseBlocked, refuseHost } from "../../topology/check.ts";
 import { maxTextCharacters } from "../../topology/settings.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
@@ -28,13 +28,14 @@ valid for up to 30 minutes.
 \`podctl apply\` never lifts a block: use \`podctl unblock\`.`,
     )
     .action(async (text: string, { why, ...options }: Options & { readonly why: string }) => {
-      const blocked = orFail(parseBlocked(text));
+      const target = await openTarget(options);
+      const blocked = orFail(refuseHost(parseBlocked(text), target.edgeHosts));
       if (why.length > maxTextCharacters) {
         throw new CliFailure(`--why has ${why.length} characters; want at most ${maxTextCharacters}`);
       }
       const after = withBlocks((blocks) => new Map([...blocks, [blocked, why]]));
       const wanted = { key: blocksKey, after, already: `${blocked} is blocked with this text already` };
-      await makeSmallChange(await openTarget(options), wanted, options);
+      await makeSmallChange(target, wanted, options);
     });
 }
 

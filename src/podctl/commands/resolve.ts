@@ -3,6 +3,7 @@ import { kindOf, nameIn } from "../../directory/keys.ts";
 import type { AssignmentRecord } from "../../directory/records.ts";
 import { resolvePod } from "../../directory/resolve.ts";
 import { parseRepositoryName } from "../../oci/repository-name.ts";
+import { refuseHost } from "../../topology/check.ts";
 import { describeMove, describePod, describeSettings, lookupLines } from "../explain/describe.ts";
 import { formatSteps } from "../explain/step.ts";
 import { orFail } from "../failure.ts";
@@ -19,8 +20,8 @@ export function resolveCommand(): Command {
     .argument("<name>", "a repository name, such as acme/app")
     .option("--json", "the answer as JSON")
     .action(async (text: string, { json, ...options }: Options) => {
-      const name = orFail(parseRepositoryName(text));
       const target = await openTarget(options);
+      const name = orFail(refuseHost(parseRepositoryName(text), target.edgeHosts));
       const { directory, lookups } = openDirectory(target, target.openKv());
       await learnDepth(directory);
       const resolution = orDamaged(await resolvePod(directory, { name }));
