@@ -153,6 +153,23 @@ describe("replay, two directories under the same traffic:", () => {
     expect([requests.same, differences]).toEqual([1, []]);
   });
 
+  test("a group that is being moved goes to the Pod that serves it, although the edge also asks the move's other Pod", async () => {
+    const move = { to: "pod-a", phase: "settle", since: "2026-03-01T12:00:00.000Z" };
+    const before = mapOf(
+      { globex: "pod-b" },
+      {
+        "pod/pod-a": { ...pod, registry: "https://other.test", state: "active" },
+        "route/globex": { pod: "pod-b", revision: 1, state: "active", move },
+      },
+    );
+    const paths = [`blobs/${digest}`, `manifests/${digest}`, "manifests/1", "tags/list"].map(
+      (end) => `/v2/globex/a/${end}`,
+    );
+    const traffic = [...paths, "/jwt/auth?scope=repository:globex/a:pull"].map((path) => record("GET", path));
+    const { requests, differences } = await compare(traffic, before, mapOf({ globex: "pod-a" }));
+    expect([requests.same, differences]).toEqual([traffic.length, []]);
+  });
+
   test("a client that is no address, but any other text, does not end the comparison", async () => {
     const path = "/v2/acme/app/manifests/1";
     const named = common("GET", path).replace("198.51.100.7", "höst…");

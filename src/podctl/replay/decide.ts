@@ -1,10 +1,9 @@
 /** Decides where a request goes, by the Worker's own `handle()`. The directory is held in memory, because every line of a log needs look-ups. */
-import { renamed } from "../../directory/aliases.ts";
 import type { Client } from "../../directory/clients.ts";
 import { createDirectory, type Directory } from "../../directory/directory.ts";
-import { directoryKey, kindOf } from "../../directory/keys.ts";
+import { kindOf } from "../../directory/keys.ts";
 import { freshValues } from "../../directory/kv.ts";
-import { resolvePod } from "../../directory/resolve.ts";
+import { type Resolution, resolvePod } from "../../directory/resolve.ts";
 import { createIsolate } from "../../isolate.ts";
 import { ok } from "../../lib/result.ts";
 import { recordText } from "../../topology/record-text.ts";
@@ -53,35 +52,37 @@ export function createDecide(
       url: new URL(path, "https://edge.invalid"),
       authorization: null,
     });
-    // With `auth: "none"`, a request passes as if its token allowed it. With status 404, no Pod seems to have a mount's blob, so the last call of
-    // `handle()` goes to the Pod of the request.
+    // With `auth: "none"`, a request passes as if its token allowed it. With status 404, no Pod seems to have a blob, so no time is spent on signing.
     const assumed = { directory, auth: "none", service: "", podStatus: 404, now: new Date(0) } as const;
     const recorded = await runHandle(request, assumed);
-    return wordsFor(recorded) + (recorded.calls.length === 0 ? "" : await wayOf(subject, directory));
+    const [call] = recorded.calls;
+    return call === undefined ? wordsFor(recorded) : placeOf(subject, directory, call.pod.id);
   };
+}
+
+/**
+ * Returns the Pod that serves the name. `handle()` may call other Pods too, such as the other Pod of a move. `asked` is the Pod that gets the request
+ * if the name has no Pod, as for a login.
+ */
+async function placeOf(subject: Subject, directory: Directory, asked: string): Promise<string> {
+  const resolved = await resolvePod(directory, { name: subject.name });
+  if (!resolved.ok) return "an error";
+  return (resolved.value.pod?.id ?? asked) + wayOf(subject, resolved.value);
 }
 
 /**
  * Returns words to add after the Pod. If the repository was renamed, they give its new name. Otherwise, they say how the blob's bytes travel, if the
  * group has a setting for this.
  */
-async function wayOf({ name, method, path }: Subject, directory: Directory): Promise<string> {
-  const record = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
-  const alias = renamed(record, name);
-  if (alias !== null) return `, as ${alias.to}`;
-  // Most lines of a log are not about a blob. To save time, we make no look-up for them.
+function wayOf({ method, path }: Subject, { renamed, assignment }: Resolution): string {
+  if (renamed !== null) return `, as ${renamed.to}`;
   if (!path.includes("/blobs/")) return "";
-  const resolution = await resolvePod(directory, { name });
-  const assignment = resolution.ok ? resolution.value.assignment : null;
   if (method === "POST" && assignment?.uploads === "edge") return ", on the edge";
   return method === "GET" && assignment?.delivery === "stream" ? ", through the Pod" : "";
 }
 
-function wordsFor({ answer, calls }: Recorded): string {
-  const { outcome, cause, pod } = answer;
-  // The last call goes to the Pod of the request. For a mount, an earlier call may have asked the Pod of the mount's source for the blob.
-  const call = calls.at(-1);
-  if (call !== undefined) return call.pod.id;
+/** Says what stops a request for which no Pod is asked. */
+function wordsFor({ answer: { outcome, cause, pod } }: Recorded): string {
   if (outcome === "blocked") return "a block";
   if (pod !== undefined) return `${pod} (${cause})`;
   return outcome === "refused" ? "no Pod" : "an error";
