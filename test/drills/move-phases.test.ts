@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { describe, expect, test, vi } from "vitest";
-import { createClient, createPodClient, pushBlob } from "../support/client.ts";
+import { createClient, createPodClient, pushBlob, sha256 } from "../support/client.ts";
 import { contentOf, pushGroup, pushTagged } from "../support/group-content.ts";
 import { manifestType } from "../support/image.ts";
 import { podctl } from "../support/podctl.ts";
@@ -145,6 +145,31 @@ describe("podctl move and its announced phases:", () => {
     expect((await move(group, "--back")).code).toBe(0);
     await expectEqual(group);
   });
+
+  test.each(["first", "second"])(
+    "a layer that was deleted during settle and pushed again goes back with the %s try of --back, and one that stayed deleted keeps no group away",
+    async (which) => {
+      const group = await startGroup(`mended-${which}`);
+      const app = `${group}/app`;
+      expect((await move(group, "--to", "pod-b")).code).toBe(0);
+      if (which === "second") expect((await move(group, "--back", "--max-freeze", "0.01")).code).toBe(1);
+      await stack.current.restartEdge();
+      const [client, old] = [createClient(stack.current.edge), createPodClient(stack.current, "pod-a")];
+      const scopes = [`repository:${app}:pull,push,delete`];
+      const [token, oldToken] = [await client.token(scopes), await old.token(scopes)];
+      const layers = await Promise.all(["1", "2"].map((tag) => sha256(new Uint8Array(Buffer.from(`layer ${tag}`)))));
+      const statuses = async (method: string, at: typeof client, by: string) =>
+        Promise.all(layers.map(async (each) => (await at.get(`/v2/${app}/blobs/${each}`, by, { method })).status));
+      expect(await statuses("DELETE", client, token)).toEqual([202, 202]);
+      expect(await statuses("HEAD", old, oldToken)).toEqual([404, 404]);
+      await pushTagged(stack.current, app, "1");
+      expect(await move(group, "--back")).toMatchObject({
+        code: 0,
+        stderr: expect.stringContaining("pushes go to pod-a"),
+      });
+      expect(await statuses("HEAD", old, oldToken)).toEqual([307, 404]);
+    },
+  );
 
   test("a group that changes faster than rounds end is moved with all of its pushes", async () => {
     const group = await startGroup("busy");

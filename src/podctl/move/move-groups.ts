@@ -118,7 +118,11 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
       else {
         // The state file may still say what the new Pod holds. On the way back we copy to the old Pod, so we begin with an empty state.
         if (group.ports.state.header?.way !== "back") await group.ports.state.reset();
-        if (group.live.record?.move?.to === group.way.from) await refuseLost(group, options);
+        if (group.live.record?.move?.to === group.way.from) {
+          // Since an earlier try of `--back`, a client may have deleted a blob and pushed it again. So this run looks for missing blobs once more.
+          await group.ports.state.distrust();
+          await refuseLost(group, options);
+        }
         await runMove(group.ports, group.way, group);
       }
       await group.ports.state.remove();
