@@ -78,8 +78,10 @@ export function relay(
   outgoing.once("finish", () => {
     clearTimeout(timer);
     const late: RelayFailure = { reason: "silent", text: `no answer within ${limits.answerMs} ms` };
-    // If no answer comes in time, we leave the connection open, so that the registry can finish its work.
-    const waiting = setTimeout(() => giveUp(late, false), limits.answerMs);
+    const waiting = setTimeout(() => {
+      giveUp(late, false);
+      leave(outgoing, limits);
+    }, limits.answerMs);
     void promise.finally(() => clearTimeout(waiting));
   });
   outgoing.once("response", (answer) => {
@@ -97,6 +99,15 @@ export function relay(
   outgoing.flushHeaders();
   const stopPassing = passJoined(incoming, outgoing);
   return promise;
+}
+
+/**
+ * Leaves the connection open for as long again as we have waited for the answer, so that the registry can finish its work. Meanwhile, the connection
+ * does not keep the program from ending.
+ */
+function leave(outgoing: http.ClientRequest, { answerMs }: RelayLimits): void {
+  outgoing.socket?.unref();
+  setTimeout(() => outgoing.destroy(), answerMs).unref();
 }
 
 /**

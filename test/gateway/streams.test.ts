@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -158,12 +160,35 @@ describe("gateway, bodies", () => {
     client.socket.destroy();
   });
 
-  test("a registry that gives no answer in time may finish, and the client gets 503", async () => {
+  test("a registry that gives no answer in time may finish for as long again, and the client gets 503", async () => {
     const registry = await rawRegistry(() => null);
     const { gateway, target } = await gatewayTo(registry.port, { answerMs: 200 });
     const answer = await fetch(gateway.url + target, { method: "PUT", body: "body" });
     expect([answer.status, answer.headers.get("Retry-After")]).toEqual([503, "5"]);
     expect(registry.sockets[0]?.destroyed).toBe(false);
+    await expect.poll(() => registry.sockets[0]?.destroyed).toBe(true);
+  });
+
+  test("a registry that gives no answer in time does not keep the program from ending", async () => {
+    const registry = await rawRegistry(() => null);
+    const program = `
+      import http from "node:http";
+      import { relay } from "${new URL("../../src/gateway/relay.ts", import.meta.url).href}";
+      const server = http.createServer(async (incoming, outgoing) => {
+        const about = { headers: {}, limits: { stallMs: 60_000, answerMs: 3_000 }, onBytes: () => {} };
+        await relay(incoming, { url: new URL("http://127.0.0.1:${registry.port}"), ...about });
+        server.close();
+        outgoing.end();
+      });
+      server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+    `;
+    const child = spawn(process.execPath, ["--input-type=module", "--eval", program], { cwd: import.meta.dirname });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    const exited = once(child, "exit");
+    const port = String((await once(child.stdout, "data"))[0]).trim();
+    await fetch(`http://127.0.0.1:${port}`, { method: "PUT", body: "body", headers: { Connection: "close" } });
+    expect(registry.sockets).toHaveLength(1);
+    expect(await Promise.race([exited, sleep(2_000, "still running")])).toEqual([0, null]);
   });
 
   test.each([
