@@ -16,12 +16,14 @@ export type WorkerConfig = {
   readonly hosts: readonly string[];
 };
 
+const route = v.union([v.string(), v.object({ pattern: v.string() })]);
 const inherited = {
   name: v.optional(v.string()),
   compatibility_date: v.optional(v.string()),
   compatibility_flags: v.optional(v.array(v.string())),
   account_id: v.optional(v.string()),
-  routes: v.optional(v.array(v.union([v.string(), v.object({ pattern: v.string() })]))),
+  route: v.optional(route),
+  routes: v.optional(v.array(route)),
 };
 const own = {
   vars: v.optional(v.record(v.string(), v.unknown()), {}),
@@ -50,10 +52,7 @@ export async function readWorkerConfig(configPath = `${root}wrangler.toml`, env?
     vars: Object.fromEntries(vars),
     kvNamespaces: new Map(config.kv_namespaces.map(({ binding, id }) => [binding, id ?? binding])),
     accountId: config.account_id ?? null,
-    hosts: (config.routes ?? [])
-      .map((route) => (typeof route === "string" ? route : route.pattern))
-      .filter(coversRegistry)
-      .map(hostOf),
+    hosts: hostsOf([...(config.routes ?? []), ...(config.route === undefined ? [] : [config.route])]),
   };
 }
 
@@ -79,8 +78,16 @@ function parseToml(text: string): unknown {
   }
 }
 
-/** Whether a route leads to the registry. If a host has a route only for another path, such as `/jwt/auth`, the host is not a registry. */
-const coversRegistry = (pattern: string): boolean => /^(\w+:\/\/)?[^/]*(\/(v2\/)?\*?)?$/.test(pattern);
+const hostsOf = (routes: readonly v.InferOutput<typeof route>[]): readonly string[] =>
+  routes.flatMap((each) => hostOf(typeof each === "string" ? each : each.pattern) ?? []);
 
-/** A route's pattern is a host and a path, with or without a scheme. */
-const hostOf = (pattern: string): string => pattern.replace(/^\w+:\/\//, "").replace(/[:/].*$/, "");
+/**
+ * Returns the host name in a route's pattern, such as `https://registry.example.com/v2*`. Null if the route does not lead to `/v2/`, because a host that
+ * has a route only for another path, such as `/jwt/auth`, is not a registry. Also null if the pattern does not say the name, as in `*.example.com/*`.
+ */
+function hostOf(pattern: string): string | null {
+  const [, host = "", path = ""] = /^(?:\w+:\/\/)?\*?([^/:]*)[^/]*(.*)$/.exec(pattern) ?? [];
+  const start = path.replace(/\*$/, "");
+  if (!"/v2/".startsWith(start) && !start.startsWith("/v2/")) return null;
+  return host.startsWith(".") ? null : (URL.parse(`https://${host}`)?.hostname ?? null);
+}

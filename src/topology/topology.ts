@@ -52,8 +52,8 @@ export const topologySchema = v.strictObject({
   aliases: v.optional(v.record(v.string(), v.string()), {}),
   blocks: v.optional(v.record(v.string(), v.string()), {}),
   /**
-   * The edge's host name, for deployments whose wrangler.toml has no route. Blobs may not be at this host or at one below it, because some clients
-   * would send their token along to such a host.
+   * The edge's host name, for deployments whose wrangler.toml has no route that says it. Blobs may not be at this host or at one below it, because
+   * some clients would send their token along to such a host.
    */
   edge: v.optional(v.pipe(v.string(), v.nonEmpty())),
 });

@@ -65,6 +65,29 @@ describe("the account that --env names", () => {
     expect(await target.openEdge()).toMatchObject({ origin: "https://registry.example.com" });
   });
 
+  test.each([
+    ['route = { pattern = "registry.example.com/*", zone_name = "example.com" }'],
+    ['route = "registry.example.com"'],
+    ['routes = [{ pattern = "registry.example.com/v2*", zone_name = "example.com" }]'],
+    ['routes = [{ pattern = "registry.example.com/v2/acme/*", zone_name = "example.com" }]'],
+    ['routes = ["https://registry.example.com/*"]'],
+    ['routes = [{ pattern = "*registry.example.com/*", zone_name = "example.com" }]'],
+    ['routes = [{ pattern = "Registry.Example.com", custom_domain = true }]'],
+  ])("has the edge's host name of %s", async (routes) => {
+    for (const config of [toml("", `${routes}\n${kv(idOne)}`), toml(`${routes}\n`, kv(idOne))]) {
+      expect((await openWith(config)).edgeHosts).toEqual(["registry.example.com"]);
+    }
+  });
+
+  test.each([
+    ['routes = ["*.example.com/*"]'],
+    ['routes = ["*/*"]'],
+    ['routes = ["registry.example.com/jwt/auth*"]'],
+    ['routes = ["registry.example.com/v1/*"]'],
+  ])("has no host name of the edge if its only route does not say one: %s", async (routes) => {
+    expect((await openWith(toml("", `${routes}\n${kv(idOne)}`))).edgeHosts).toEqual([]);
+  });
+
   test("is opened with the API token in PODCTL_API_TOKEN or CLOUDFLARE_API_TOKEN, and an error names a missing variable", async () => {
     const target = await openWith(toml("", kv(idOne)));
     vi.stubEnv("CLOUDFLARE_ACCOUNT_ID", "");

@@ -24,7 +24,10 @@ export async function openAccount(env: string): Promise<Target> {
     openEdge: async (at) => {
       const [host] = config.hosts;
       const origin = at?.origin ?? (host === undefined ? null : `https://${host}`);
-      if (origin === null) throw new CliFailure(`[env.${env}] of "${configPath}" has no route: want --edge <url>`);
+      if (origin === null)
+        throw new CliFailure(
+          `[env.${env}] of "${configPath}" has no route with the edge's host name: want --edge <url>`,
+        );
       return {
         origin,
         probeToken: tokenFromEnv("PODCTL_PROBE_TOKEN"),

@@ -12,7 +12,9 @@ export const withTarget = (command: Command): Command =>
   );
 
 export const edgeOption = (): Option =>
-  new Option("--edge <url>", "the edge's URL; --env needs it if wrangler.toml names no route").argParser(parseOrigin);
+  new Option("--edge <url>", "the edge's URL; --env needs it if no route in wrangler.toml says it").argParser(
+    parseOrigin,
+  );
 
 function parseOrigin(text: string): URL {
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text);
