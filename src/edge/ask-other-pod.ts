@@ -1,6 +1,5 @@
 import { type Moving, mayLack } from "../directory/moves.ts";
 import { ok } from "../lib/result.ts";
-import { isOutage, isOutageStatus } from "../net/outage.ts";
 import type { Digest } from "../oci/digest.ts";
 import { digestOf, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { covers, isRead } from "../oci/scope.ts";
@@ -36,11 +35,12 @@ export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, aske
 
 /**
  * Whether the other Pod may have the item, because the edge could not ask it, or it failed. Then the client gets this failure. Without that Pod's
- * answer, a 404 or the success of a deletion could be wrong.
+ * answer, a 404 or the success of a deletion could be wrong. With 501, a Pod refuses all deletions, as with 405.
  */
 function mayBeThere(found: Reply): boolean {
-  if (found.ok) return isOutageStatus(found.value.response.status);
-  return isOutage(found.error) || found.error.reason === "down" || found.error.reason === "directory";
+  if (!found.ok) return !["unauthorized", "name-unknown", "read-only"].includes(found.error.reason);
+  const { status } = found.value.response;
+  return status === 429 || (status >= 500 && status !== 501);
 }
 
 /**

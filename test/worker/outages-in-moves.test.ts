@@ -40,14 +40,16 @@ afterEach(async () => {
 
 describe("while the old Pod of a move fails", () => {
   const faults = [
-    ["refuses connections", { mode: "refuse" }],
-    ["answers 503", { mode: "status", status: 503 }],
-    ["cannot be reached by Cloudflare, which answers 521", { mode: "status", status: 521 }],
+    ["refuses connections", 503, { mode: "refuse" }],
+    ["cannot be reached by Cloudflare, which answers 521", 503, { mode: "status", status: 521 }],
+    ["answers 503", 503, { mode: "status", status: 503 }],
+    ["answers 500", 500, { mode: "status", status: 500 }],
+    ["answers 429", 429, { mode: "status", status: 429 }],
   ] as const;
 
   test.each(faults)(
-    "if its registry %s, what may be there gets 503, and what the new Pod has is served",
-    async (_, fault) => {
+    "if its registry %s, what may be there gets %d, and what the new Pod has is served",
+    async (_, status, fault) => {
       const { group, repository, image } = await startGroup("pod-a");
       await assign(group, { pod: "pod-b" });
       await pushBlob(stack.current, repository, "new");
@@ -57,15 +59,15 @@ describe("while the old Pod of a move fails", () => {
       const token = await tokenFor(repository);
       const get = (path: string) => client().get(`/v2/${repository}/${path}`, token);
       await stack.current.setFault("pod-a", "registry", fault);
-      expect((await get(`manifests/${image.digest}`)).status).toBe(503);
+      expect((await get(`manifests/${image.digest}`)).status).toBe(status);
       expect((await get("manifests/new")).status).toBe(200);
       expect((await get("manifests/gone")).status).toBe(404);
     },
   );
 
   test.each(faults)(
-    "if its registry %s, a deletion gets 503, and when it is repeated, it reaches the old Pod too",
-    async (_, fault) => {
+    "if its registry %s, a deletion gets %d, and when it is repeated, it reaches the old Pod too",
+    async (_, status, fault) => {
       const { group, repository, image } = await startGroup("pod-a", "pod-b");
       await enter(group, "settle");
       const token = await tokenFor(repository, "pull,delete");
@@ -73,7 +75,7 @@ describe("while the old Pod of a move fails", () => {
       const deleted = () =>
         Promise.all(paths.map(async (path) => (await client().get(path, token, { method: "DELETE" })).status));
       await stack.current.setFault("pod-a", "registry", fault);
-      expect(await deleted()).toEqual([503, 503]);
+      expect(await deleted()).toEqual([status, status]);
       await endFault(stack.current, "pod-a");
       expect(await deleted()).toEqual([202, 202]);
       // A restart clears the memory and the caches of the edge, so these answers come from the Pods.
