@@ -45,11 +45,14 @@ export class CopyBounds {
   }
 
   /** Ends a copy for which `begin` has returned no error. */
-  end({ repository, digest }: Copy, isMounted: boolean, nowMs: number): void {
+  end({ repository, digest }: Copy): void {
     const own = this.#running.get(repository);
     own?.delete(digest);
     if (own?.size === 0) this.#running.delete(repository);
-    if (isMounted) return;
+  }
+
+  /** Counts a failed copy. Call it only if the copy has begun an upload, because other copies leave nothing at the registry. */
+  countFailure({ repository }: Copy, nowMs: number): void {
     const failures = [...this.#recentFailures(repository, nowMs), nowMs];
     this.#failures.set(repository, failures.slice(-mostFailures));
   }

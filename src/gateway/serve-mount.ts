@@ -115,19 +115,16 @@ async function copyWithin(order: MountOrder, copying: Copying): Promise<Result<n
   const { bounds } = copying;
   const begun = bounds.begin(order, Date.now());
   if (!begun.ok) return begun;
-  let isMounted = false;
   try {
-    const copied = await copyBlob(order, copying);
-    isMounted = copied.ok;
-    return copied;
+    return await copyBlob(order, copying);
   } finally {
-    bounds.end(order, isMounted, Date.now());
+    bounds.end(order);
   }
 }
 
 async function copyBlob(
   order: MountOrder,
-  { config, limits: { maxBytes, copyMs: mostMs, cleanUpMs }, left }: Copying,
+  { config, limits: { maxBytes, copyMs: mostMs, cleanUpMs }, bounds, left }: Copying,
 ): Promise<Result<number, string>> {
   const copyMs = Math.max(1, Math.min(order.copyMs, mostMs));
   const late = AbortSignal.timeout(copyMs);
@@ -150,6 +147,7 @@ async function copyBlob(
   const why = failure();
   const done = why !== null ? err(why) : sent.ok ? await upload.value.finish(signal) : sent;
   if (done.ok) return ok(copiedBytes());
+  bounds.countFailure(order, Date.now());
   await upload.value.cancel(AbortSignal.timeout(cleanUpMs));
   return err(late.aborted ? `the copy did not end within ${copyMs} ms` : done.error);
 }

@@ -373,10 +373,12 @@ describe("mount by order", () => {
     await held;
   });
 
-  test("after three failed copies a repository gets no more for a while, and its source and registry are not asked", async () => {
+  test("after three copies that failed in their upload, a repository gets no more for a while, and its source and registry are not asked", async () => {
     const gateway = await startTestGateway();
     const source = await startSource(sends(wrongBytes));
     const order = await orderOf(gateway, source.url);
+    const gone = await startSource((_, response) => void response.writeHead(404).end());
+    for (let time = 0; time < 3; time += 1) await mount(gateway, { ...order, url: gone.url });
     for (let time = 0; time < 3; time += 1) expect((await mount(gateway, order)).status).toBe(409);
     gateway.tap.clearSeen();
     const good = await startSource(sends(blob));
