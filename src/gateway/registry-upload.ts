@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "../lib/result.ts";
+import { digestParts } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { withParameters } from "../oci/query.ts";
 import type { MountOrder } from "../pods/mount-order.ts";
@@ -99,14 +100,23 @@ export class RegistryUpload {
 
 type Ordered = { readonly order: MountOrder; readonly config: GatewayConfig };
 
-/**
- * Whether the repository has the blob already, and the order's token may read it. A redirect also means yes, because a registry looks for a blob
- * before it redirects to its storage.
- */
+/** Whether the repository has the blob already, and the order's token may read it. */
 export async function isThere(ordered: Ordered, signal: AbortSignal): Promise<boolean> {
   const { repository, digest } = ordered.order;
   const answer = await askRegistry(ordered, { method: "HEAD", target: `/v2/${repository}/blobs/${digest}`, signal });
-  return answer.ok && [200, 302, 307].includes(answer.value.status) && (answer.value.digest ?? digest) === digest;
+  if (!answer.ok) return false;
+  const { status, location, digest: found } = answer.value;
+  // A 200 without the digest may come from a proxy, and so may a redirect to another address of the registry.
+  if (status === 200) return found === digest;
+  // A registry looks for a blob before it redirects to its storage.
+  return (status === 302 || status === 307) && isInStorage(location ?? "", ordered);
+}
+
+/** Whether a redirect leads to the blob in a storage. A storage's path has no name, so it does not begin as a registry's path does. */
+function isInStorage(location: string, { order, config }: Ordered): boolean {
+  if (!URL.canParse(location, config.registry)) return false;
+  const { pathname } = new URL(location, config.registry);
+  return pathname.includes(digestParts(order.digest).encoded) && !pathname.startsWith("/v2/");
 }
 
 async function askRegistry(
