@@ -1,80 +1,79 @@
-// Installs the npm packages if node_modules is missing or comes from another lockfile, so that every npm command works in
-// a clean clone. This script is plain JavaScript, because it runs on the host's own Node before the pinned Node is installed.
-import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+// Installs the npm packages if node_modules lacks a package of the lockfile, so that every npm command works in a clean
+// clone. This script is plain JavaScript, because it runs on the host's own Node before the pinned Node is installed.
+import { spawn } from "node:child_process";
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, utimes } from "node:fs";
 import { dirname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const stamp = `${root}node_modules/.installed-lockfile`;
 const lock = `${root}.local/installing`;
 const pollMs = 200;
-const lockfileSha256 = createHash("sha256")
-  .update(readFileSync(`${root}package-lock.json`))
-  .digest("hex");
+/** While a command installs, it touches the lock once in `touchMs`. The id of its process would mean nothing in another container. */
+const touchMs = 1_000;
+const staleMs = 10_000;
 
-const isInstalled = () => existsSync(stamp) && readFileSync(stamp, "utf8") === lockfileSha256;
+const packagesIn = (file) => JSON.parse(readFileSync(root + file, "utf8")).packages;
 
-/** Returns the id of the process that holds the lock, or null if no running process holds it. */
-function holder() {
+/** Compares the lockfile with the one that npm writes into node_modules at the end of each install. */
+function isInstalled() {
   try {
-    const pid = Number(readFileSync(lock, "utf8"));
-    process.kill(pid, 0);
-    return pid;
+    const installed = packagesIn("node_modules/.package-lock.json");
+    const isThere = ([path, { version, optional }]) =>
+      // The path "" is the project itself. npm leaves out the optional packages of other platforms.
+      path === "" || optional || (path in installed && installed[path].version === version);
+    return Object.entries(packagesIn("package-lock.json")).every(isThere);
   } catch {
-    return null;
+    return false;
   }
 }
 
-/** Takes the lock by a hard link, so that the lock file contains the process id from its first moment. */
 function takeLock() {
-  const own = `${lock}.${process.pid}`;
   mkdirSync(dirname(lock), { recursive: true });
-  writeFileSync(own, String(process.pid));
   try {
-    linkSync(own, lock);
+    closeSync(openSync(lock, "wx"));
     return true;
   } catch (error) {
     if (error.code !== "EEXIST") throw error;
     return false;
-  } finally {
-    rmSync(own);
   }
 }
 
-/** Waits until no other process installs, because two installs at once would delete each other's files. */
-function waitForTurn() {
+/** Whether the lock's owner has ended without removing it. */
+const isStale = () => Date.now() - (statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? Date.now()) > staleMs;
+
+/** Waits until no other command installs, because two installs at once would delete each other's files. */
+async function waitForTurn() {
   for (let said = false; !takeLock(); said = true) {
-    const pid = holder();
-    if (pid === null) rmSync(lock, { force: true });
-    else {
-      if (!said) console.error(`Waiting for process ${pid}, which is installing npm packages …`);
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pollMs);
-    }
+    if (!said) console.error(`Waiting for another command, which is installing npm packages and touches ${lock} …`);
+    if (isStale()) rmSync(lock, { force: true });
+    else await sleep(pollMs);
   }
 }
 
-function install() {
+async function install() {
   console.error("Installing npm packages from the lockfile …");
-  const { status, error } = spawnSync("npm", ["ci", "--ignore-scripts", "--loglevel=error"], {
+  const npm = spawn("npm", ["ci", "--ignore-scripts", "--include=dev", "--loglevel=error"], {
     cwd: root,
     stdio: ["ignore", "ignore", "inherit"],
   });
-  if (status === 0) {
-    writeFileSync(stamp, lockfileSha256);
-    return 0;
-  }
-  console.error(
-    `\`npm ci\` failed${error === undefined ? "" : `: ${error.message}`}. Run the command again when that is fixed.`,
-  );
-  return status ?? 1;
+  const touching = setInterval(() => utimes(lock, new Date(), new Date(), () => {}), touchMs);
+  // If the user ends this command, npm ends first, and then we remove the lock.
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => npm.kill(signal));
+  const failure = await new Promise((resolve) => {
+    npm.once("error", ({ message }) => resolve(`: ${message}`));
+    npm.once("close", (status) => resolve(status === 0 ? null : ""));
+  });
+  clearInterval(touching);
+  if (failure === null) return 0;
+  console.error(`\`npm ci\` failed${failure}. Run the command again when that is fixed.`);
+  return 1;
 }
 
 if (!isInstalled()) {
-  waitForTurn();
+  await waitForTurn();
   try {
-    process.exitCode = isInstalled() ? 0 : install();
+    process.exitCode = isInstalled() ? 0 : await install();
   } finally {
     rmSync(lock, { force: true });
   }

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -30,13 +30,52 @@ test("if commands start at once in a clean clone, one installs and the others wa
   expect(await readdir(join(dir, ".local"))).toEqual([]);
 });
 
-test("an install that was killed does not hold up the next command", async () => {
-  await mkdir(join(dir, ".local"));
-  const ended = execFile(process.execPath, ["--version"]);
-  await new Promise((resolve) => ended.once("close", resolve));
-  await writeFile(join(dir, ".local/installing"), String(ended.pid));
+test("after `npm ci`, nothing is installed again", async () => {
+  await promisify(execFile)("npm", ["ci", "--ignore-scripts"], { cwd: dir });
+  expect((await install()).stderr).toBe("");
+});
+
+test("a lockfile with another package, or another version of one, is installed", async () => {
+  await install();
+  const text = await readFile(join(dir, "package-lock.json"), "utf8");
+  await writeFile(join(dir, "package-lock.json"), text.replaceAll('"1.0.0"', '"1.0.1"'));
+  for (const file of ["package/package.json", "package.json"]) {
+    const content = await readFile(join(dir, file), "utf8");
+    await writeFile(join(dir, file), content.replace('"1.0.0"', '"1.0.1"'));
+  }
   expect((await install()).stderr).toBe("Installing npm packages from the lockfile …\n");
 });
+
+test("an install that was killed does not hold up the next command, whatever process has its id now", async () => {
+  await mkdir(join(dir, ".local"));
+  await writeFile(join(dir, ".local/installing"), String(process.pid));
+  const minuteAgo = new Date(Date.now() - 60_000);
+  await utimes(join(dir, ".local/installing"), minuteAgo, minuteAgo);
+  expect((await install()).stderr).toContain("Installing npm packages from the lockfile …\n");
+});
+
+test.each(["SIGINT", "SIGTERM"] as const)(
+  "an install holds its lock while it runs, and leaves none after %s",
+  async (signal) => {
+    await writeFile(join(dir, "npm"), "#!/bin/sh\nexec sleep 60\n", { mode: 0o755 });
+    const script = join(dir, "scripts/install.mjs");
+    const running = execFile(process.execPath, [script], {
+      env: { ...process.env, PATH: `${dir}:${process.env["PATH"]}` },
+    });
+    const ended = new Promise((resolve) => running.once("close", resolve));
+    const touched = () =>
+      stat(join(dir, ".local/installing")).then(
+        ({ mtimeMs }) => mtimeMs,
+        () => 0,
+      );
+    await expect.poll(touched).toBeGreaterThan(0);
+    const first = await touched();
+    await expect.poll(touched, { timeout: 5_000 }).toBeGreaterThan(first);
+    running.kill(signal);
+    expect(await ended).toBe(1);
+    expect(await readdir(join(dir, ".local"))).toEqual([]);
+  },
+);
 
 test("an install that fails makes its command fail, and the next command tries again", async () => {
   const lockfile = join(dir, "package-lock.json");
