@@ -150,6 +150,45 @@ describe("move from a hostile registry", () => {
     registry.close();
   });
 
+  const signed = "a".repeat(64);
+  const [isOdd, isSecondPage] = [
+    (url: string) => url.endsWith(`/sha256:${signed}`),
+    (url: string) => url.includes("page=2"),
+  ];
+  test.each([
+    ["is missing at one manifest only", isOdd, 404, "json", "has no list of the referrers of"],
+    ["is no list at one manifest only", isOdd, 200, "html", "has no list of the referrers of"],
+    ["breaks off at its second page", isSecondPage, 404, "json", "answers 404 for the referrers of"],
+    ["is refused", isOdd, 403, "json", "answers 403 for the referrers of"],
+  ])(
+    "a list of referrers that %s ends the command, because signatures would be lost",
+    async (_, isWrong, status, type, why) => {
+      const registry = await openPod("source", ({ url = "" }, response) => {
+        const headers = { "Content-Type": "application/json", "Docker-Content-Digest": `sha256:${signed}` };
+        if (isWrong(url)) return void response.writeHead(status, { "Content-Type": `text/${type}` }).end("{}");
+        const next = isSecondPage(url) ? {} : { Link: `<${url}?page=2>; rel="next"` };
+        response.writeHead(200, url.includes("/referrers/") ? { ...headers, ...next } : headers);
+        response.end(JSON.stringify(url.includes("/tags/list") ? { tags: ["1"] } : { manifests: [] }));
+      });
+      await expect(takeSnapshot(registry, name, { jobs: 1 })).rejects.toThrow(
+        `Pod "source" ${why} "${name}@sha256:${signed}"`,
+      );
+      registry.close();
+    },
+  );
+
+  test("a registry without lists of referrers is known by two answers", async () => {
+    const asked: string[] = [];
+    const registry = await openPod("source", ({ url = "" }, response) => {
+      if (url.includes("/referrers/")) asked.push(url);
+      const headers = { "Docker-Content-Digest": digestOf(url) };
+      response.writeHead(url.includes("/referrers/") ? 404 : 200, headers).end('{"tags":["1","2","3"]}');
+    });
+    expect(await takeSnapshot(registry, name, { jobs: 1 })).toMatchObject({ listsReferrers: false });
+    expect(asked).toHaveLength(2);
+    registry.close();
+  });
+
   test.each([
     [
       "names 10,001 layers",

@@ -82,6 +82,9 @@ export async function listTags(registry: Registry, name: RepositoryName): Promis
 /** A descriptor in a list of referrers, as the registry gives it. */
 export type Referrer = { readonly digest: Digest; readonly descriptor: object };
 
+/** How a registry without lists of referrers answers the question for one. With 200, it answers something else. */
+const unlistedStatuses = [200, 400, 404, 405, 406, 501];
+
 /** Lists the manifests that refer to this manifest, each once. Null if the registry has no such list (OCI end-12). */
 export async function listReferrers(
   registry: Registry,
@@ -89,16 +92,27 @@ export async function listReferrers(
   digest: Digest,
 ): Promise<readonly Referrer[] | null> {
   const referrers = new Map<Digest, Referrer>();
+  let isFirst = true;
   for await (const answer of pages(registry, `/v2/${name}/referrers/${digest}`, [pullScope(name)])) {
-    if (answer.status !== 200 || !/json/.test(answer.headers["content-type"] ?? "")) return null;
-    const { manifests } = bodyOf(answer);
-    if (!Array.isArray(manifests)) return null;
-    for (const descriptor of manifests.map(Object)) {
+    const listed = referrersIn(answer);
+    if (listed === null) {
+      if (isFirst && unlistedStatuses.includes(answer.status)) return null;
+      throw refused(registry, `the referrers of "${name}@${digest}"`, answer.status);
+    }
+    isFirst = false;
+    for (const descriptor of listed) {
       const parsed = typeof descriptor.digest === "string" ? parseDigest(descriptor.digest) : null;
       if (parsed?.ok) referrers.set(parsed.value, { digest: parsed.value, descriptor });
     }
   }
   return [...referrers.values()];
+}
+
+/** Null if the answer has no list of referrers. */
+function referrersIn(answer: Answer) {
+  if (answer.status !== 200 || !/json/.test(answer.headers["content-type"] ?? "")) return null;
+  const { manifests } = bodyOf(answer);
+  return Array.isArray(manifests) ? manifests.map(Object) : null;
 }
 
 export async function hasBlob(registry: Registry, name: RepositoryName, digest: Digest): Promise<boolean> {

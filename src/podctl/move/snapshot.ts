@@ -162,6 +162,40 @@ const tooMuch = ({ pod }: Registry, name: RepositoryName): CliFailure =>
     `Pod "${pod.id}" names more tags, children and referrers than podctl can hold, up to those in "${name}"; look at what refers to its manifests there`,
   );
 
+/** The digest of no bytes. A manifest has at least some. */
+const emptyDigest = digestOf(new Uint8Array());
+
+/**
+ * Asks a registry for its lists of referrers, until it turns out to have none. Throws a CliFailure if the registry has only some, because the
+ * signatures of the other manifests would be lost.
+ */
+function createReferrerLists(registry: Registry, name: RepositoryName) {
+  let hasList = false;
+  let unlisted: Digest | null = null;
+  const ask = async (digest: Digest): Promise<readonly Referrer[]> => {
+    const own = await listReferrers(registry, name, digest);
+    if (own === null) unlisted ??= digest;
+    else hasList = true;
+    if (hasList && unlisted !== null) {
+      throw new CliFailure(
+        `Pod "${registry.pod.id}" has no list of the referrers of "${name}@${unlisted}", and has one for other digests; look at what is in front of its registry`,
+      );
+    }
+    return own ?? [];
+  };
+  return {
+    areThere: (): boolean => unlisted === null,
+    of: async (digest: Digest): Promise<readonly Referrer[]> => {
+      if (unlisted !== null) return [];
+      const own = await ask(digest);
+      // A registry that lists referrers has a list for each digest, also for one that no manifest has. Without this second question, one missing list
+      // would look like a registry without lists.
+      if (!hasList) await ask(emptyDigest);
+      return own;
+    },
+  };
+}
+
 function createWalk(
   registry: Registry,
   name: RepositoryName,
@@ -170,7 +204,7 @@ function createWalk(
   const manifests = new Set<Digest>();
   const children = new Map<Digest, readonly Digest[]>();
   const referrers = new Map<Digest, readonly Referrer[]>();
-  let listsReferrers = true;
+  const lists = createReferrerLists(registry, name);
   const keep = (bytes: number): void => {
     if (!budget.spend(bytes)) throw tooMuch(registry, name);
   };
@@ -182,12 +216,10 @@ function createWalk(
     return own;
   };
   const referrersOf = async (digest: Digest): Promise<readonly Referrer[]> => {
-    if (!listsReferrers) return [];
-    const own = await listReferrers(registry, name, digest);
-    if (own === null) listsReferrers = false;
-    for (const { descriptor } of own ?? []) keep(entryBytes + JSON.stringify(descriptor).length);
-    if (own !== null && own.length > 0) referrers.set(digest, own);
-    return own ?? [];
+    const own = await lists.of(digest);
+    for (const { descriptor } of own) keep(entryBytes + JSON.stringify(descriptor).length);
+    if (own.length > 0) referrers.set(digest, own);
+    return own;
   };
   return {
     /** Returns the manifests to which this manifest leads, without those that were seen before. */
@@ -207,7 +239,7 @@ function createWalk(
       return heads.flatMap((each) => each ?? []);
     },
     result: (tags: Snapshot["tags"]): Omit<Snapshot, "tags"> => {
-      if (!listsReferrers) {
+      if (!lists.areThere()) {
         for (const digest of manifests) {
           const index = tags.get(fallbackTag(digest));
           const own = index === undefined ? undefined : children.get(index);
@@ -218,7 +250,7 @@ function createWalk(
             );
         }
       }
-      return { manifests, children, referrers, listsReferrers };
+      return { manifests, children, referrers, listsReferrers: lists.areThere() };
     },
   };
 }
