@@ -86,6 +86,28 @@ describe("upload of a Pod with a gateway", () => {
     expect(await sha256(new Uint8Array(await stored.arrayBuffer()))).toBe(digest);
   });
 
+  test.each([
+    ["read-only", 403],
+    ["down", 503],
+  ])(
+    "a layer that began before its Pod was %s still goes through the gateway, and its manifest gets %d",
+    async (state, status) => {
+      const { client, token, headers, location } = await begin(`acme/${state}`, agents.containerd);
+      const record = (await readStackKv(stack.current, ["pod/pod-a"])).get("pod/pod-a") ?? "";
+      await stack.current.putKv("pod/pod-a", JSON.stringify({ ...JSON.parse(record), state, reason: "Maintenance." }));
+      await stack.current.restartEdge();
+      try {
+        const done = await fetch(withDigest(location, await sha256(layer)), { method: "PUT", body: layer, headers });
+        expect(done.status).toBe(201);
+        const path = `/v2/acme/${state}/manifests/1`;
+        expect((await client.get(path, token, { method: "PUT", body: "{}" })).status).toBe(status);
+      } finally {
+        await stack.current.putKv("pod/pod-a", record);
+        await stack.current.restartEdge();
+      }
+    },
+  );
+
   test("the location has no state or token of the registry in clear, and needs no Authorization", async () => {
     const { location } = await begin("acme/opaque", agents.crane);
     const { origin, pathname, searchParams } = new URL(location);
