@@ -276,6 +276,7 @@ describe("a rollback", () => {
       if (state.size > 0) expect(records()).toEqual(state);
     }
     expect([...records().keys()]).toEqual(["route/hand"]);
+    await kv.remove(["route/hand"]);
     await expect(rollBack(kv)).rejects.toThrow("KV keeps no history of what revision 0 replaced");
     expect([...server.data.keys()].filter((key) => key.startsWith("history/"))).toEqual([]);
   });

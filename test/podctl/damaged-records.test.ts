@@ -1,8 +1,12 @@
-import { describe, expect, test } from "vitest";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { applyPlan } from "../../src/podctl/write/apply-plan.ts";
 import { makePlan } from "../../src/podctl/write/make-plan.ts";
 import { planLines } from "../../src/podctl/write/plan-text.ts";
 import { rollBack } from "../../src/podctl/write/roll-back.ts";
+import { accountEnv, podctl } from "../support/podctl.ts";
 import { topologyOf, topologyText } from "../support/topologies.ts";
 import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
 
@@ -77,5 +81,70 @@ describe("a record that someone damaged by hand", () => {
     await rollBack(kv, async () => {});
     await rollBack(kv, async () => {});
     expect(records()).toEqual(first);
+  });
+});
+
+describe("a directory record that someone deleted", () => {
+  const [oneRoute, noRoute] = [
+    topologyOf(topologyText(["pod-a"], "assignments: {acme: pod-a}", "blocks: {acme/bad: no}")),
+    topologyOf(topologyText(["pod-a"])),
+  ];
+
+  test("stops plan and rollback, so that no complete write is taken for an interrupted one, until someone restores it", async () => {
+    await apply(oneRoute);
+    await apply(before);
+    const whole = records();
+    await kv.remove(["directory"]);
+    const left = records();
+    for (const step of [() => makePlan(kv, before), () => rollBack(kv, async () => {})]) {
+      await expect(step()).rejects.toThrow(
+        'record "directory" is missing in KV, but "history/2" is there; docs/runbook.md says what to do (A record is damaged)',
+      );
+    }
+    expect(records()).toEqual(left);
+    await kv.write([["directory", '{"v":1,"revision":2}']]);
+    await apply(before);
+    await rollBack(kv, async () => {});
+    expect([...records().keys()]).toEqual([...whole.keys()]);
+    expect(records().get("blocks")).toBe(whole.get("blocks"));
+  });
+
+  test("stops export and small changes, because the file or the new record would have no default Pod", async () => {
+    const dir = mkdtempSync(join(tmpdir(), "registry-edge-damaged-"));
+    onTestFinished(() => rmSync(dir, { recursive: true }));
+    await apply(before);
+    await kv.remove(["directory"]);
+    const left = records();
+    for (const args of [["export"], ["block", "acme/worse", "--why", "no", "--yes"]]) {
+      const run = await podctl([...args, "--env", "production"], { env: accountEnv(dir, server) });
+      expect([run.code, run.stdout, run.stderr]).toEqual([
+        1,
+        "",
+        expect.stringContaining('record "directory" is missing in KV, but "route/acme" is there'),
+      ]);
+    }
+    expect(records()).toEqual(left);
+  });
+
+  test.each([
+    ["an assignment, which the first write adds only after the directory record", oneRoute, "route/acme", true],
+    ["a Pod, and no write that adds it has begun", noRoute, "pod/pod-a", false],
+  ])("is known to be lost by %s", async (_, topology, key, hasHistory) => {
+    await apply(topology);
+    await kv.remove(["directory", ...(hasHistory ? [] : ["history/1", "history/1/0"])]);
+    await expect(makePlan(kv, topology)).rejects.toThrow(`record "directory" is missing in KV, but "${key}" is there`);
+  });
+
+  test("is not missed before the first write, or while that write is not complete", async () => {
+    expect((await makePlan(kv, before)).unfinished).toBeNull();
+    for (const failing of [3, 4, 5]) {
+      server.data.clear();
+      server.heal();
+      server.onWrite = (n) => n < failing;
+      await expect(apply(before)).rejects.toThrow();
+      server.heal();
+      expect(server.data.has("directory")).toBe(false);
+      expect((await makePlan(kv, before)).unfinished).toMatchObject({ revision: 1 });
+    }
   });
 });

@@ -1,11 +1,13 @@
 import { writeFile } from "node:fs/promises";
 import { dirname, isAbsolute } from "node:path";
 import { Command } from "commander";
+import { directoryKey } from "../../directory/keys.ts";
 import type { LiveRecord } from "../../topology/difference.ts";
 import { type ExportedTopology, exportTopology, formatTopology, podInFile } from "../../topology/export.ts";
 import { CliFailure } from "../failure.ts";
 import { count, note, print, printJson, startProgress } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import { refuseLostDirectory } from "../write/history.ts";
 import { orDamaged, readLive } from "../write/live-directory.ts";
 import { describeMoving, movingIn } from "../write/moving.ts";
 
@@ -32,14 +34,16 @@ printed file has none. Two exports are equal if KV has not changed in between. F
 error names the Pod to which the file assigns it: in the phase settle the new Pod, and before that the old one.`,
     )
     .action(async ({ json, assignmentsFile, ...options }: Options) => {
-      const target = await openTarget(options);
+      const kv = (await openTarget(options)).openKv();
       const progress = startProgress("keys read", null);
       const records: LiveRecord[] = [];
-      for await (const page of readLive(target.openKv())) {
+      for await (const page of readLive(kv)) {
         records.push(...page);
         progress.advance(page.length);
       }
       progress.end();
+      // Without the directory record, the file would have no default Pod, and an apply of it would change much.
+      if (!records.some(({ key }) => key === directoryKey)) await refuseLostDirectory(kv);
       const exported = orDamaged(exportTopology(records));
       if (assignmentsFile !== undefined) {
         await writeAssignments(assignmentsFile, exported);

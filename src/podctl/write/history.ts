@@ -1,5 +1,13 @@
 /** Keeps what each write replaced, so that the last {@link keptRevisions} writes can be rolled back, one after the other. */
-import { directoryKey, historyChunkKey, historyKey, historyPrefix } from "../../directory/keys.ts";
+import {
+  directoryKey,
+  historyChunkKey,
+  historyKey,
+  historyPrefix,
+  nameIn,
+  podPrefix,
+  routePrefix,
+} from "../../directory/keys.ts";
 import { type DirectoryRecord, parseRecord } from "../../directory/records.ts";
 import { chunksOf } from "../../lib/collections.ts";
 import { type Former, type HistoryIndex, historyChunk, historyChunks, historyIndex } from "../../topology/history.ts";
@@ -20,6 +28,7 @@ export async function readHistoryIndex(kv: KvStore, revision: number): Promise<H
  * belongs to a write that is not complete. With `undone`, an index belongs to a rollback, which may also be that of the last complete write.
  */
 export async function readUnfinished(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex | null> {
+  if (directory === null) await refuseLostDirectory(kv);
   const revision = directory?.revision ?? 0;
   const [next, last] = [historyKey(revision + 1), historyKey(revision)];
   const texts = await kv.read([next, last]);
@@ -28,6 +37,32 @@ export async function readUnfinished(kv: KvStore, directory: DirectoryRecord | n
   // The index of a complete write is needed only for its rollback. So it is no failure here if this index cannot be read.
   const complete = parseRecord(last, texts.get(last) ?? "", historyIndex);
   return complete.ok && complete.value.undone === true ? complete.value : null;
+}
+
+/**
+ * Refuses to go on if KV has lost its directory record. Without the record's revision, complete writes would look interrupted, and their rollbacks
+ * would delete what the fleet needs.
+ */
+export async function refuseLostDirectory(kv: KvStore): Promise<void> {
+  const indexes = (await firstKeys(kv, historyPrefix)).filter((key) => /^\d+$/.test(nameIn(key)));
+  const later = indexes.find((key) => key !== historyKey(1));
+  const [route] = await firstKeys(kv, routePrefix);
+  // The first write adds its Pods before the directory record, and its assignments after it.
+  const [pod] = indexes.length > 0 ? [] : await firstKeys(kv, podPrefix);
+  const left = [later, route, pod].filter((key) => key !== undefined);
+  // KV may list keys as they were some seconds ago, so we read them.
+  const texts = await kv.read([directoryKey, ...left]);
+  const there = left.find((key) => texts.get(key) !== null);
+  if (there === undefined || texts.get(directoryKey) !== null) return;
+  throw new CliFailure(
+    `record "directory" is missing in KV, but "${there}" is there; docs/runbook.md says what to do (A record is damaged)`,
+  );
+}
+
+/** Returns the keys of the first page. Of the history, KV has no more than one page. */
+async function firstKeys(kv: KvStore, prefix: string): Promise<readonly string[]> {
+  for await (const page of kv.list(prefix)) return page.map(({ key }) => key);
+  return [];
 }
 
 export const describeUnfinished = ({ by, revision, at, undone }: HistoryIndex): string =>

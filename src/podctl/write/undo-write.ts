@@ -7,7 +7,7 @@ import { directorySteps } from "../../topology/record-text.ts";
 import { CliFailure, leavingBehind } from "../failure.ts";
 import { startProgress } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
-import { readFormer, readHistoryIndex, removeHistory } from "./history.ts";
+import { readFormer, readHistoryIndex, refuseLostDirectory, removeHistory } from "./history.ts";
 import { type DirectoryInKv, directoryInKv, readDirectory } from "./live-directory.ts";
 import { findOtherWriter } from "./other-writer.ts";
 import { type Write, writeRecords } from "./write-records.ts";
@@ -31,6 +31,7 @@ export async function readLastWrite(kv: KvStore): Promise<LastWrite> {
 
 /** Returns the history index of the interrupted write or, if no write was interrupted, that of the last complete write. */
 async function readLastIndex(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex> {
+  if (directory === null) await refuseLostDirectory(kv);
   const revision = directory?.revision ?? 0;
   const index = (await readHistoryIndex(kv, revision + 1)) ?? (await readHistoryIndex(kv, revision));
   if (index === null) {
