@@ -28,14 +28,14 @@ const way: Way = { from: "pod-a" as PodId, to: "pod-b" as PodId, way: "there" };
 const waitMs = 8_000;
 let folders = 0;
 
-/** Starts a group in this phase of its move, with a KV of its own. */
-async function startGroup(move: object | null) {
+/** Starts a group in this phase of its move, with a KV of its own. The state file says that this folder's podctl wrote the phase. */
+async function startGroup(move: { readonly since: string }) {
   const server = await startCloudflareKv();
   const kv = openKvStore({ baseUrl: server.baseUrl, token: apiToken, account, namespace });
   const assign = (members: object) =>
     kv.write([["route/acme", JSON.stringify({ v: 1, revision: 1, pod: "pod-a", state: "active", ...members })]]);
   await kv.write([["directory", JSON.stringify({ v: 1, depth: 1, revision: 1 })]]);
-  await assign(move === null ? {} : { move });
+  await assign({ move });
   /** `written` has each phase that was written to KV, and how long after this write the phase begins. */
   const steps = { onWrite: () => {}, answerAfterMs: [] as number[], written: [] as [string | undefined, number][] };
   const watched: KvStore = {
@@ -51,11 +51,15 @@ async function startGroup(move: object | null) {
     },
   };
   folders += 1;
+  const own = join(folder, String(folders));
+  const earlier = await openStateFile(own, prefix);
+  await earlier.write({ v: 1, ...way, since: move.since });
+  await earlier.release();
   const ports: MovePorts = {
     kv: watched,
     prefix,
     without: [],
-    state: await openStateFile(join(folder, String(folders)), prefix),
+    state: await openStateFile(own, prefix),
     waitMs,
     maxFreezeMs: 900_000,
     say: () => {},
@@ -142,11 +146,11 @@ describe("run that was stopped while another operator changed the assignment", (
     const seen = { copied: 0, compared: 0 };
     const copy: GroupCopy = {
       copied: nothingCopied(),
-      round: async (mayCopy) => {
-        await mayCopy();
+      round: async (mayWrite) => {
+        await mayWrite();
         await change();
         vi.setSystemTime(Date.now() + 60_000);
-        await mayCopy();
+        await mayWrite();
         seen.copied += 1;
         return { changes: 0, problems: [] };
       },
@@ -188,6 +192,27 @@ describe("run that was stopped while another operator changed the assignment", (
     const { copy } = copyWhile(async () => {});
     await expect(runMove(ports, way, { live: { record: null, pod: way.from }, copy })).rejects.toThrow(changed);
     expect(steps.written).toEqual([]);
+    await server.stop();
+  });
+
+  test("it sees that another operator has taken the move over in the phase copy, because copy is written again", async () => {
+    const { server, ports, steps, live } = await startGroup(inPhase("copy"));
+    const former = await live();
+    const others = { ...ports, state: await openStateFile(join(folder, "others"), prefix) };
+    let isCopied = false;
+    const copy: GroupCopy = {
+      copied: nothingCopied(),
+      round: async (mayWrite) => {
+        await mayWrite();
+        isCopied = true;
+        throw new CliFailure("the other operator's podctl ends here");
+      },
+      compare: async () => [],
+    };
+    await expect(runMove(others, way, { live: former, copy })).rejects.toThrow("ends here");
+    expect([isCopied, steps.written.map(([phase]) => phase)]).toEqual([true, ["copy"]]);
+    const own = { live: former, copy: copyWhile(async () => {}).copy };
+    await expect(runMove(ports, way, own)).rejects.toThrow(changed);
     await server.stop();
   });
 

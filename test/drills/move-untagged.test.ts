@@ -11,8 +11,9 @@ import type { Both } from "../../src/podctl/move/copy-blob.ts";
 import { createGroupCopy } from "../../src/podctl/move/copy-group.ts";
 import { openRegistry, type Registry } from "../../src/podctl/move/registry.ts";
 import { openStateFile, readState, type Saved, stateFileOf } from "../../src/podctl/move/state-file.ts";
-import { createPodClient } from "../support/client.ts";
+import { createPodClient, pushBlob } from "../support/client.ts";
 import { contentOf, push, pushGroup, pushIndex, pushTagged } from "../support/group-content.ts";
+import { manifestType } from "../support/image.ts";
 import { startProxy } from "../support/proxy.ts";
 import { healthyRecords } from "../support/sick-pods.ts";
 import { serveForTest } from "../support/toy-pod.ts";
@@ -242,6 +243,46 @@ describe("podctl move", () => {
     );
     for (const registry of [both.source, both.target]) registry.close();
   });
+
+  test.each([2, 3, 4, 5, 6])(
+    "a run that may write no more in the middle of a repository neither begins nor repeats a write (check %d fails)",
+    async (failing) => {
+      const [group, app] = [`midway-${failing}`, `midway-${failing}/app` as RepositoryName];
+      await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a" }));
+      const large = "large ".repeat(50_000);
+      const layer = {
+        mediaType: "application/vnd.oci.image.layer.v1.tar",
+        digest: await pushBlob(stack.current, app, large),
+        size: large.length,
+      };
+      const manifest = { schemaVersion: 2, mediaType: manifestType, config: layer, layers: [layer] };
+      for (const tag of ["1", "2"]) await push(stack.current, app, tag, JSON.stringify({ ...manifest, tag }));
+      let writes = 0;
+      const counting = await startProxy(stack.current.pods["pod-b"].registry.direct, ({ method = "" }) => {
+        if (["GET", "HEAD"].includes(method)) return null;
+        writes += 1;
+        // podctl repeats a write that is answered so.
+        return writes === 1 ? { inPlace: 503 } : null;
+      });
+      const gateway = async () => {
+        writes += 1;
+        return false;
+      };
+      const both = await openBoth({ registry: counting });
+      const progress = { saved: new Map<RepositoryName, Saved>(), save: async () => {} };
+      const options = { ...both, gateway, group: { prefix: group as Prefix, without: [] }, jobs: 1 };
+      let checks = 0;
+      const mayWrite = async () => {
+        checks += 1;
+        if (checks >= failing) throw new CliFailure("another operator has taken over");
+      };
+      const round = createGroupCopy({ ...options, mayEmpty: false, progress }).round(mayWrite);
+      await expect(round).rejects.toThrow("another operator has taken over");
+      // The first check is before the repository, and each other one is before a write.
+      expect(writes).toBe(failing - 2);
+      for (const registry of [both.source, both.target]) registry.close();
+    },
+  );
 
   test("before a repository is copied, the state file names each manifest that the copy may leave without a tag", async () => {
     const group = "named";

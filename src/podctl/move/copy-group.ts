@@ -10,7 +10,7 @@ import { copyRepository } from "./copy-repository.ts";
 import { differencesOf } from "./differences.ts";
 import { createLimit } from "./limit.ts";
 import { type Group, listRepositories } from "./lists.ts";
-import type { Registry } from "./registry.ts";
+import { guardWrites, type MayWrite, type Registry } from "./registry.ts";
 import {
   type Budget,
   createBudget,
@@ -37,8 +37,8 @@ export type Round = {
 
 export type GroupCopy = {
   readonly copied: Copied;
-  /** Copies what changed since the last round. Calls `mayCopy` before each repository. `mayCopy` throws if another run has taken over the move. */
-  readonly round: (mayCopy: () => Promise<void>) => Promise<Round>;
+  /** Copies what changed since the last round. Calls `mayWrite` before each repository and before each write to the target. */
+  readonly round: (mayWrite: MayWrite) => Promise<Round>;
   /** Compares the tags, manifests and referrers that both Pods hold now. Returns one line for each difference. */
   readonly compare: () => Promise<readonly string[]>;
 };
@@ -66,7 +66,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     ...{ ...ways, jobs, copied, homes: new Map<Digest, RepositoryName>(), limit: createLimit(jobs) },
     ...{ looked: new Set<RepositoryName>(), complain: (problem) => problems.push(problem) },
   };
-  const copyOne = async (name: RepositoryName, budget: Budget): Promise<number> => {
+  const copyOne = async (name: RepositoryName, budget: Budget, guarded: CopyPorts): Promise<number> => {
     const known = held.get(name);
     const now = await takeSnapshot(source, name, { jobs, known, budget });
     const fingerprint = fingerprintOf(now);
@@ -85,7 +85,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     // If this run is killed during the copy, the next run must know which manifests without a tag the target may have. No list of a registry names
     // such manifests, so we save them before the copy.
     await save(name, { fingerprint: null, untagged: onlyInOne(before.manifests, now.manifests), listsReferrers });
-    const { changes, isWhole, untagged } = await copyRepository(name, [now, before], ports);
+    const { changes, isWhole, untagged } = await copyRepository(name, [now, before], guarded);
     if (!isWhole) return changes;
     // No list of the target names manifests without a tag, so we remember these. If the source deletes one, the next round deletes it at the target.
     held.set(name, { ...withManifests(now, untagged), listsReferrers });
@@ -94,14 +94,14 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
   };
   return {
     copied,
-    round: async (mayCopy) => {
+    round: async (mayWrite) => {
       problems = [];
       const names = await namesAtBoth(ways, group, mayEmpty);
-      const budget = createBudget();
+      const [budget, guarded] = [createBudget(), guardPorts(ports, mayWrite)];
       let done = 0;
       const each = async (name: RepositoryName) => {
-        await mayCopy();
-        const changes = await copyOne(name, budget);
+        await mayWrite();
+        const changes = await copyOne(name, budget, guarded);
         done += 1;
         progress.onRepository?.(done, names.length);
         return changes;
@@ -122,6 +122,18 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     },
   };
 }
+
+/** Returns the ports with a check before each write to the target. */
+const guardPorts = ({ target, gateway, ...ports }: CopyPorts, mayWrite: MayWrite): CopyPorts => ({
+  ...ports,
+  target: guardWrites(target, mayWrite),
+  gateway:
+    gateway &&
+    (async (name, digest) => {
+      await mayWrite();
+      return gateway(name, digest);
+    }),
+});
 
 /** Reads what the target holds. The `untagged` manifests are in no list of the registry, so we ask for each of them by its digest. */
 async function takeTargetSnapshot(

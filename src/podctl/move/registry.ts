@@ -20,7 +20,12 @@ export type Question = {
   readonly scopes: readonly Access[];
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | Readable;
+  /** Called before each try of a write. If it throws, the write is not sent. */
+  readonly mayWrite?: MayWrite;
 };
+
+/** Throws a CliFailure if this run must not write any more, because the group's assignment is not the one that this run knows. */
+export type MayWrite = () => Promise<void>;
 
 /** A whole answer, which may be a refusal. */
 export type Answer = Omit<Received, "body"> & { readonly bytes: Uint8Array };
@@ -102,7 +107,9 @@ function createSender(pod: Pod, { auth, limits, tokens, connections, closing }: 
     const url = new URL(path, pod.registry);
     // A Pod's `Link` or `Location` may lead to another host (`//host/…`), and that host must not get the token.
     if (url.origin !== new URL(pod.registry).origin) return err(`it names a place on "${url.host}"`);
-    const idleMs = method === "GET" || method === "HEAD" ? limits.idleMs.read : limits.idleMs.write;
+    const isRead = method === "GET" || method === "HEAD";
+    const idleMs = isRead ? limits.idleMs.read : limits.idleMs.write;
+    if (!isRead) await question.mayWrite?.();
     const sent = { method, url, idleMs, signal, headers: { ...headers, ...authorization } };
     return exchange(body === undefined ? sent : { ...sent, body }, connections);
   };
@@ -173,6 +180,13 @@ export function openRegistry(pod: Pod, options: RegistryOptions): Registry {
     },
   };
 }
+
+/** Returns the registry with a check before each of its writes. */
+export const guardWrites = (registry: Registry, mayWrite: MayWrite): Registry => ({
+  ...registry,
+  ask: (question) => registry.ask({ ...question, mayWrite }),
+  open: (question) => registry.open({ ...question, mayWrite }),
+});
 
 /**
  * Returns the path and the query of a URL in a registry's `Link` or `Location`. We leave out its host: a registry may be configured with the edge's

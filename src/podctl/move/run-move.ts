@@ -6,6 +6,7 @@ import { CliFailure } from "../failure.ts";
 import type { GroupCopy } from "./copy-group.ts";
 import { readGroup } from "./open-move.ts";
 import type { LiveAssignment, Step } from "./phases.ts";
+import type { MayWrite } from "./registry.ts";
 import { announce, endAt, enter, leave, type MovePorts, sinceOf, stepOf, type Way, waitAfterSince } from "./steps.ts";
 import { readUnchanged } from "./write-step.ts";
 
@@ -31,8 +32,8 @@ type Moved = { readonly live: LiveAssignment; readonly copy: GroupCopy };
 export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
   const { prefix, say, waitMs } = ports;
   const { copy } = moved;
-  let { live } = moved;
   await ports.checkClock();
+  let live = await takeOver(ports, way, moved.live);
   for (;;) {
     switch (phaseOf(prefix, live, way)) {
       case "none":
@@ -60,6 +61,20 @@ export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise
         return;
     }
   }
+}
+
+/**
+ * If another podctl has written `copy`, writes it again with a new `since`. If that podctl is still running, it then sees that it has lost the move.
+ * In a later phase, it sees this soon without such a write, because the next phase follows within minutes.
+ */
+async function takeOver(ports: MovePorts, way: Way, live: LiveAssignment): Promise<LiveAssignment> {
+  const move = live.record?.move;
+  if (move?.phase !== "copy" || move.to !== way.to || ports.state.sinces.has(move.since)) return live;
+  // This folder's state is from before the other podctl changed the target.
+  await ports.state.reset();
+  const taken = await enter(ports, way, { live, step: stepOf(way, "copy") });
+  ports.say(`${ports.prefix}: copy, taken over`);
+  return taken;
 }
 
 const secondsOf = (ms: number): number => Math.ceil(ms / 1_000);
@@ -99,10 +114,10 @@ function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignm
  */
 async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void> {
   const { prefix, say, waitMs } = ports;
-  const mayCopy = createCheck(ports, live);
+  const mayWrite = createCheck(ports, live);
   for (let round = 1; ; round += 1) {
     const beganMs = performance.now();
-    const { changes, problems } = await copy.round(mayCopy);
+    const { changes, problems } = await copy.round(mayWrite);
     refuse(prefix, problems, "cannot be copied");
     say(`${prefix}: round ${round} copied ${changes} manifests and tags`);
     if (changes <= smallRound || performance.now() - beganMs <= waitMs) return;
@@ -114,35 +129,44 @@ async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void
 /** Copies what has changed, compares both Pods, and returns what differs. */
 async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<readonly string[]> {
   const endedMs = inFlightMs(ports.waitMs);
-  const mayCopy = createCheck(ports, live);
+  const mayWrite = createCheck(ports, live);
   // After this wait, deletions from before the freeze have ended. A manifest that is deleted after the copy would stay at the target, and the
   // comparison would miss it if it has no tag.
   await waitAfterSince(ports, live, { afterMs: endedMs / 2, forWhat: "pushes are refused" });
   // Pushes from before the freeze may still end, but a copy now makes the freeze shorter. If a late push makes the Pods differ, we copy again.
-  let { problems } = await copy.round(mayCopy);
+  let { problems } = await copy.round(mayWrite);
   await waitAfterSince(ports, live, { afterMs: endedMs, forWhat: "pushes that are under way have ended" });
   for (let left = compareTries; ; left -= 1) {
     const differences = problems.length > 0 ? problems : await copy.compare();
     if (differences.length === 0) await refuseOtherGroup(ports);
     if (differences.length === 0 || left === 1) return differences;
-    ({ problems } = await copy.round(mayCopy));
+    ({ problems } = await copy.round(mayWrite));
   }
 }
 
-/** A run may be suspended between two copies. So before a copy, it checks the assignment again if the last check is longer ago than this. */
+/** A run may be suspended between two writes. So before a write, it reads the assignment again if it has not read it for this long. */
 const checkedForMs = 10_000;
 
 /**
  * Returns a function that throws a CliFailure if the assignment is not the one that this run knows. If another operator took over the move while this
- * run was suspended, a copy could overwrite pushes at the target.
+ * run was suspended, a write could overwrite pushes at the target.
  */
-function createCheck(ports: MovePorts, live: LiveAssignment): () => Promise<void> {
+function createCheck(ports: MovePorts, live: LiveAssignment): MayWrite {
   let checkedAtMs = 0;
-  return async () => {
-    if (Date.now() - checkedAtMs < checkedForMs) return;
+  let checking: Promise<void> | null = null;
+  const check = async () => {
+    const nowMs = Date.now();
     await readUnchanged(ports.kv, ports.prefix, live);
     await refuseOtherGroup(ports);
-    checkedAtMs = Date.now();
+    checkedAtMs = nowMs;
+  };
+  return async () => {
+    if (Date.now() - checkedAtMs < checkedForMs) return;
+    // Many writes may wait for one check, because KV's API allows few requests.
+    checking ??= check().finally(() => {
+      checking = null;
+    });
+    await checking;
   };
 }
 
