@@ -15,12 +15,13 @@ const dropAfterMs = 3_000;
 
 /**
  * Asks all Pods at once, and waits up to three seconds for all answers. After that, we wait only for the answers to questions with `decides` or, if
- * no question has it, for the first usable part that a Pod grants.
+ * no question has it, for the first usable part that a Pod grants. We never wait longer for a Pod whose part is not usable.
  */
 export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();
   const isEnough = (): boolean => {
     const open = questions.filter((question) => !answers.has(question));
+    if (open.every(({ isUsable }) => !isUsable)) return true;
     const isSettled = [...answers].some(
       ([{ decides, isUsable }, answer]) => decides || (isUsable && isGrantedByPod(answer)),
     );

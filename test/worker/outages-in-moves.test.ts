@@ -182,6 +182,18 @@ describe("token request during a move", () => {
     },
   );
 
+  test("a refusal of the serving Pod's token service comes in time although the other Pod's hangs", async () => {
+    const { group, repository } = await startGroup("pod-a");
+    await enter(group, "copy");
+    await stack.current.setFault("pod-a", "token", { mode: "status", status: 403 });
+    await stack.current.setFault("pod-b", "token", { mode: "hang" });
+    const startedAtMs = performance.now();
+    const { status } = await askToken(stack.current, [pullOf(repository)]);
+    await stack.current.setFault("pod-b", "token", { mode: "none" });
+    expect(status).toBe(403);
+    expect(performance.now() - startedAtMs).toBeLessThan(5_000);
+  });
+
   test("the edge gives no grant of its own while the serving Pod's token service is only slow", async () => {
     const { group, repository } = await startGroup("pod-a");
     await enter(group, "copy");
