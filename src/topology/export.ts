@@ -64,11 +64,18 @@ export function formatTopology(members: object): string {
   visit(document, {
     Scalar(_, node) {
       // A program that prints the file may have to escape characters outside ASCII, and YAML has escapes only in double quotes.
-      if (typeof node.value === "string" && /[^\n\t -~]/.test(node.value)) node.type = "QUOTE_DOUBLE";
+      // The same holds for what looks like a placeholder.
+      if (typeof node.value === "string" && /[^\n\t -~]|\$\{/.test(node.value)) node.type = "QUOTE_DOUBLE";
     },
   });
-  return document.toString({ lineWidth: 0 });
+  return withoutPlaceholders(document.toString({ lineWidth: 0 }));
 }
+
+/** Returns the same file in JSON, which is YAML too. */
+export const formatTopologyJson = (members: object): string => withoutPlaceholders(JSON.stringify(members, null, 2));
+
+/** Escapes a text such as `${NAME}`, which podctl would take for a placeholder of the local stack. It must be in double quotes. */
+const withoutPlaceholders = (file: string): string => file.replaceAll("${", "\\u0024{");
 
 type Named<T> = readonly (readonly [name: string, record: T])[];
 

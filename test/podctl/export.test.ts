@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { exportTopology, formatTopology } from "../../src/topology/export.ts";
+import { exportTopology, formatTopology, formatTopologyJson } from "../../src/topology/export.ts";
 import { recordText } from "../../src/topology/record-text.ts";
 import { type Topology, topologyRecords } from "../../src/topology/topology.ts";
 import { digest, repositoryName } from "../support/generators.ts";
@@ -83,22 +83,27 @@ const entriesOf = (topology: Topology) => {
   return [...topologyRecords(topology)].map(([key, record]) => [key, recordText(key, record, stamp)] as const);
 };
 
-test.each(["\u3000", "two lines\n\n", "\n"])("an exported block keeps its text: %j", (text) => {
-  const exported = exportTopology([
-    {
-      key: "blocks",
-      text: JSON.stringify({
-        v: 1,
-        revision: 1,
-        blocks: Object.fromEntries(["a", "b"].map((digit) => [`sha256:${digit.repeat(64)}`, text])),
-      }),
-    },
-  ]);
-  if (!exported.ok) throw new Error(exported.error);
-  const pods = { "pod-a": JSON.parse(podText("pod-a")) as object };
-  const { blocks } = topologyOf(formatTopology({ ...exported.value.members(undefined), pods }));
-  expect([...blocks.values()]).toEqual([text, text]);
-});
+test.each(["\u3000", "two lines\n\n", "\n", `like a placeholder: \${WIKI} \\\${A}`])(
+  "an exported block keeps its text: %j",
+  (text) => {
+    const exported = exportTopology([
+      {
+        key: "blocks",
+        text: JSON.stringify({
+          v: 1,
+          revision: 1,
+          blocks: Object.fromEntries(["a", "b"].map((digit) => [`sha256:${digit.repeat(64)}`, text])),
+        }),
+      },
+    ]);
+    if (!exported.ok) throw new Error(exported.error);
+    const pods = { "pod-a": JSON.parse(podText("pod-a")) as object };
+    for (const format of [formatTopology, formatTopologyJson]) {
+      const { blocks } = topologyOf(format({ ...exported.value.members(undefined), pods }));
+      expect([...blocks.values()]).toEqual([text, text]);
+    }
+  },
+);
 
 test.each([
   ["copy", "pod-a"],

@@ -3,9 +3,15 @@ import { dirname, isAbsolute } from "node:path";
 import { Command } from "commander";
 import { directoryKey } from "../../directory/keys.ts";
 import type { LiveRecord } from "../../topology/difference.ts";
-import { type ExportedTopology, exportTopology, formatTopology, podInFile } from "../../topology/export.ts";
+import {
+  type ExportedTopology,
+  exportTopology,
+  formatTopology,
+  formatTopologyJson,
+  podInFile,
+} from "../../topology/export.ts";
 import { CliFailure } from "../failure.ts";
-import { count, note, print, printJson, startProgress } from "../output.ts";
+import { count, note, print, startProgress } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { refuseLostDirectory } from "../write/history.ts";
 import { orDamaged, readLive } from "../write/live-directory.ts";
@@ -55,7 +61,7 @@ error names the Pod to which the file assigns it: in the phase settle the new Po
       }
       for (const line of records.flatMap(movingLines)) note(line);
       const members = exported.members(assignmentsFile);
-      if (json) printJson(members);
+      if (json) print(formatTopologyJson(members));
       else print(formatTopology(members).slice(0, -1));
     });
 }
