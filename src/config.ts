@@ -13,7 +13,8 @@ export type Config = {
   readonly plainHttp: PlainHttp;
   /** The sites whose scripts may read answers in a browser. */
   readonly corsOrigins: readonly string[];
-  readonly sealingKeys: readonly JsonWebKey[];
+  /** The Worker opens with each of these keys. Doctor compares the `kid` of the first, which is the newest, with those of the sealed values. */
+  readonly sealingKeys: readonly (JsonWebKey & { readonly kid?: string })[];
   /**
    * From these keys, the edge derives a key for each of three purposes: to seal upload pins, to seal the grants that it gives while a token service
    * fails, and to hash the credentials under which it remembers what token services granted.

@@ -1,4 +1,12 @@
-import { CompactEncrypt, compactDecrypt, exportJWK, generateKeyPair, importJWK, type JWK } from "jose";
+import {
+  CompactEncrypt,
+  calculateJwkThumbprint,
+  compactDecrypt,
+  exportJWK,
+  generateKeyPair,
+  importJWK,
+  type JWK,
+} from "jose";
 import { utf8 } from "../lib/bytes.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
@@ -17,13 +25,17 @@ const algorithm = { alg: "ECDH-ES", enc: "A256GCM" } as const;
 
 export async function generateSealingKeys(): Promise<{ readonly publicJwk: JWK; readonly privateJwk: JWK }> {
   const { publicKey, privateKey } = await generateKeyPair(algorithm.alg, { crv: "P-256", extractable: true });
-  return { publicJwk: await exportJWK(publicKey), privateJwk: await exportJWK(privateKey) };
+  const publicJwk = await exportJWK(publicKey);
+  const kid = await calculateJwkThumbprint(publicJwk);
+  return { publicJwk: { ...publicJwk, kid }, privateJwk: { ...(await exportJWK(privateKey)), kid } };
 }
 
-/** Anyone who has the public key can seal, but only the Worker can open. */
+/** Anyone who has the public key can seal, but only the Worker can open. The header names the key, so that doctor can tell what an old key sealed. */
 export async function seal(secret: string, sealedFor: SealedFor, publicJwk: JWK): Promise<string> {
   const key = await importJWK(publicJwk, algorithm.alg);
-  return new CompactEncrypt(utf8(secret)).setProtectedHeader({ ...algorithm, ...sealedFor }).encrypt(key);
+  return new CompactEncrypt(utf8(secret))
+    .setProtectedHeader({ ...algorithm, kid: publicJwk.kid ?? "", ...sealedFor })
+    .encrypt(key);
 }
 
 /** Tries all keys in turn, because there are two while a key is being replaced. The error names Pod and field, never a value. */

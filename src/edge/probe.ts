@@ -16,7 +16,7 @@ import type { Reply } from "./refuse.ts";
 
 /**
  * Answers `GET /-/probe?pod=<id>` with signed URLs of the Pod's probe blob, so that podctl can fetch the blob without a key of its own. Null if this
- * deployment has no `PROBE_TOKEN`.
+ * deployment has no `PROBE_TOKEN`. Without `pod`, the answer names the newest sealing key.
  */
 export async function serveProbe(request: Request, services: Services): Promise<Reply | null> {
   const { probeToken } = services.config;
@@ -25,6 +25,10 @@ export async function serveProbe(request: Request, services: Services): Promise<
   if (!(await sameSecret(given, probeToken))) return refused(unauthorized);
   if (request.method !== "GET") return refused(wrongMethod);
   const { searchParams, origin } = new URL(request.url);
+  if (!searchParams.has("pod")) {
+    const sealingKey = services.config.sealingKeys[0]?.kid ?? null;
+    return ok({ response: jsonResponse({ sealingKey }, {}), outcome: "probed" });
+  }
   const answer = await probe(searchParams.get("pod") ?? "", { origin, services });
   if (!answer.ok) return answer;
   return ok({ response: jsonResponse(answer.value, {}), outcome: "probed", pod: answer.value.pod });

@@ -112,7 +112,10 @@ type Sealed = {
   readonly target: string;
 };
 
-function sealedOf({ registry, trust, gateway, blobs }: TopologyPod): readonly Sealed[] {
+type Sealing = Pick<TopologyPod, "registry" | "trust" | "gateway" | "blobs">;
+
+/** Returns every sealed value of a Pod, with the place for which it must be sealed. */
+export function sealedOf({ registry, trust, gateway, blobs }: Sealing): readonly Sealed[] {
   const stores = blobs.stores.flatMap((store, index): Sealed[] => {
     if (store.scheme === "pod" || !("credentials" in store) || store.credentials === undefined) return [];
     const members = ["blobs", "stores", index, "credentials"] as const;
@@ -155,7 +158,8 @@ function wrongSeal(sealed: string, place: Readonly<Record<(typeof placeMembers)[
   return `was sealed for another place; want one sealed for ${wrong} ${JSON.stringify(place[wrong])}`;
 }
 
-function headerOf(sealed: string): Readonly<Record<string, unknown>> | null {
+/** The protected header of a sealed value. Null if the text is no sealed value. */
+export function headerOf(sealed: string): Readonly<Record<string, unknown>> | null {
   if (!/^[\w-]+\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+$/.test(sealed)) return null;
   try {
     return { ...decodeProtectedHeader(sealed) };

@@ -29,6 +29,7 @@ test("podctl doctor prints a table and what to do, and exits with 1 if anything 
   // To check the depth, doctor has to list all assignments. It does this only if the operator names no Pods.
   expect(sick.stdout).toMatch(/^edge +depth +ok +every assignment has at most 1 component$/m);
   expect(checks.filter(({ check }) => check === "depth")).toEqual([]);
+  expect(sick.stdout).toMatch(/^edge +sealed values +ok +2 values, for the newest key$/m);
 });
 
 test("podctl doctor with a Pod's name does not send it the login for all Pods, if each Pod has its own users", async () => {

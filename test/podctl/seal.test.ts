@@ -32,7 +32,7 @@ const store = "blobs.stores.0.credentials";
 const secret = '{"accessKeyId":"id","secretAccessKey":"key"}';
 const { sealingKeys } = parseConfig({ SERVICE: "s", ...(await generateSecrets()) } as unknown as Env);
 const privateKey = sealingKeys[0] ?? {};
-const { d: _, ...publicKey } = privateKey;
+const { d: _, ...publicKey } = privateKey as { readonly d?: string };
 writeFileSync(join(dir, "sealing.jwk"), JSON.stringify(publicKey));
 
 describe("podctl seal", () => {
@@ -52,8 +52,10 @@ describe("podctl seal", () => {
     const broken = join(dir, "broken.jwk");
     writeFileSync(broken, JSON.stringify({ ...publicKey, x: "AAAA" }));
     const unusable = await podctl(["seal", file, "pod-a", store, "--key", broken], { input: secret });
-    const wanted = `podctl: key "${broken}" is not a JWK of an EC key on P-256; \`podctl keys public\` prints one\n`;
+    const wanted = `podctl: key "${broken}" is not a JWK of an EC key on P-256 with a "kid"; \`podctl keys public\` prints one\n`;
     expect([unusable.code, unusable.stderr]).toEqual([1, wanted]);
+    writeFileSync(broken, JSON.stringify({ ...publicKey, kid: undefined }));
+    expect((await podctl(["seal", file, "pod-a", store, "--key", broken], { input: secret })).stderr).toBe(wanted);
     const empty = await podctl(["seal", file, "pod-a", store]);
     expect([empty.code, empty.stderr]).toEqual([1, "podctl: standard input is empty; want the secret to seal\n"]);
   });

@@ -1,4 +1,5 @@
 import { readFile, stat } from "node:fs/promises";
+import { decodeProtectedHeader } from "jose";
 import { describe, expect, test } from "vitest";
 import type { Probed } from "../../src/edge/probed.ts";
 import { useStack } from "../support/toy-stack.ts";
@@ -48,10 +49,21 @@ describe("/-/probe", () => {
   test.each([
     ["?pod=pod-c", 404, "UNSUPPORTED"],
     ["?pod=Pod", 400, "UNSUPPORTED"],
-    ["", 400, "UNSUPPORTED"],
+    ["?pod=", 400, "UNSUPPORTED"],
   ])("the query `%s` gets %d", async (query, status, code) => {
     const answer = await ask(query, await readToken());
     expect([answer.status, await answer.json()]).toEqual([status, { errors: [expect.objectContaining({ code })] }]);
+  });
+
+  test("without a Pod, it names the newest sealing key, as the sealed values in the records do", async () => {
+    const answer = await ask("", await readToken());
+    const { sealingKey } = (await answer.json()) as { sealingKey: string };
+    const values = await readFile(`${stack.current.stateDir}/topology-values.json`, "utf8");
+    const { POD_A_STORAGE_CREDENTIALS: sealed } = JSON.parse(values) as Record<string, string>;
+    expect([answer.status, decodeProtectedHeader(sealed ?? "")]).toEqual([
+      200,
+      expect.objectContaining({ kid: sealingKey }),
+    ]);
   });
 
   test("it serves only GET", async () => {

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { checkAssignments } from "../doctor/check-assignments.ts";
 import { checkDeployment } from "../doctor/check-deployment.ts";
+import { checkSeals } from "../doctor/check-seals.ts";
 import { advice, type Check } from "../doctor/findings.ts";
 import { formatChecks } from "../doctor/report.ts";
 import { colors, print, printJson } from "../output.ts";
@@ -53,7 +54,8 @@ local stack you need none of these variables.`,
         edgeHosts: [...new Set([...target.edgeHosts, new URL(origin).hostname])],
         write,
       });
-      const checks = [...assignments, ...checked];
+      const seals = await checkSeals(directory, pods, { edge: origin, probeToken });
+      const checks = [...assignments, ...seals, ...checked];
       if (json) printJson(checks.map(withAdvice));
       else print(formatChecks(checks, colors));
       if (checks.some(({ status }) => status === "finding")) process.exitCode = 1;

@@ -84,8 +84,10 @@ async function readPublicKey(path: string): Promise<JWK> {
     cannotRead(path, "the public key, which `podctl keys public` prints"),
   );
   const jwk = parseJsonObject(text) as JWK | null;
-  if (jwk?.kty !== "EC" || jwk.crv !== "P-256" || !(await canImport(jwk))) {
-    throw new CliFailure(`key "${path}" is not a JWK of an EC key on P-256; \`podctl keys public\` prints one`);
+  if (jwk?.kty !== "EC" || jwk.crv !== "P-256" || !jwk.kid || !(await canImport(jwk))) {
+    throw new CliFailure(
+      `key "${path}" is not a JWK of an EC key on P-256 with a "kid"; \`podctl keys public\` prints one`,
+    );
   }
   if (jwk.d !== undefined) throw new CliFailure(`key "${path}" is private; want the public one, without "d"`);
   return jwk;

@@ -38,7 +38,7 @@ async function checkRealm(edge: string, checks: Checks): Promise<void> {
   checks.found("realm", "realm-elsewhere", `${realm}: ${answer}`);
 }
 
-/** Checks whether /-/probe takes podctl's token. The request names no Pod, so with the right token the answer is 400. */
+/** Checks whether /-/probe takes podctl's token. The request names no Pod, so the edge signs nothing. */
 async function checkProbing({ edge, probeToken }: EdgeUnderTest, checks: Checks): Promise<"on" | "off"> {
   if (probeToken === null) {
     checks.skip("probe", "podctl has no PROBE_TOKEN: set PODCTL_PROBE_TOKEN to the Worker's");
@@ -46,7 +46,7 @@ async function checkProbing({ edge, probeToken }: EdgeUnderTest, checks: Checks)
   }
   const answer = await call(`${edge}/-/probe`, { headers: bearer(probeToken) });
   const status = answer.ok ? answer.value.status : 0;
-  if (status === 400) {
+  if (status === 200) {
     checks.ok("probe", "answers");
     return "on";
   }

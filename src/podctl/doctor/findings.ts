@@ -6,6 +6,8 @@ export const advice = {
     "assign the prefix again by `podctl assign`, or apply a topology that has it: both raise `depth`, and until then the edge does not find it",
   "pod-missing":
     "apply a topology that has this Pod, or assign the prefix to another one: until then, requests that need the Pod get 503",
+  "sealed-before":
+    "seal this value again with the newest key (`podctl keys public`) and apply: it no longer opens when the Worker's older key is removed",
   "edge-unreachable": "check that the Worker is deployed and that its route is in place",
   "realm-elsewhere":
     "route the realm's path to the Worker by a pattern that ends in `*`: Cloudflare matches it with the query, which every request for a token has",

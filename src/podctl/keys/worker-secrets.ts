@@ -27,6 +27,7 @@ const sealingKey = v.looseObject({
   x: v.string(),
   y: v.string(),
   d: v.string(),
+  kid: v.string(),
 });
 const schema = v.objectWithRest(
   {
@@ -51,8 +52,8 @@ export function publicSealingKey(text: string): Result<JWK, string> {
   if (!secrets.ok) return secrets;
   const [inUse] = secrets.value.SEALING_KEYS ?? [];
   if (inUse === undefined) return err("standard input has no SEALING_KEYS; want what `podctl keys generate` prints");
-  const { kty, crv, x, y } = inUse;
-  return ok({ kty, crv, x, y });
+  const { kty, crv, x, y, kid } = inUse;
+  return ok({ kty, crv, x, y, kid });
 }
 
 type Rotated = {
