@@ -33,6 +33,18 @@ export const jwtOf = (grant: PodGrant): string | null => (grant.kind === "open" 
 /** Returns the user to whom the Pod gave the grant's token. A Pod's tokens that have no subject all count as tokens of one user. */
 export const userOf = ({ id }: Pod, grant: PodGrant): User => ({ pod: id, user: subjectOf(jwtOf(grant) ?? "") ?? "" });
 
+/**
+ * Whether this is a HEAD by a client that may push to the repository. Clients do not send what such a HEAD finds. So only the Pod that gets the push
+ * may answer it.
+ */
+export const precedesPush = (
+  { method, name }: { readonly method: string; readonly name: string },
+  grant: Grant,
+): boolean =>
+  method === "HEAD" &&
+  grant.kind === "granted" &&
+  covers(grant.access, { type: "repository", name, actions: ["push"] });
+
 export type GrantPorts = VerifyPorts & {
   readonly directory: Directory;
   readonly config: { readonly edgeKeys: EdgeKeys };

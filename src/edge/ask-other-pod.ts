@@ -1,8 +1,9 @@
+import { precedesPush } from "../auth/grant.ts";
 import { type Moving, mayLack } from "../directory/moves.ts";
 import { ok } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import { digestOf, type RegistryEndpoint } from "../oci/endpoint.ts";
-import { covers, isRead } from "../oci/scope.ts";
+import { isRead } from "../oci/scope.ts";
 import type { Asked } from "./authorize.ts";
 import { authorizeThere } from "./authorize-there.ts";
 import type { BlobEndpoint } from "./blob-url.ts";
@@ -46,7 +47,7 @@ function mayBeThere(found: Reply): boolean {
 /**
  * Whether the edge asks the other Pod for an item that the serving Pod lacks.
  * - A tag: only in the phase `switch`, because a late push may have brought the tag to the other Pod. In `settle`, a missing tag was deleted.
- * - HEAD by a client that may push: no. The client does not upload what a HEAD finds, so the serving Pod would never get the item.
+ * - HEAD by a client that may push: no, because the serving Pod would then never get the item.
  * - HEAD, and the edge cannot tell whether the client may push: for a manifest yes, because docker's pulls begin with such a HEAD. For a blob no,
  *   because a pusher would then not upload the blob.
  */
@@ -54,8 +55,7 @@ function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): 
   if (moving === null || !mayLack(moving) || !isRead(endpoint.method)) return false;
   if (digestOf(endpoint) === null && moving.phase !== "switch") return false;
   if (endpoint.method === "GET") return true;
-  if (grant.kind !== "granted") return endpoint.kind === "manifest";
-  return !covers(grant.access, { type: "repository", name: endpoint.name, actions: ["push"] });
+  return grant.kind === "granted" ? !precedesPush(endpoint, grant) : endpoint.kind === "manifest";
 }
 
 /**

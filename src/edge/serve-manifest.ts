@@ -1,4 +1,4 @@
-import type { Grant } from "../auth/grant.ts";
+import { type Grant, precedesPush } from "../auth/grant.ts";
 import { withoutFirst } from "../lib/read-bounded.ts";
 import { ok } from "../lib/result.ts";
 import type { KeptManifest } from "../manifests/kept-manifest.ts";
@@ -36,11 +36,15 @@ export async function serveManifest(endpoint: RegistryEndpoint, { context, autho
 }
 
 /**
- * Whether the edge may answer with its copy of a manifest. The request must be a GET or HEAD without a query, and its token must not be one that only
- * the Pod can check.
+ * Whether the edge may answer with its copy of a manifest. The request must be a GET or HEAD without a query, and not a HEAD before a push. Its token
+ * must not be one that only the Pod can check.
  */
 export const isServable = (endpoint: RegistryEndpoint, { grant }: Authorized<Grant>): endpoint is ManifestEndpoint =>
-  endpoint.kind === "manifest" && isRead(endpoint.method) && isPlain(endpoint) && grant.kind !== "undecided";
+  endpoint.kind === "manifest" &&
+  isRead(endpoint.method) &&
+  isPlain(endpoint) &&
+  grant.kind !== "undecided" &&
+  !precedesPush(endpoint, grant);
 
 /** Returns the answer with the kept manifest. Null if the client does not name the manifest's type in `Accept`. */
 export async function responseOf(kept: KeptManifest, { method, headers }: Request): Promise<Response | null> {

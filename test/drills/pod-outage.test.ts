@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { createClient, layersOf } from "../support/client.ts";
-import { useStack, withOutage } from "../support/toy-stack.ts";
+import { pushImage } from "../support/image.ts";
+import { keepManifest, pullerOf } from "../support/pull.ts";
+import { endFault, useStack, withOutage } from "../support/toy-stack.ts";
 
 /** With `staleSeconds: 0`, the edge answers no pull in place of a registry that is down. So clients see the outage. */
 const stack = useStack({ topology: withOutage("staleSeconds: 0") });
@@ -46,5 +48,39 @@ describe("outage of one of two Pods", () => {
       expect(await pulls("acme/private")).toBe(200);
     },
     60_000,
+  );
+});
+
+describe("push while the registry fails", () => {
+  const stack = useStack({ seedImages: false });
+
+  test.each([
+    ["refuses connections", { mode: "refuse" }],
+    ["answers 503", { mode: "status", status: 503 }],
+  ] as const)(
+    "if it %s, a HEAD of what the edge holds gets 503, so that no client takes its push for done; a puller's HEAD is answered",
+    async (_, fault) => {
+      const repository = `acme/pushed-${fault.mode}`;
+      const image = await pushImage(stack.current, repository, 1);
+      await keepManifest(stack.current, repository, image.digest);
+      const client = createClient(stack.current.edge);
+      const [pull, push] = [
+        pullerOf(stack.current, repository, await client.token([`repository:${repository}:pull`])),
+        pullerOf(stack.current, repository, await client.token([`repository:${repository}:pull,push`])),
+      ];
+      for (const blob of image.blobs) expect((await pull(`blobs/${blob}`)).status).toBe(307);
+      await stack.current.edgeSettled();
+      await stack.current.setFault("pod-a", "registry", fault);
+      const paths = ["manifests/1", `manifests/${image.digest}`, ...image.blobs.map((blob) => `blobs/${blob}`)];
+      const statusesOf = async (ask: typeof pull) => {
+        const statuses: number[] = [];
+        for (const path of paths) statuses.push((await ask(path, { method: "HEAD" })).status);
+        return statuses;
+      };
+      const [pulled, pushed] = [await statusesOf(pull), await statusesOf(push)];
+      await endFault(stack.current, "pod-a");
+      expect(pulled).toEqual([200, 200, 307, 307]);
+      expect(pushed).toEqual([503, 503, 503, 503]);
+    },
   );
 });

@@ -1,4 +1,4 @@
-/** Clients with empty caches pull an image of two platforms from a registry that fails. */
+/** Clients with empty caches pull an image of two platforms from a registry that fails, or push it. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { PodKind } from "../../src/local/pods/start-pods.ts";
@@ -6,6 +6,7 @@ import type { Fault } from "../../src/local/taps/faults.ts";
 import { createClient, manifestTypes } from "../support/client.ts";
 import { endFault } from "../support/toy-stack.ts";
 import { craneIn } from "./crane.ts";
+import { ctrIn } from "./ctr.ts";
 import { type Docker, dockerIn } from "./docker.ts";
 import { makeMultiArchImage } from "./images.ts";
 import { skopeoIn } from "./skopeo.ts";
@@ -82,6 +83,17 @@ describe.each(kinds)("private image on %s Pods", (kind, tools) => {
             await docker("image", "rm", image());
             expect(await docker("pull", digest.trim())).toContain("Downloaded newer image");
             await docker("image", "rm", digest.trim());
+          });
+        });
+
+        describeWith(["ctr"], "by containerd, which does not push what its HEADs find", () => {
+          it("a push of it succeeds only if the registry has answered the HEADs", async () => {
+            const ctr = ctrIn(docker, stage.host, "containerd 2");
+            await ctr.pull(`${repository}:1`);
+            await during(fault, async () => {
+              const { code } = await ctr.attemptPush(image(), `${repository}:1`);
+              expect(code === 0).toBe(fault.mode === "reset");
+            });
           });
         });
       });

@@ -19,11 +19,11 @@ const registrySaw = (pod: "pod-a" | "pod-b" = "pod-a") =>
   stack.current.seen(pod, "registry").map(({ method, path }) => `${method} ${path}`);
 const jwtOf = (bundle: string): string => bundle.split("/").slice(1).join("/");
 
-/** Pushes an image that the edge keeps, and gets the token of a user who may pull, push and delete. */
+/** Pushes an image that the edge keeps, and gets the token of a user who may pull and delete. */
 async function setUp(repository: string, layers = 1) {
   const image = await pushImage(stack.current, repository, layers);
   await keepManifest(stack.current, repository, image.digest);
-  const token = await tokenFor(repository, "pull,push,delete");
+  const token = await tokenFor(repository, "pull,delete");
   return { ...image, token, ask: pullerOf(stack.current, repository, token), path: `manifests/${image.digest}` };
 }
 
@@ -50,7 +50,8 @@ describe("warm pull", () => {
   );
 
   test("a tag is asked for at the Pod each time, so a tag that moves at the Pod moves at once", async () => {
-    const { token, ask, blobs } = await setUp("acme/moving");
+    const { ask, blobs } = await setUp("acme/moving");
+    const token = await tokenFor("acme/moving", "pull,push");
     const moved = manifestText([...blobs].reverse());
     const atPod = createClient(stack.current.pods["pod-a"].registry.direct);
     const init = { method: "PUT", body: moved, headers: { "Content-Type": manifestType } };
@@ -143,6 +144,16 @@ describe("kept manifest", () => {
     const jwt = await new SignJWT().setProtectedHeader({ alg: "ES256", kid: "k".repeat(43) }).sign(privateKey);
     expect((await pullerOf(stack.current, "acme/undecided", `pods.v1.pod-a/${jwt}`)(path)).status).toBe(401);
     expect(registrySaw()).toEqual([`GET /v2/acme/undecided/${path}`]);
+  });
+
+  test("the Pod answers a HEAD of a client that may push, so that the client pushes what the Pod has lost", async () => {
+    const { token, ask, path } = await setUp("acme/lost-at-pod");
+    const atPod = createClient(stack.current.pods["pod-a"].registry.direct);
+    const own = await atPod.get(`/v2/acme/lost-at-pod/${path}`, jwtOf(token), { method: "DELETE" });
+    expect(own.status).toBe(202);
+    expect((await ask(path, { method: "HEAD" })).status).toBe(200);
+    const push = pullerOf(stack.current, "acme/lost-at-pod", await tokenFor("acme/lost-at-pod", "pull,push"));
+    expect((await push(path, { method: "HEAD" })).status).toBe(404);
   });
 
   test("if its name moves to another Pod, that Pod is asked", async () => {
