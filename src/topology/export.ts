@@ -72,7 +72,10 @@ export function formatTopology(members: object): string {
 }
 
 /** Returns the same file in JSON, which is YAML too. */
-export const formatTopologyJson = (members: object): string => withoutPlaceholders(JSON.stringify(members, null, 2));
+export const formatTopologyJson = (members: object): string => {
+  const plain = (_: string, value: unknown) => (value instanceof Map ? Object.fromEntries(value) : value);
+  return withoutPlaceholders(JSON.stringify(members, plain, 2));
+};
 
 /** Escapes a text such as `${NAME}`, which podctl would take for a placeholder of the local stack. It must be in double quotes. */
 const withoutPlaceholders = (file: string): string => file.replaceAll("${", "\\u0024{");
@@ -92,16 +95,18 @@ function parseAll<T>(
   return ok(all);
 }
 
-/** Returns the Pods in the order of the directory record, because that order is part of the record. */
+/**
+ * Returns the Pods in the order of the directory record, because that order is part of the record. In an object, ids that are numbers would come first.
+ */
 function podsOf(
   pods: Named<PodRecord>,
   cells: Named<{ readonly pod: string }>,
   directory: DirectoryRecord | null,
-): object {
+): ReadonlyMap<string, object> {
   const byId = new Map(pods);
   const ids = new Set<string>([...(directory?.pods ?? []).filter((id) => byId.has(id)), ...byId.keys()]);
   const cellsOf = Map.groupBy(cells, ([, { pod }]) => pod);
-  return Object.fromEntries(
+  return new Map(
     [...ids].map((id) => [
       id,
       podOf(

@@ -73,7 +73,11 @@ function checkYaml(
 ): Result<CheckedTopology, readonly LocatedMistake[]> {
   const unfilled = fillClouds(yaml.value, cloudFiles);
   const checked = unfilled.length > 0 ? err(unfilled) : checkTopology(yaml.value, rules);
-  return checked.ok ? checked : err(located(file, yaml, checked.error));
+  if (!checked.ok) return err(located(file, yaml, checked.error));
+  // Without a default Pod, the first Pod of the file decides about logins.
+  const order = yaml.namesIn("pods");
+  const pods = new Map([...checked.value.pods].toSorted(([one], [other]) => order.indexOf(one) - order.indexOf(other)));
+  return ok({ ...checked.value, pods });
 }
 
 const located = (file: string, { locate }: Yaml, mistakes: readonly Mistake[]): readonly LocatedMistake[] =>

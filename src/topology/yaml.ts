@@ -15,6 +15,8 @@ import { type Mistake, type Path, type Position, quote } from "./mistake.ts";
 
 export type Yaml = {
   readonly value: unknown;
+  /** Returns the names in the mapping at the top level's member `name`, in the order of the file. In `value`, numbers come before other names. */
+  readonly namesIn: (name: string) => readonly string[];
   /**
    * Returns the position of the member at this path. If there is no such member, returns the position of the nearest part of the path that exists.
    */
@@ -45,7 +47,11 @@ export function parseYaml(text: string): Result<Yaml, readonly YamlMistake[]> {
     mistakes.push({ ...positionAt(node?.range?.[0] ?? 0), text });
   });
   if (mistakes.length > 0) return err(mistakes);
-  return ok({ value, locate: (path, at) => positionAt(offsetOf(document.contents, path, at)) });
+  const namesIn = (name: string) => {
+    const mapping = document.get(name);
+    return isMap(mapping) ? mapping.items.map(nameOf) : [];
+  };
+  return ok({ value, namesIn, locate: (path, at) => positionAt(offsetOf(document.contents, path, at)) });
 }
 
 const unsupportedTag = "a tag is not supported; want a plain value";

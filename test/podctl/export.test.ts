@@ -4,7 +4,7 @@ import { exportTopology, formatTopology, formatTopologyJson } from "../../src/to
 import { recordText } from "../../src/topology/record-text.ts";
 import { type Topology, topologyRecords } from "../../src/topology/topology.ts";
 import { digest, repositoryName } from "../support/generators.ts";
-import { podText, topologyOf } from "../support/topologies.ts";
+import { podText, topologyOf, topologyText } from "../support/topologies.ts";
 
 /** Names that YAML would read as something else without quotes, or that JavaScript reserves. */
 const trap = fc.constantFrom(
@@ -125,6 +125,22 @@ test.each([
   expect(exported.value.members(undefined)).toMatchObject({
     assignments: { acme: pod, globex: { pod, delivery: "stream" } },
   });
+});
+
+test("an exported topology has the Pods in the order of the file that was applied, also if their ids are numbers", () => {
+  const order = ["gitlab", "2", "1"];
+  const podsIn = (text: string) => {
+    const records = new Map(entriesOf(topologyOf(text)));
+    return { records, pods: (JSON.parse(records.get("directory") ?? "") as { pods: unknown }).pods };
+  };
+  const applied = podsIn(topologyText(order));
+  expect(applied.pods).toEqual(order);
+  const exported = exportTopology([...applied.records].map(([key, text]) => ({ key, text })));
+  if (!exported.ok) throw new Error(exported.error);
+  expect(podsIn(formatTopology(exported.value.members(undefined))).pods).toEqual(order);
+  // JSON readers do not keep the order, but they must find all Pods.
+  const json = JSON.parse(formatTopologyJson(exported.value.members(undefined))) as { pods: object };
+  expect(Object.keys(json.pods).toSorted()).toEqual(order.toSorted());
 });
 
 test("an exported topology asks for exactly the records that it was exported from, and a second export is the same", () => {
