@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 import { chunksOf } from "../../src/lib/collections.ts";
 import type { KvStore } from "../../src/podctl/target/kv-store.ts";
 import { makePlan } from "../../src/podctl/write/make-plan.ts";
-import { planLines } from "../../src/podctl/write/plan-text.ts";
+import { planJson, planLines } from "../../src/podctl/write/plan-text.ts";
+import { writeQuestion } from "../../src/podctl/write/warnings.ts";
 import { metadataOf, recordText } from "../../src/topology/record-text.ts";
 import { topologyRecords } from "../../src/topology/topology.ts";
 import { repositoryName } from "../support/generators.ts";
@@ -116,6 +117,36 @@ describe("a plan", () => {
       "route/acme/team is deeper than the directory's `depth`",
     );
   });
+
+  test.each([
+    ["pod-a", "pod-b", "pod-a → pod-b", "belong to pod-b, without their images"],
+    ["pod-a", null, "pod-a → none", "belong to no Pod"],
+    [null, "pod-b", "none → pod-b", null],
+  ])(
+    "shows another default Pod, %s → %s, and warns if names without an assignment leave a Pod",
+    async (from, to, shown, warned) => {
+      const record = {
+        v: 1,
+        revision: 1,
+        pods,
+        credentials: "own",
+        depth: 1,
+        ...(from === null ? {} : { default: from }),
+      };
+      const kv = kvOf({ acme: "pod-a" }, 10, { directory: JSON.stringify(record) });
+      const lines = ["assignments: {acme: pod-a}", ...(to === null ? [] : [`default: ${to}`])];
+      const plan = await makePlan(kv, topologyOf(topologyText(pods, ...lines)));
+      expect(planLines(plan, "production")).toEqual([
+        expect.stringContaining("production is at revision 1-"),
+        `  ~ directory: default ${shown}`,
+        ...(warned === null ? [] : [`  ! names without an assignment would ${warned}, and no longer to pod-a`]),
+        "Plan: 0 records to add, 1 to change, 0 to delete.",
+      ]);
+      expect(planJson(plan)).toMatchObject({ changes: [{ members: ["default"], default: { from, to } }] });
+      const doing = warned === null ? "Write" : "Change the default Pod, and write";
+      expect(writeQuestion("production", plan.changes, plan.holder)).toBe(`${doing} this to production?`);
+    },
+  );
 
   test("neither deletes nor changes a record that a listing shows twice", async () => {
     const kv = kvOf({ acme: "pod-a", globex: "pod-b" }, 2);

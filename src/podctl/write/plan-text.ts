@@ -7,7 +7,7 @@ import type { HistoryIndex } from "../../topology/history.ts";
 import { colors, count, counted } from "../output.ts";
 import { describeUnfinished } from "./history.ts";
 import { isEmpty, type Plan } from "./make-plan.ts";
-import { warningLines } from "./warnings.ts";
+import { defaultOf, warningLines } from "./warnings.ts";
 
 type ChangeView = {
   readonly action: Change["action"];
@@ -16,6 +16,8 @@ type ChangeView = {
   readonly pod?: { readonly from: string | null; readonly to: string | null };
   /** The changed members of the record. For an assignment, `pod` is not listed here, because the member `pod` above shows it. */
   readonly members?: readonly string[];
+  /** The default Pod before and after the change; null if there is none. */
+  readonly default?: { readonly from: string | null; readonly to: string | null };
   readonly blocks?: BlockChanges;
   /** The record in KV does not parse, so the edge cannot read it. */
   readonly unreadable?: true;
@@ -37,7 +39,15 @@ function membersOf({ action, key, before, after }: Change): ChangeView {
   }
   if (kind === "blocks")
     return { action, key, blocks: blockChanges(blocksOf(before), blocksOf(JSON.stringify(after))) };
-  return action === "change" ? { action, key, members: changedMembers(from, after) } : { action, key };
+  if (action !== "change") return { action, key };
+  const members = changedMembers(from, after);
+  const isOtherDefault = kind === "directory" && members.includes("default");
+  return {
+    action,
+    key,
+    members,
+    ...(isOtherDefault ? { default: { from: defaultOf(from), to: defaultOf(after) } } : {}),
+  };
 }
 
 /** Returns the blocks in a text, or no blocks if the text is not a record of blocks. */
@@ -75,10 +85,13 @@ export function changeLines(changes: readonly Change[]): readonly string[] {
 }
 
 function changeLine(change: Change): string {
-  const { action, key, pod, members, blocks, unreadable } = viewOf(change);
+  const { action, key, pod, members = [], default: other, blocks, unreadable } = viewOf(change);
   if (blocks !== undefined) return paints[action](`  ${signs[action]} ${key}: ${blocksText(blocks)}`);
   const pods = pod === undefined ? [] : [...new Set([pod.from, pod.to])].filter((id) => id !== null);
-  const what = [...(pods.length === 0 ? [] : [pods.join(" → ")]), ...(members ?? [])].join(", ");
+  const named = members.map((name) =>
+    name === "default" && other !== undefined ? `default ${other.from ?? "none"} → ${other.to ?? "none"}` : name,
+  );
+  const what = [...(pods.length === 0 ? [] : [pods.join(" → ")]), ...named].join(", ");
   const why = unreadable === true ? " (the edge cannot read this record now)" : "";
   return paints[action](`  ${signs[action]} ${key}${what === "" ? "" : `: ${what}`}${why}`);
 }

@@ -12,6 +12,7 @@ import { assignmentOf, type Holder, lostConditions, type Warning } from "./lost-
 const warningsOf = (changes: readonly Change[], holder: Holder): readonly Warning[] => [
   ...changes.flatMap(lockouts),
   ...changes.flatMap((change) => lostConditions(change, holder)),
+  ...otherDefault(changes),
   ...partings(changes),
 ];
 
@@ -41,6 +42,21 @@ function lockouts({ key, after }: Change): readonly Warning[] {
   if (why === null) return [];
   return [{ line: `no client could use ${nameIn(key)} any more: ${why}`, doing: "lock out every client of a group" }];
 }
+
+/** Warns if names without an assignment leave their Pod, because another Pod becomes the default Pod or none does. */
+function otherDefault(changes: readonly Change[]): readonly Warning[] {
+  const change = changes.find(({ key }) => key === directoryKey);
+  if (change?.action !== "change") return [];
+  const [from, to] = [defaultOf(parseJsonObject(change.before)), defaultOf(change.after)];
+  if (from === null || from === to) return [];
+  const holder = to === null ? "no Pod" : `${to}, without their images`;
+  const line = `names without an assignment would belong to ${holder}, and no longer to ${from}`;
+  return [{ line, doing: "change the default Pod" }];
+}
+
+/** The default Pod in a directory record; null if there is none. */
+export const defaultOf = (record: object | null): string | null =>
+  record !== null && "default" in record && typeof record.default === "string" ? record.default : null;
 
 /**
  * Warns of Pods that no longer share a registry after these changes. If only one Pod is left at a registry, the edge passes tokens with an unknown
