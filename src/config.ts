@@ -11,6 +11,11 @@ export type Config = {
   readonly realm: string | null;
   readonly auth: "token" | "none";
   readonly plainHttp: PlainHttp;
+  /**
+   * The host in the URLs of all entries of the location's cache. Cloudflare looks this host up, so it should be a hostname of this Worker. Fleets with
+   * different hosts share no entry.
+   */
+  readonly cacheHost: string;
   /** The sites whose scripts may read answers in a browser. */
   readonly corsOrigins: readonly string[];
   /** The Worker opens with each of these keys. Doctor compares the `kid` of the first, which is the newest, with those of the sealed values. */
@@ -56,6 +61,8 @@ const schema = v.object({
   SERVICE: v.pipe(v.string(), v.regex(/^[A-Za-z0-9._:/-]+$/)),
   REALM: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url(), v.regex(/^[^"\s]+$/))]), ""),
   AUTH: v.optional(v.picklist(["token", "none"]), "token"),
+  // By default a name that can never be a site's (RFC 2606 §2).
+  CACHE_HOST: v.optional(v.pipe(v.string(), v.check(isHost, "a hostname")), "cache.invalid"),
   PLAIN_HTTP: v.optional(v.picklist(["allow", "refuse"]), "refuse"),
   CORS_ORIGINS: v.optional(v.pipe(v.string(), v.transform(splitList), v.array(origin)), ""),
   SEALING_KEYS: v.optional(v.pipe(json, v.array(v.looseObject({ kty: v.string() })), v.maxLength(2)), "[]"),
@@ -81,6 +88,7 @@ export function parseConfig(env: Env): Config {
     service: SERVICE,
     realm: REALM === "" ? null : REALM,
     auth: AUTH,
+    cacheHost: parsed.output.CACHE_HOST,
     plainHttp: PLAIN_HTTP === "allow" ? "everywhere" : "nowhere",
     corsOrigins: CORS_ORIGINS,
     sealingKeys: SEALING_KEYS as readonly JsonWebKey[],

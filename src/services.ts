@@ -77,15 +77,8 @@ export function buildServices(env: Env, ports: RequestPorts): Services {
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
   const callService = createCallService(env, ports, { config, openSecret });
   const clock = () => new Date();
-  const proofs = createProofs({
-    memory: isolate.proofs,
-    cache: createProofCache(createLocationCache(caches, "proofs")),
-    clock,
-    waitUntil,
-  });
-  const cache = createLocationCache(caches, "manifests");
-  const manifests = createManifests({ memory: isolate.manifests, cache, clock, waitUntil });
-  const grantCache = createLocationCache(caches, "grants");
+  const openCache = (name: string) => createLocationCache(caches, config.cacheHost, name);
+  const proofCache = createProofCache(openCache("proofs"));
   return {
     config,
     directory: createDirectory({ readKv, now: clock, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
@@ -100,10 +93,10 @@ export function buildServices(env: Env, ports: RequestPorts): Services {
     openSecret,
     tokens,
     rejected: noneRejected(),
-    proofs,
-    manifests,
-    movedTombstones: createTombstones({ cache: createLocationCache(caches, "moves"), clock, waitUntil }),
-    grants: createRememberedGrants({ cache: grantCache, edgeKeys: config.edgeKeys, clock }),
+    proofs: createProofs({ memory: isolate.proofs, cache: proofCache, clock, waitUntil }),
+    manifests: createManifests({ memory: isolate.manifests, cache: openCache("manifests"), clock, waitUntil }),
+    movedTombstones: createTombstones({ cache: openCache("moves"), clock, waitUntil }),
+    grants: createRememberedGrants({ cache: openCache("grants"), edgeKeys: config.edgeKeys, clock }),
     client,
     parsedCidrs,
     signing,

@@ -11,7 +11,7 @@ export type ManifestMemory = BoundedMap<string, Heard>;
 
 /**
  * Copies of manifests in the location's cache, each for one repository at one Pod. A copy is not hashed again when it is read: its key contains the
- * digest, only this Worker can write under that key, and the Worker hashes each manifest before it writes.
+ * digest, and the Worker hashes each manifest before it writes. Only Workers of the edge's zone can write there.
  */
 export type KeptManifests = {
   /**

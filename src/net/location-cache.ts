@@ -22,21 +22,19 @@ export type LocationPorts = {
   readonly waitUntil: (promise: Promise<unknown>) => void;
 };
 
-/**
- * The host in the URLs of all cache entries, which can never be a site's host (RFC 2606 §2). All hostnames of a zone share the entries, so that a
- * deletion under one hostname counts under all.
- */
-const locationCacheHost = "https://proofs.invalid";
-
 /** After this time, asking the Pod is better than waiting for the cache. */
 const cacheDeadlineMs = 1_000;
 
-/** Plain workerd has no cache and throws on every call, so every read there is `unreadable`. */
-export function createLocationCache(caches: CacheApi, name: string): LocationCache {
+/**
+ * Opens the cache `name`. All entries have URLs on `host`, whichever hostname of the edge a request is for. So a deletion under one hostname counts
+ * under all. Plain workerd has no cache and throws on every call, so every read there is `unreadable`.
+ */
+export function createLocationCache(caches: CacheApi, host: string, name: string): LocationCache {
+  const urlOf = (path: string) => `https://${host}/${path}`;
   return {
     match: async (path) => {
       try {
-        const matched = caches.open(name).then((cache) => cache.match(`${locationCacheHost}/${path}`));
+        const matched = caches.open(name).then((cache) => cache.match(urlOf(path)));
         const found = await within(matched, cacheDeadlineMs);
         if (found !== "late") return found ?? null;
         matched.then((late) => late?.body?.cancel()).catch(() => {});
@@ -48,7 +46,7 @@ export function createLocationCache(caches: CacheApi, name: string): LocationCac
     put: async (path, response, keepSeconds) => {
       try {
         response.headers.set("Cache-Control", `max-age=${keepSeconds}`);
-        const put = caches.open(name).then((cache) => cache.put(`${locationCacheHost}/${path}`, response));
+        const put = caches.open(name).then((cache) => cache.put(urlOf(path), response));
         await within(put, cacheDeadlineMs);
       } catch {
         // If a value is not kept, the edge only has to call the Pod once more.

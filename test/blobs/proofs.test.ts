@@ -48,13 +48,13 @@ const someBlob = (): Owned => {
 const at = (seconds: number) => new Date(1_800_000_000_000 + seconds * 1000);
 
 /** Starts one isolate of a location, whose clock the test sets. */
-function startIsolate(cacheApi: CacheApi = caches) {
+function startIsolate(cacheApi: CacheApi = caches, host = "edge.test") {
   const memory = createIsolate().proofs;
   const work: Promise<unknown>[] = [];
   let now = at(0);
   const proofs: Proofs = createProofs({
     memory,
-    cache: createProofCache(createLocationCache(cacheApi, "proofs")),
+    cache: createProofCache(createLocationCache(cacheApi, host, "proofs")),
     clock: () => now,
     waitUntil: (promise) => void work.push(promise),
   });
@@ -67,6 +67,18 @@ function startIsolate(cacheApi: CacheApi = caches) {
     },
   };
 }
+
+test("fleets with different cache hosts share no proof and no deletion", async () => {
+  const [asked, sameFleet, otherFleet] = [startIsolate(), startIsolate(), startIsolate(caches, "staging.test")];
+  const blob = someBlob();
+  asked.proofs.record(blob, at(0));
+  await asked.settled();
+  otherFleet.setClock(1);
+  otherFleet.proofs.forget(blob);
+  await otherFleet.settled();
+  expect(await sameFleet.proofs.find(blob)).toBe("cache");
+  expect(await startIsolate(caches, "staging.test").proofs.find(blob)).toBeNull();
+});
 
 test("a proof lives for its Pod's proofTtlSeconds and no longer, in memory and in the cache", async () => {
   const [asked, other] = [startIsolate(), startIsolate()];

@@ -75,7 +75,15 @@ function startEdge(callRegistry: Services["callRegistry"]) {
       rejected: noneRejected(),
       ...{ client: unknownClient, now, waitUntil, trace, callRegistry },
       config: {
-        ...{ service: "s", realm: null, auth: "none", plainHttp: "nowhere", corsOrigins: [], sealingKeys: [] },
+        ...{
+          service: "s",
+          realm: null,
+          auth: "none",
+          cacheHost: "cache.invalid",
+          plainHttp: "nowhere",
+          corsOrigins: [],
+          sealingKeys: [],
+        },
         ...{ edgeKeys: [new Uint8Array(32)], probeToken: null, stallMs: 60_000, storeCheckMs: 5_000, logSample: 1 },
       },
       directory: createDirectory({
@@ -89,17 +97,17 @@ function startEdge(callRegistry: Services["callRegistry"]) {
       proofs: createProofs({
         ...ports,
         memory: isolate.proofs,
-        cache: createProofCache(createLocationCache(caches, "proofs")),
+        cache: createProofCache(createLocationCache(caches, "edge.test", "proofs")),
       }),
       manifests: createManifests({
         ...ports,
         memory: isolate.manifests,
-        cache: createLocationCache(caches, "manifests"),
+        cache: createLocationCache(caches, "edge.test", "manifests"),
       }),
-      movedTombstones: createTombstones({ ...ports, cache: createLocationCache(caches, "moves") }),
+      movedTombstones: createTombstones({ ...ports, cache: createLocationCache(caches, "edge.test", "moves") }),
       grants: createRememberedGrants({
         ...{ edgeKeys: [], clock: () => now },
-        cache: createLocationCache(caches, "grants"),
+        cache: createLocationCache(caches, "edge.test", "grants"),
       }),
     };
     const headers = { Accept: manifestTypes, ...(body === null ? {} : { "Content-Type": manifestType }) };

@@ -45,6 +45,7 @@ function startEdge() {
     service: "registry-edge",
     realm: null,
     auth: "none",
+    cacheHost: "cache.invalid",
     plainHttp: "nowhere",
     corsOrigins: [],
     sealingKeys: [],

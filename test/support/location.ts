@@ -58,7 +58,7 @@ export function startIsolateAt(cacheApi: CacheApi) {
   let now = at(0);
   const { kept, tags } = createManifests({
     memory,
-    cache: createLocationCache(cacheApi, "manifests"),
+    cache: createLocationCache(cacheApi, "edge.test", "manifests"),
     clock: () => now,
     waitUntil: (promise) => void work.push(promise),
   });

@@ -81,6 +81,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       service,
       realm: null,
       auth,
+      cacheHost: "cache.invalid",
       plainHttp: "everywhere",
       corsOrigins: [],
       sealingKeys: [],
