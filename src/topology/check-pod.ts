@@ -5,7 +5,7 @@
 import { decodeProtectedHeader } from "jose";
 import { tokenKeyKey } from "../directory/keys.ts";
 import type { PublicKey } from "../directory/records.ts";
-import { allowsPlainHttp, isHost } from "../lib/address.ts";
+import { allowsPlainHttp, isHost, parseIp } from "../lib/address.ts";
 import { digestParts } from "../oci/digest.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";
 import { type KeyMistake, keyMistake } from "./key-mistake.ts";
@@ -37,6 +37,10 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
   }
   for (const [members, url] of [...services, ...gateways]) {
     if (isEdge(url, rules.edgeHosts)) yield mistake(members, `${quote(url, members)} ${isTheEdge}`);
+    if (pod.trust?.kind !== "binding" && isUnreachable(url, rules)) {
+      const text = "is an IP address, which a Worker cannot call; want a hostname, or `trust` by a binding";
+      yield mistake(members, `${quote(url, members)} ${text}`);
+    }
   }
   for (const { store, text } of storeMistakes(pod.blobs.stores)) yield mistake(["blobs", "stores", store], text);
   for (const { members, sealed, ...place } of rules.seals === "checked" ? sealedOf(pod) : []) {
@@ -85,6 +89,12 @@ function wrongUrl(text: string, { plainHttp }: Rules): string | null {
   if (protocol !== "http:") return "is neither https nor http; want https";
   return allowsPlainHttp(plainHttp, hostname) ? null : "is not encrypted; want https";
 }
+
+/** Cloudflare answers a Worker's request to an IP address with its error 1003. The local stack can call the addresses of its own machine. */
+const isUnreachable = (url: string, { plainHttp }: Rules): boolean => {
+  const { hostname } = new URL(url);
+  return parseIp(hostname.replace(/^\[|\]$/g, "")) !== null && !allowsPlainHttp(plainHttp, hostname);
+};
 
 export const isTheEdge = "is the edge itself, not the Pod; want the Pod's own host";
 

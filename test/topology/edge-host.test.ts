@@ -32,6 +32,23 @@ describe("a Pod whose requests would come back to the edge is a mistake", () => 
   });
 });
 
+describe("a Pod's service at an IP address is a mistake, because Cloudflare lets no Worker call one", () => {
+  const isAddress = "is an IP address, which a Worker cannot call; want a hostname, or `trust` by a binding";
+
+  test.each([
+    ["registry", "https://203.0.113.5"],
+    ["token", "https://[2001:db8::5]:8443/jwt/auth"],
+  ])("for the %s", (member, url) => {
+    expect(mistakesOf({ [member]: url })).toEqual([
+      expect.stringContaining(`pods.pod-a.${member}: "${url}" ${isAddress}`),
+    ]);
+  });
+
+  test("but not if the Worker reaches the Pod by a binding", () => {
+    expect(mistakesOf({ registry: "https://203.0.113.5", trust: { kind: "binding", binding: "POD_A" } })).toEqual([]);
+  });
+});
+
 describe("a name that begins with the edge's host name, as docker prints it, is a mistake", () => {
   const begins = (name: string) => `"${name}" begins with the edge's own host name; want`;
 
