@@ -104,6 +104,22 @@ describe("move from a hostile registry", () => {
     registry.close();
   });
 
+  test("a million tags on one page are read, and a page that has too many bytes ends the command at once", async () => {
+    const tags = Array.from({ length: 1_000_000 }, (_, index) => `main-${String(index).padStart(40, "0")}`);
+    let [asked, body] = [0, JSON.stringify({ tags })];
+    const registry = await openPod("source", (_, response) => {
+      asked += 1;
+      response.writeHead(200).end(body);
+    });
+    expect(await listTags(registry, name)).toHaveLength(tags.length);
+    body = "x".repeat(70_000_000);
+    await expect(listTags(registry, name)).rejects.toThrow(
+      `"source" was asked for GET "/v2/${name}/tags/list", and the answer has more than 67108864 bytes`,
+    );
+    expect(asked).toBe(2);
+    registry.close();
+  });
+
   test.each([
     ["a page with status 200", "<html>Back at nine</html>"],
     ["a list that is no list", '{"tags":"1","repositories":{}}'],

@@ -74,18 +74,20 @@ function reasonOf(error: Error): string {
   return code ?? error.message;
 }
 
-/** Reads a whole body. A body that is longer than `maxBytes` is an error. */
-export async function readBytes(body: Readable, maxBytes: number): Promise<Result<Uint8Array, string>> {
+/** Why a body was not read: it has more bytes than allowed, or its connection failed. */
+export type Unread = { readonly kind: "too long" | "broken off"; readonly text: string };
+
+export async function readBytes(body: Readable, maxBytes: number): Promise<Result<Uint8Array, Unread>> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   try {
     for await (const chunk of body as AsyncIterable<Buffer>) {
       bytes += chunk.byteLength;
-      if (bytes > maxBytes) return err(`the answer has more than ${maxBytes} bytes`);
+      if (bytes > maxBytes) return err({ kind: "too long", text: `the answer has more than ${maxBytes} bytes` });
       chunks.push(chunk);
     }
   } catch (error) {
-    return err(error instanceof Error ? reasonOf(error) : "the answer broke off");
+    return err({ kind: "broken off", text: error instanceof Error ? reasonOf(error) : "the answer broke off" });
   }
   return ok(Buffer.concat(chunks));
 }

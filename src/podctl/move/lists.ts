@@ -125,6 +125,8 @@ export async function hasBlob(registry: Registry, name: RepositoryName, digest: 
 const mostPages = 10_000;
 /** How many bytes a list may have. There is a limit because a move keeps its lists in memory. A list of a million tags has some 50 MB. */
 const mostListBytes = 256 * 1024 * 1024;
+/** How many bytes a page of a list may have. docker-registry 2.8 gives all tags of a repository on one page. */
+const mostPageBytes = 64 * 1024 * 1024;
 
 /**
  * Yields the pages of a list. A page links to the next one by `Link: <…>; rel="next"`. We stop at a page that has no such link, or whose link leads
@@ -135,7 +137,7 @@ async function* pages(registry: Registry, first: string, scopes: readonly Access
   let bytes = 0;
   for (let path: string | null = first; path !== null; ) {
     seen.add(path);
-    const answer: Answer = await registry.ask({ path, scopes });
+    const answer: Answer = await registry.ask({ path, scopes, maxBytes: mostPageBytes });
     bytes += answer.bytes.byteLength;
     if (seen.size > mostPages || bytes > mostListBytes) {
       throw new CliFailure(

@@ -22,6 +22,8 @@ export type Question = {
   readonly body?: Uint8Array | Readable;
   /** Called before each try of a write. If it throws, the write is not sent. */
   readonly mayWrite?: MayWrite;
+  /** How many bytes the answer may have, if not {@link maxAnswerBytes}. */
+  readonly maxBytes?: number;
 };
 
 /** Throws a CliFailure if this run must not write any more, because the group's assignment is not the one that this run knows. */
@@ -34,7 +36,7 @@ export type Registry = {
   readonly pod: Pod;
   /**
    * While the registry cannot be reached or answers with an outage, such as 503, asks again for about a minute. Then throws a CliFailure. If an
-   * answer takes longer than `answerMs`, throws a CliFailure at once.
+   * answer takes longer than `answerMs` or has too many bytes, throws a CliFailure at once.
    */
   readonly ask: (question: Question) => Promise<Answer>;
   /** Whether the Pod's token service grants the wanted rights to the user. True if the deployment needs no tokens. */
@@ -93,8 +95,8 @@ function startLimit(ms: number, closing: AbortSignal): { readonly signal: AbortS
 }
 
 /**
- * Sends a request once, with its token. `sendWhole` also reads the whole answer, and throws a CliFailure if that takes longer than `answerMs`, or
- * if `close` was called.
+ * Sends a request once, with its token. `sendWhole` also reads the whole answer, and throws a CliFailure if that takes longer than `answerMs`, if the
+ * answer has too many bytes, or if `close` was called.
  */
 function createSender(pod: Pod, { auth, limits, tokens, connections, closing }: SenderOptions) {
   const { answerMs } = limits;
@@ -117,21 +119,26 @@ function createSender(pod: Pod, { auth, limits, tokens, connections, closing }: 
     const received = await send(question, sending);
     if (!received.ok) return received;
     const { body, ...head } = received.value;
-    const bytes = await readBytes(body, maxAnswerBytes);
-    return bytes.ok ? ok({ ...head, bytes: bytes.value }) : bytes;
+    const bytes = await readBytes(body, question.maxBytes ?? maxAnswerBytes);
+    if (bytes.ok) return ok({ ...head, bytes: bytes.value });
+    if (bytes.error.kind === "broken off") return err(bytes.error.text);
+    throw new CliFailure(
+      `the registry of Pod "${pod.id}" was asked for ${askedFor(question)}, and ${bytes.error.text}; look at what it answers there`,
+    );
   };
   const sendWhole = async (question: Question, fresh: boolean): Promise<Result<Answer, string>> => {
     const late = startLimit(answerMs, closing.signal);
     const answer = await receiveWhole(question, { fresh, signal: late.signal }).finally(late.end);
     if (closing.signal.aborted) throw new CliFailure(`the work at Pod "${pod.id}" has been given up`);
     if (answer.ok || !late.signal.aborted) return answer;
-    const asked = `${question.method ?? "GET"} "${question.path.split("?")[0]}"`;
     throw new CliFailure(
-      `the registry of Pod "${pod.id}" has not answered ${asked} whole in ${answerMs / 1_000} s; run the command again, it goes on where it was`,
+      `the registry of Pod "${pod.id}" has not answered ${askedFor(question)} whole in ${answerMs / 1_000} s; run the command again, it goes on where it was`,
     );
   };
   return { send, sendWhole };
 }
+
+const askedFor = ({ method = "GET", path }: Question): string => `${method} "${path.split("?")[0]}"`;
 
 type SenderOptions = Pick<RegistryOptions, "auth"> & {
   readonly limits: Limits;
