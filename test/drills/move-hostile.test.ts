@@ -219,6 +219,15 @@ describe("move from a hostile registry", () => {
     registry.close();
   });
 
+  test("a repository does not exist only if the registry itself says so, and not a proxy", async () => {
+    let body = '{"errors":[{"code":"NAME_UNKNOWN"}]}';
+    const registry = await openPod("source", (_, response) => void response.writeHead(404).end(body));
+    expect(await listTags(registry, name)).toEqual([]);
+    body = "<html>Not Found</html>";
+    await expect(listTags(registry, name)).rejects.toThrow('Pod "source" answers 404 for the tags of "globex/app"');
+    registry.close();
+  });
+
   test("a list of tags whose second page is missing is no shorter list", async () => {
     const registry = await openPod("source", ({ url = "" }, response) => {
       const isFirst = !url.includes("last=");

@@ -101,7 +101,7 @@ describe("podctl move", () => {
     // A registry on an empty volume: its catalog is empty, and it knows no repository.
     const answer = (request: IncomingMessage, response: ServerResponse): void => {
       const isCatalog = request.url?.startsWith("/v2/_catalog");
-      response.writeHead(isCatalog ? 200 : 404).end(isCatalog ? '{"repositories":[]}' : "{}");
+      response.writeHead(isCatalog ? 200 : 404).end(isCatalog ? '{"repositories":[]}' : '{"errors":[]}');
     };
     const registry = `http://127.0.0.1:${await serveForTest(answer)}`;
     const lost = openRegistry({ id: "pod-a", registry, blobs: { hosts: [], stores: [] } } as unknown as Pod, {

@@ -63,12 +63,15 @@ async function listByGitLab(registry: Registry, { prefix }: Group): Promise<read
   return names;
 }
 
-/** Lists the tags of a repository, each once. If the repository does not exist, the list is empty. */
+/**
+ * Lists the tags of a repository, each once. If the repository does not exist, the list is empty. For this, the 404 must have the registry's form of
+ * an error: a proxy in front of the registry may answer 404, too.
+ */
 export async function listTags(registry: Registry, name: RepositoryName): Promise<readonly Tag[]> {
   const tags = new Set<Tag>();
   let isFirst = true;
   for await (const answer of pages(registry, `/v2/${name}/tags/list?n=${pageEntries}`, [pullScope(name)])) {
-    if (answer.status === 404 && isFirst) return [];
+    if (answer.status === 404 && isFirst && Array.isArray(bodyOf(answer)["errors"])) return [];
     isFirst = false;
     if (answer.status !== 200) throw refused(registry, `the tags of "${name}"`, answer.status);
     for (const text of listOf(answer, "tags", registry)) {
