@@ -1,16 +1,12 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { tmpdir, uptime } from "node:os";
-import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { Pod } from "../../src/directory/directory.ts";
-import type { Digest } from "../../src/oci/digest.ts";
 import type { Prefix, RepositoryName } from "../../src/oci/repository-name.ts";
 import { CliFailure } from "../../src/podctl/failure.ts";
 import type { Both } from "../../src/podctl/move/copy-blob.ts";
 import { createGroupCopy } from "../../src/podctl/move/copy-group.ts";
 import { openRegistry, type Registry } from "../../src/podctl/move/registry.ts";
-import { openStateFile, readState, type Saved, stateFileOf } from "../../src/podctl/move/state-file.ts";
+import type { Saved } from "../../src/podctl/move/state-file.ts";
 import { createPodClient, pushBlob } from "../support/client.ts";
 import { contentOf, push, pushGroup, pushIndex, pushTagged } from "../support/group-content.ts";
 import { manifestType } from "../support/image.ts";
@@ -314,59 +310,5 @@ describe("podctl move", () => {
     await copy.round(async () => {});
     expect(saves.filter(([name]) => name === app)).toHaveLength(2);
     for (const registry of [both.source, both.target]) registry.close();
-  });
-
-  test("a lock whose process has ended is replaced, also if its number is that of another process now", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "registry-edge-state-"));
-    const prefix = "acme" as Prefix;
-    const lock = join(folder, "acme.lock");
-    // In a container, podctl may have the same process id in each run. So a lock with podctl's own id is one that an earlier run has left behind.
-    writeFileSync(lock, String(process.pid));
-    await (await openStateFile(folder, prefix)).release();
-    writeFileSync(lock, String(process.ppid));
-    await expect(openStateFile(folder, prefix)).rejects.toThrow(
-      `another podctl (process ${process.ppid}) is moving "acme"; wait for it, or delete the file "${lock}"`,
-    );
-    const beforeBoot = Date.now() / 1_000 - uptime() - 60;
-    utimesSync(lock, beforeBoot, beforeBoot);
-    await (await openStateFile(folder, prefix)).release();
-    rmSync(folder, { recursive: true });
-  });
-
-  test("a run that saves nothing leaves no state file, and a line that was cut off spoils no later one", async () => {
-    const folder = join(mkdtempSync(join(tmpdir(), "registry-edge-state-")), "a", "b");
-    const [prefix, name] = ["acme" as Prefix, "acme/app" as RepositoryName];
-    await (await openStateFile(folder, prefix)).release();
-    expect(readdirSync(folder)).toEqual([]);
-    writeFileSync(stateFileOf(folder, prefix), '{"copied":"acm');
-    const state = await openStateFile(folder, prefix);
-    await state.save(name, { fingerprint: "whole", untagged: [], listsReferrers: true });
-    await state.release();
-    expect([...(await readState(stateFileOf(folder, prefix))).copied.keys()]).toEqual([name]);
-    rmSync(join(folder, "../.."), { recursive: true });
-  });
-
-  test.runIf(existsSync("/proc/self"))("a state folder that cannot be made ends the command", async () => {
-    const folder = "/proc/registry-edge/moves";
-    await expect(openStateFile(folder, "acme" as Prefix)).rejects.toThrow("ENOENT");
-  });
-
-  test("the state file keeps the manifests without a tag for the next run, also after both Pods have differed", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "registry-edge-state-"));
-    const [prefix, name] = ["acme" as Prefix, "acme/app" as RepositoryName];
-    const untagged = [`sha256:${"0".repeat(64)}` as Digest];
-    const first = await openStateFile(folder, prefix);
-    await first.save(name, { fingerprint: "whole", untagged, listsReferrers: true });
-    await first.release();
-    const second = await openStateFile(folder, prefix);
-    expect(second.copied.get(name)).toEqual({ fingerprint: "whole", untagged, listsReferrers: true });
-    await second.distrust();
-    await second.release();
-    expect((await readState(stateFileOf(folder, prefix))).copied.get(name)).toEqual({
-      fingerprint: null,
-      untagged,
-      listsReferrers: true,
-    });
-    rmSync(folder, { recursive: true });
   });
 });

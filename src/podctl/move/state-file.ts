@@ -1,6 +1,7 @@
 /** The saved state of a move, in a file to which we only append lines. If podctl is killed while it writes a line, the next run ignores that line. */
+import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
-import { appendFile, mkdir, open, readFile, rm, stat } from "node:fs/promises";
+import { appendFile, link, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { uptime } from "node:os";
 import { dirname, join } from "node:path";
 import * as v from "valibot";
@@ -143,20 +144,31 @@ export async function readState(path: string): Promise<Pick<StateFile, "header" 
 /** Takes the lock. A lock whose process has ended is replaced. */
 async function takeLock(path: string, prefix: Prefix): Promise<void> {
   for (const isLastTry of [false, true]) {
-    try {
-      const file = await open(path, "wx");
-      await file.writeFile(String(process.pid));
-      await file.close();
-      return;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    }
+    if (await makeLock(path)) return;
     const pid = Number(await readFile(path, "utf8").catch(() => ""));
     if (isLastTry || ((await isFromThisBoot(path)) && isRunning(pid)))
       throw new CliFailure(
         `another podctl (process ${pid}) is moving "${prefix}"; wait for it, or delete the file "${path}" if process ${pid} is not podctl`,
       );
     await rm(path, { force: true });
+  }
+}
+
+/**
+ * Makes the lock with the number of our process in it. Returns false if there is a lock already. We link a file that we have written before, because
+ * another process could take a lock without a number for one whose process has ended.
+ */
+async function makeLock(path: string): Promise<boolean> {
+  const own = `${path}.${randomUUID()}`;
+  await writeFile(own, String(process.pid));
+  try {
+    await link(own, path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    return false;
+  } finally {
+    await rm(own, { force: true });
   }
 }
 

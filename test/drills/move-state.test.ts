@@ -1,0 +1,93 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { tmpdir, uptime } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { describe, expect, test } from "vitest";
+import type { Digest } from "../../src/oci/digest.ts";
+import type { Prefix, RepositoryName } from "../../src/oci/repository-name.ts";
+import { openStateFile, readState, stateFileOf } from "../../src/podctl/move/state-file.ts";
+
+describe("podctl move", () => {
+  test("a lock whose process has ended is replaced, also if its number is that of another process now", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "registry-edge-state-"));
+    const prefix = "acme" as Prefix;
+    const lock = join(folder, "acme.lock");
+    // In a container, podctl may have the same process id in each run. So a lock with podctl's own id is one that an earlier run has left behind.
+    writeFileSync(lock, String(process.pid));
+    await (await openStateFile(folder, prefix)).release();
+    writeFileSync(lock, String(process.ppid));
+    await expect(openStateFile(folder, prefix)).rejects.toThrow(
+      `another podctl (process ${process.ppid}) is moving "acme"; wait for it, or delete the file "${lock}"`,
+    );
+    const beforeBoot = Date.now() / 1_000 - uptime() - 60;
+    utimesSync(lock, beforeBoot, beforeBoot);
+    await (await openStateFile(folder, prefix)).release();
+    rmSync(folder, { recursive: true });
+  });
+
+  test("if two processes begin at the same moment, only one of them gets the lock", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "registry-edge-state-"));
+    const turns = Array.from({ length: 100 }, (_, turn) => `turn${turn}`);
+    const program = `
+      const { openStateFile } = await import("${new URL("../../src/podctl/move/state-file.ts", import.meta.url)}");
+      for (const [index, turn] of ${JSON.stringify(turns)}.entries()) {
+        while (Date.now() < ${Date.now() + 2_000} + 20 * index);
+        await openStateFile("${folder}", turn).then(() => console.log(turn), () => {});
+      }
+      console.log("done");
+      process.stdin.resume();`;
+    const children = [1, 2].map(() => spawn(process.execPath, ["--input-type=module", "--eval", program]));
+    // A process must not end before the other one has taken its last turn, because the lock of an ended process is replaced.
+    const taken = await Promise.all(
+      children.map(async ({ stdout }) => {
+        const lines: string[] = [];
+        for await (const line of createInterface(stdout)) {
+          if (line === "done") break;
+          lines.push(line);
+        }
+        return lines;
+      }),
+    );
+    for (const { stdin } of children) stdin.end();
+    expect(taken.flat().toSorted()).toEqual(turns.toSorted());
+    rmSync(folder, { recursive: true });
+  });
+
+  test("a run that saves nothing leaves no state file, and a line that was cut off spoils no later one", async () => {
+    const folder = join(mkdtempSync(join(tmpdir(), "registry-edge-state-")), "a", "b");
+    const [prefix, name] = ["acme" as Prefix, "acme/app" as RepositoryName];
+    await (await openStateFile(folder, prefix)).release();
+    expect(readdirSync(folder)).toEqual([]);
+    writeFileSync(stateFileOf(folder, prefix), '{"copied":"acm');
+    const state = await openStateFile(folder, prefix);
+    await state.save(name, { fingerprint: "whole", untagged: [], listsReferrers: true });
+    await state.release();
+    expect([...(await readState(stateFileOf(folder, prefix))).copied.keys()]).toEqual([name]);
+    rmSync(join(folder, "../.."), { recursive: true });
+  });
+
+  test.runIf(existsSync("/proc/self"))("a state folder that cannot be made ends the command", async () => {
+    const folder = "/proc/registry-edge/moves";
+    await expect(openStateFile(folder, "acme" as Prefix)).rejects.toThrow("ENOENT");
+  });
+
+  test("the state file keeps the manifests without a tag for the next run, also after both Pods have differed", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "registry-edge-state-"));
+    const [prefix, name] = ["acme" as Prefix, "acme/app" as RepositoryName];
+    const untagged = [`sha256:${"0".repeat(64)}` as Digest];
+    const first = await openStateFile(folder, prefix);
+    await first.save(name, { fingerprint: "whole", untagged, listsReferrers: true });
+    await first.release();
+    const second = await openStateFile(folder, prefix);
+    expect(second.copied.get(name)).toEqual({ fingerprint: "whole", untagged, listsReferrers: true });
+    await second.distrust();
+    await second.release();
+    expect((await readState(stateFileOf(folder, prefix))).copied.get(name)).toEqual({
+      fingerprint: null,
+      untagged,
+      listsReferrers: true,
+    });
+    rmSync(folder, { recursive: true });
+  });
+});
