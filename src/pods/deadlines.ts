@@ -6,9 +6,10 @@ import { uploadedBytes } from "./upload-size.ts";
 /**
  * How long the edge waits for a Pod, from the end of the request's body to the answer's headers. A list may take long, because some registries read
  * every tag or name before they answer. A write may take long, because a registry may compute a blob's digest or look through all tags. After the
- * deadline of a write, the Pod may still finish the write.
+ * deadline of a write, the Pod may still finish the write. containerd waits only 30 s for headers, so a manifest's deadline is shorter. Then a stale
+ * manifest of the edge still comes in time.
  */
-const deadlinesMs = { read: 10_000, manifest: 30_000, list: 120_000, write: 300_000 } as const;
+const deadlinesMs = { read: 10_000, manifest: 25_000, list: 120_000, write: 300_000 } as const;
 
 export function registryDeadlineMs({ kind, method }: RegistryEndpoint): number {
   if (!isRead(method)) return deadlinesMs.write;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { createClient, layersOf } from "../support/client.ts";
-import { pushImage } from "../support/image.ts";
+import { createClient, layersOf, sha256 } from "../support/client.ts";
+import { manifestText, manifestType, pushImage } from "../support/image.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { keepManifest, pullerOf } from "../support/pull.ts";
 import { endFault, useStack, withOutage } from "../support/toy-stack.ts";
 
@@ -83,4 +84,27 @@ describe("push while the registry fails", () => {
       expect(pushed).toEqual([503, 503, 503, 503]);
     },
   );
+});
+
+describe("registry that answers pings and hangs at manifests", async () => {
+  const registry = await startOddPod();
+  const stack = useStack({ seedImages: false, topology: asPodB(registry) });
+  /** containerd 2.3 and docker 29 wait this long for an answer's headers. */
+  const containerdWaitsMs = 30_000;
+
+  test("a held tag is answered before containerd gives up", { timeout: 60_000 }, async () => {
+    const text = manifestText([]);
+    const digest = await sha256(new Uint8Array(Buffer.from(text)));
+    const headers = { "Content-Type": manifestType, "Docker-Content-Digest": digest };
+    registry.answer((response) => void response.writeHead(200, headers).end(text));
+    await keepManifest(stack.current, "globex/app", digest);
+    registry.answer((response, { path }) => {
+      if (path === "/v2/") response.writeHead(401).end();
+    });
+    const client = createClient(stack.current.edge);
+    const token = await client.token(["repository:globex/app:pull"]);
+    const signal = AbortSignal.timeout(containerdWaitsMs);
+    const answer = await client.get("/v2/globex/app/manifests/1", token, { method: "HEAD", signal });
+    expect([answer.status, answer.headers.has("Warning")]).toEqual([200, true]);
+  });
 });
