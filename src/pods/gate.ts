@@ -80,8 +80,12 @@ export function createClientGate({ client, parsedCidrs }: Visit): JudgeClient {
 
 function refuseClient({ clients, pod }: AssignmentRecord, client: Client, parsedCidrs: ParsedCidrs): Refusal | null {
   if (clients === undefined || admits(clients, client, parsedCidrs)) return null;
-  return { reason: "client-denied", text: clients.reason ?? "this repository may not be used from your network", pod };
+  return { reason: "client-denied", text: denialOf(clients), pod };
 }
+
+/** The text for a client whom a group's rules exclude. */
+export const denialOf = ({ reason }: ClientRules): string =>
+  reason ?? "this repository may not be used from your network";
 
 /** If the platform does not know where a client is, the client is on no list. So `allow` keeps this client out, and `deny` does not. */
 function admits({ allow, deny }: ClientRules, client: Client, parsedCidrs: ParsedCidrs): boolean {

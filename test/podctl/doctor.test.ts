@@ -16,12 +16,11 @@ import {
 } from "../support/doctor.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { closedOrigin, startProxy } from "../support/proxy.ts";
-import { azureStore, healthyRecords, sickRecord } from "../support/sick-pods.ts";
+import { azureStore, healthyRecords } from "../support/sick-pods.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const sealingKeys = await generateSealingKeys();
-const { stack, kv, put, check, healthy, seedAll, onlyRegistry, mountProbe, addOwning, addTrusting } =
-  useDoctor(sealingKeys);
+const { stack, kv, check, healthy, seedAll, onlyRegistry, mountProbe, addOwning } = useDoctor(sealingKeys);
 
 const [belowRoot, belowLegacyRoot] = [/\/registry\/docker\//, /\/registry\/\/docker\//];
 
@@ -217,54 +216,6 @@ describe("doctor in a fleet whose clients get their tokens from another host", a
     const checks = await checkRouted();
     expect([findings(checks), passed(checks, "edge")]).toEqual([[], ["edge", "realm", "probe"]]);
   });
-});
-
-describe("doctor and a Pod that only the edge may reach:", () => {
-  test("the Pod is checked through the edge, and its faults are found there, too", async () => {
-    await addTrusting("trusting", {});
-    await addTrusting("trusting-other-issuer", { issuer: "somebody" });
-    await addTrusting("trusting-registry-down", { registry: closedOrigin });
-    await addTrusting("trusting-token-down", { token: `${closedOrigin}/jwt/auth` });
-    await addTrusting("trusting-two-lines", {}, "HUSH\nHUSH");
-    const pods = [
-      "trusting",
-      "trusting-other-issuer",
-      "trusting-registry-down",
-      "trusting-token-down",
-      "trusting-two-lines",
-    ];
-    for (const id of pods) await mountProbe(id);
-    const checks = await check({ pods, write: true });
-    expect(findings(checks)).toEqual([
-      "trusting-other-issuer: issuer-wrong",
-      "trusting-registry-down: registry-unreachable",
-      "trusting-token-down: token-unreachable",
-      "trusting-two-lines: trust-sealed",
-    ]);
-    expect(JSON.stringify(checks)).toContain('field \\"trust.value\\", cannot be sent as a header');
-    expect(JSON.stringify(checks)).not.toContain("HUSH");
-    expect(passed(checks, "trusting")).toEqual([
-      "blob hosts",
-      "token",
-      "token key",
-      "issuer",
-      "audience",
-      "probe blob",
-      "store 0 (s3)",
-      "clock",
-    ]);
-  });
-});
-
-test("doctor finds a Pod that answers podctl but not the edge", async () => {
-  const probe = { repository: "split/probe", digest: healthy("pod-b").probe.digest };
-  const record = await sickRecord("split", healthy("pod-b"), { probe }, sealingKeys);
-  await mountProbe("split");
-  await put("route/split", { pod: "split", ...active });
-  await put("pod/split", { ...active, ...record });
-  // The edge cannot reach the registry, but podctl can.
-  await stack.current.putKv("pod/split", JSON.stringify({ v: 1, ...active, ...record, registry: closedOrigin }));
-  expect(findings(await check({ pods: ["split"] }))).toEqual(["split: edge-differs"]);
 });
 
 test("doctor names a Pod whose record does not parse or is missing", async () => {

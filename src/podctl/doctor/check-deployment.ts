@@ -3,6 +3,7 @@ import type { Directory, Pod } from "../../directory/directory.ts";
 import { type PodId, parsePodId } from "../../directory/pod-id.ts";
 import { resolvePod } from "../../directory/resolve.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
+import { denialOf } from "../../pods/gate.ts";
 import { cellOf } from "../../token-endpoint/routable-token.ts";
 import { maySeeLogin, type Settings, type User } from "../target/operator.ts";
 import { askProbe } from "./ask-probe.ts";
@@ -51,25 +52,33 @@ async function podUnderTest(directory: Directory, known: Known): Promise<Result<
   if (!read.ok) return read;
   const pod = read.value;
   const probe = pod.probe ?? null;
-  const whyNotAsked = await checkOwner(directory, pod, known.checks);
+  const owner = await checkOwner(directory, pod, known.checks);
   const isAsked = probe !== null && pod.state !== "down" && known.deployment.probing === "on";
   const probed = isAsked ? await askProbe(known.deployment, pod) : null;
-  const tested = { ...known, pod, probe, probed, whyNotAsked };
+  const tested = { ...known, ...owner, pod, probe, probed };
   if (pod.trust === undefined) return ok({ ...tested, way: "direct" });
   return ok({ ...tested, user: known.userAtEdge, way: "through the edge" });
 }
 
 /**
- * Returns why the edge does not ask this Pod for the probe (`whyNotAsked`), or null if it asks this Pod. Reports a record that keeps the edge from
- * finding the probe's Pod. It does not report the directory record, because `checkDeployment` has done so.
+ * Reads what the edge does with a request for the probe. Reports a record that keeps the edge from finding the probe's Pod. It does not report the
+ * directory record, because `checkDeployment` has done so.
  */
-async function checkOwner(directory: Directory, { id, probe }: Pod, checks: Checks): Promise<string | null> {
-  if (probe === undefined) return "the record has no probe";
+async function checkOwner(
+  directory: Directory,
+  { id, probe }: Pod,
+  checks: Checks,
+): Promise<Pick<PodUnderTest, "whyNotAsked" | "denial">> {
+  const notAsked = (whyNotAsked: string) => ({ whyNotAsked, denial: null });
+  if (probe === undefined) return notAsked("the record has no probe");
   const owner = await resolvePod(directory, { name: probe.repository });
-  if (owner.ok)
-    return owner.value.pod?.id === id ? null : "the directory does not assign the probe repository to this Pod";
-  if ((await directory.record()).ok) checks.found("assignment", "record-wrong", owner.error.text);
-  return `the edge cannot find the Pod of the probe repository: ${owner.error.text}`;
+  if (!owner.ok) {
+    if ((await directory.record()).ok) checks.found("assignment", "record-wrong", owner.error.text);
+    return notAsked(`the edge cannot find the Pod of the probe repository: ${owner.error.text}`);
+  }
+  const { pod, assignment } = owner.value;
+  if (pod?.id !== id) return notAsked("the directory does not assign the probe repository to this Pod");
+  return { whyNotAsked: null, denial: assignment?.clients === undefined ? null : denialOf(assignment.clients) };
 }
 
 async function readPod(text: string, directory: Directory): Promise<Result<Pod, string>> {

@@ -94,6 +94,7 @@ function reportNoToken(tested: PodUnderTest, check: string, { finding, text }: T
   const { checks, user } = tested;
   // A healthy Pod may refuse anonymous requests. So if podctl has no login for the Pod, a refusal is not a finding.
   if (user === null && finding === "credentials-refused") checks.skip(check, `${text}; ${noLogin(tested)}`);
+  else if (finding === "excluded") checks.skip(check, text);
   else checks.found(check, finding, text);
 }
 

@@ -1,6 +1,6 @@
 import { bearer, call } from "../http-call.ts";
 import { checkManifestProofs, type EdgeRepository, signsByManifests } from "./check-manifest-proofs.ts";
-import { fetchToken, noLogin } from "./check-token.ts";
+import { excludesUs, fetchToken, noLogin } from "./check-token.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
 /** Returns why podctl cannot ask the edge for this Pod's probe. Null if it can ask. */
@@ -20,6 +20,7 @@ export async function checkThroughEdge(tested: PodWithProbe, tokens: "asks" | "o
   const fromEdge = { ...tested, user: tested.userAtEdge, way: "through the edge" } as const;
   const token = tokens === "open" ? null : await fetchToken(fromEdge, { service: "", wanted, seeClock: () => {} });
   if (token?.ok === false) {
+    if (token.error.finding === "excluded") return checks.skip("through edge", token.error.text);
     const isOnlyOfLogin = fromEdge.user === null && token.error.finding === "credentials-refused";
     if (isOnlyOfLogin) return checks.skip("through edge", `${token.error.text}; ${noLogin(fromEdge)}`);
     return checks.found("through edge", "edge-differs", `a token from the edge: ${token.error.text}`);
@@ -29,9 +30,10 @@ export async function checkThroughEdge(tested: PodWithProbe, tokens: "asks" | "o
   if (checks.healthy && signsByManifests(tested.pod)) await checkManifestProofs(tested, repository);
 }
 
-async function checkHead({ checks, probe }: PodWithProbe, { url, headers }: EdgeRepository): Promise<void> {
+async function checkHead({ checks, probe, denial }: PodWithProbe, { url, headers }: EdgeRepository): Promise<void> {
   const head = await call(`${url}/blobs/${probe.digest}`, { method: "HEAD", headers });
   const status = head.ok ? head.value.status : 0;
   if (status === 200 || status === 307) return checks.ok("through edge", `HEAD of the probe is ${status}`);
+  if (status === 403 && denial !== null) return checks.skip("through edge", excludesUs);
   checks.found("through edge", "edge-differs", `HEAD of the probe: ${head.ok ? status : head.error}`);
 }

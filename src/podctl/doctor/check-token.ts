@@ -3,6 +3,7 @@ import { parseToken } from "../../auth/bundle.ts";
 import { claimedAccess, createVerifiedTokens, keyId, noneRejected, verifyToken } from "../../auth/verify.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
+import { messageIn } from "../../oci/errors.ts";
 import { type Access, covers, formatScope } from "../../oci/scope.ts";
 import { keyMistake } from "../../topology/key-mistake.ts";
 import { formatPath } from "../../topology/mistake.ts";
@@ -14,7 +15,8 @@ import type { PodUnderTest } from "./pod-under-test.ts";
 export type Token = { readonly sent: string; readonly jwt: string };
 
 export type TokenFailure = {
-  readonly finding: "token-unreachable" | "token-wrong" | "credentials-refused";
+  /** `excluded`: nothing is wrong, but the rules of the probe's group exclude podctl's own address. */
+  readonly finding: "token-unreachable" | "token-wrong" | "credentials-refused" | "excluded";
   readonly text: string;
 };
 
@@ -30,7 +32,7 @@ type TokenQuestion = {
 
 /** Fetches a token from the Pod's token service or, if the check goes through the edge, from the edge. */
 export async function fetchToken(
-  { pod, user, way, deployment }: PodUnderTest,
+  { pod, user, way, deployment, denial }: PodUnderTest,
   { service, wanted, seeClock }: TokenQuestion,
 ): Promise<Result<Token, TokenFailure>> {
   const url = new URL(way === "direct" ? pod.token : `${deployment.edge}/jwt/auth`);
@@ -41,6 +43,9 @@ export async function fetchToken(
   seeClock(answer.value);
   const { status, text } = answer.value;
   const who = user === null ? "anonymous" : `user "${user.name}"`;
+  if (way === "through the edge" && status === 403 && denial !== null && messageIn(text) === denial) {
+    return err({ finding: "excluded", text: excludesUs });
+  }
   if (status === 401 || status === 403) {
     return err({ finding: "credentials-refused", text: `the token service answers ${status} to ${who}` });
   }
@@ -68,6 +73,10 @@ export async function fetchToken(
   if (covers(claimedAccess(jwt) ?? [], wanted)) return ok({ sent, jwt });
   return err({ finding: "credentials-refused", text: `${who} may not ${wanted.actions.join(", ")} "${wanted.name}"` });
 }
+
+/** Why doctor skips a check if the edge refuses podctl as a client. */
+export const excludesUs =
+  "the `clients` rules of the probe's group exclude this address: run doctor from a network that they allow";
 
 /** Says why podctl sent no login. For a Pod that podctl asks directly, it also says which variables to set. */
 export const noLogin = ({ pod, way }: PodUnderTest): string =>

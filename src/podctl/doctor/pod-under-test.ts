@@ -38,6 +38,8 @@ export type PodUnderTest = {
   readonly probed: Result<Probed, ProbeFailure> | null;
   /** Why the edge does not ask this Pod for the probe, so that no check of this Pod can go through the edge. Null if it asks this Pod. */
   readonly whyNotAsked: string | null;
+  /** The edge's text for a client whom the rules of the probe's group exclude. Null if the group has no such rules. */
+  readonly denial: string | null;
   /** How doctor reaches the Pod. A Pod with `trust` takes requests only from the edge, so doctor asks it through the edge. */
   readonly way: "direct" | "through the edge";
 };

@@ -1,0 +1,75 @@
+import { describe, expect, test } from "vitest";
+import { generateSealingKeys } from "../../src/directory/seal.ts";
+import { active, findings, passed, useDoctor } from "../support/doctor.ts";
+import { closedOrigin } from "../support/proxy.ts";
+import { sickRecord } from "../support/sick-pods.ts";
+
+const sealingKeys = await generateSealingKeys();
+const { stack, put, check, healthy, mountProbe, addOwning, addTrusting } = useDoctor(sealingKeys);
+
+describe("doctor and a Pod that only the edge may reach:", () => {
+  test("the Pod is checked through the edge, and its faults are found there, too", async () => {
+    await addTrusting("trusting", {});
+    await addTrusting("trusting-other-issuer", { issuer: "somebody" });
+    await addTrusting("trusting-registry-down", { registry: closedOrigin });
+    await addTrusting("trusting-token-down", { token: `${closedOrigin}/jwt/auth` });
+    await addTrusting("trusting-two-lines", {}, "HUSH\nHUSH");
+    const pods = [
+      "trusting",
+      "trusting-other-issuer",
+      "trusting-registry-down",
+      "trusting-token-down",
+      "trusting-two-lines",
+    ];
+    for (const id of pods) await mountProbe(id);
+    const checks = await check({ pods, write: true });
+    expect(findings(checks)).toEqual([
+      "trusting-other-issuer: issuer-wrong",
+      "trusting-registry-down: registry-unreachable",
+      "trusting-token-down: token-unreachable",
+      "trusting-two-lines: trust-sealed",
+    ]);
+    expect(JSON.stringify(checks)).toContain('field \\"trust.value\\", cannot be sent as a header');
+    expect(JSON.stringify(checks)).not.toContain("HUSH");
+    expect(passed(checks, "trusting")).toEqual([
+      "blob hosts",
+      "token",
+      "token key",
+      "issuer",
+      "audience",
+      "probe blob",
+      "store 0 (s3)",
+      "clock",
+    ]);
+  });
+});
+
+test("doctor finds a Pod that answers podctl but not the edge", async () => {
+  const probe = { repository: "split/probe", digest: healthy("pod-b").probe.digest };
+  const record = await sickRecord("split", healthy("pod-b"), { probe }, sealingKeys);
+  await mountProbe("split");
+  await put("route/split", { pod: "split", ...active });
+  await put("pod/split", { ...active, ...record });
+  // The edge cannot reach the registry, but podctl can.
+  await stack.current.putKv("pod/split", JSON.stringify({ v: 1, ...active, ...record, registry: closedOrigin }));
+  expect(findings(await check({ pods: ["split"] }))).toEqual(["split: edge-differs"]);
+});
+
+test("doctor says that the rules of the probe's group exclude it, and finds nothing wrong", async () => {
+  await addOwning("excluding", {});
+  await addTrusting("excluding-all", {});
+  for (const id of ["excluding", "excluding-all"]) {
+    await mountProbe(id);
+    await put(`route/${id}`, { pod: id, ...active, clients: { allow: [{ countries: ["AQ"] }], reason: "only here" } });
+  }
+  const checks = await check({ pods: ["excluding", "excluding-all"] });
+  const skipped = checks.filter(({ status }) => status === "skipped");
+  const text = expect.stringContaining("`clients` rules of the probe's group exclude") as string;
+  expect([findings(checks), skipped]).toMatchObject([
+    [],
+    [
+      { check: "through edge", text },
+      { check: "token", text },
+    ],
+  ]);
+});
