@@ -16,13 +16,16 @@ const large = 600_000;
 const assign = (group: string, members: object) =>
   stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
 
-/** Makes a group of pod-a whose image has a small config and a large layer. */
-async function startGroup(group: string): Promise<string> {
+/** Makes a group of pod-a whose image has a small config and a large layer. The manifest says that each has at most `mostBytes` bytes. */
+async function startGroup(group: string, mostBytes = large): Promise<string> {
   await assign(group, { pod: "pod-a" });
   const name = `${group}/app`;
   const texts = [`config of ${group}`, `layer of ${group} `.repeat(large).slice(0, large)];
   const blobs = await Promise.all(
-    texts.map(async (text) => ({ digest: await pushBlob(stack.current, name, text), size: text.length })),
+    texts.map(async (text) => ({
+      digest: await pushBlob(stack.current, name, text),
+      size: Math.min(text.length, mostBytes),
+    })),
   );
   await push(stack.current, name, "1", manifestText(blobs));
   // During these pushes, the edge has read from KV that no move of the group is under way. While it remembers that, it does not let the gateway copy.
@@ -35,10 +38,14 @@ async function enterCopy(group: string): Promise<void> {
   await assign(group, { pod: "pod-a", move: { to: "pod-b", phase: "copy", since: new Date().toISOString() } });
 }
 
-async function move(group: string, variables: Readonly<Record<string, string>> = {}) {
+function runMove(group: string, variables: Readonly<Record<string, string>> = {}) {
   stack.current.clearSeen();
   const options = ["--to", "pod-b", "--take-over", "--yes", "--json", "--wait", "0.2", "--state", folder];
-  const { code, stdout, stderr } = await podctl(["move", group, ...options], { env: { ...env, ...variables } });
+  return podctl(["move", group, ...options], { env: { ...env, ...variables } });
+}
+
+async function move(group: string, variables: Readonly<Record<string, string>> = {}) {
+  const { code, stdout, stderr } = await runMove(group, variables);
   expect([code, stderr]).toEqual([0, expect.stringContaining("hold the same tags")]);
   const name = `${group}/app`;
   const [a, b] = [await contentOf(stack.current, "pod-a", [name]), await contentOf(stack.current, "pod-b", [name])];
@@ -66,6 +73,17 @@ describe("a large blob of a group that moves", () => {
     const passwords = { PODCTL_PASSWORD: "none", PODCTL_PASSWORD_POD_A: "demo", PODCTL_PASSWORD_POD_B: "demo" };
     expect(await move(group, { ...users, ...passwords })).toMatchObject({ blobs: 2, bytesByGateway: 0 });
     expect(ordersOf(group)).toEqual([]);
+  });
+
+  test("is not copied if it is larger than its manifest says, because the new Pod may have no room for it", async () => {
+    const group = await startGroup("lying", large / 2);
+    const { code, stderr } = await runMove(group);
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringContaining(`the answer has ${large} bytes, and the manifest says 300000`),
+    ]);
+    expect(ordersOf(group)).toEqual([]);
+    expect(await contentOf(stack.current, "pod-b", [`${group}/app`])).toEqual({});
   });
 
   test("goes through podctl if the gateway fails", async () => {

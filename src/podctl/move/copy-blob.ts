@@ -41,7 +41,7 @@ export async function copyBlob(
   if (await hasBlob(target, name, digest)) return "there";
   const from = home === null || home === name ? null : home;
   const isForGateway = from === null && gateway !== null && blob.bytes >= minGatewayBytes;
-  if (isForGateway && (await gateway(name, digest))) return "by gateway";
+  if (isForGateway && (await hasNamedSize(source, name, blob)) && (await gateway(name, digest))) return "by gateway";
   const what = `blob ${digest} of "${nameOf(name, namedBy)}" cannot be copied`;
   let last = "";
   for (const pauseMs of [...pausesMs, null]) {
@@ -56,6 +56,19 @@ export async function copyBlob(
     if (pauseMs !== null) await sleep(pauseMs);
   }
   throw new CliFailure(`${what}: ${last}; run the command again, it goes on where it was`);
+}
+
+/**
+ * Whether the source says that the blob is as long as its manifest says. The gateway would copy a blob of any size, so podctl itself copies a blob of
+ * another size, and that copy fails with the reason.
+ */
+async function hasNamedSize(source: Registry, name: RepositoryName, { digest, bytes }: NamedBlob): Promise<boolean> {
+  const path = `/v2/${name}/blobs/${digest}`;
+  const head = await source.open({ method: "HEAD", path, scopes: [pullScope(name)] });
+  if (!head.ok) return false;
+  const { status, headers, body } = head.value;
+  body.resume();
+  return status === 200 && Number(headers["content-length"]) === bytes;
 }
 
 /** The image as users write it, with its tag or its digest. */

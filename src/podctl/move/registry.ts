@@ -177,8 +177,8 @@ export function openRegistry(pod: Pod, options: RegistryOptions): Registry {
       isAllowed(async () => {
         const { signal } = closing;
         return follow(await send(question, { fresh: false, signal }), {
-          ...{ pod, connections, signal },
-          idleMs: limits.idleMs.read,
+          ...{ pod, connections, signal, idleMs: limits.idleMs.read },
+          method: question.method === "HEAD" ? "HEAD" : "GET",
         });
       }),
     close: () => {
@@ -205,7 +205,7 @@ export function placeOf(text: string, { registry }: Pod): string | null {
   return pathname + search;
 }
 
-type Following = Pick<Sent, "idleMs" | "signal"> & { readonly pod: Pod; readonly connections: Connections };
+type Following = Pick<Sent, "method" | "idleMs" | "signal"> & { readonly pod: Pod; readonly connections: Connections };
 
 /**
  * Follows one redirect, as clients do, but only to a host of the Pod's `blobs.hosts`. Otherwise a Pod could make podctl read from a host that only
@@ -213,7 +213,7 @@ type Following = Pick<Sent, "idleMs" | "signal"> & { readonly pod: Pod; readonly
  */
 async function follow(
   received: Result<Received, string>,
-  { pod, connections, ...limits }: Following,
+  { pod, connections, ...sent }: Following,
 ): Promise<Result<Received, string>> {
   if (!received.ok || received.value.status < 300 || received.value.status > 308) return received;
   const { headers, body } = received.value;
@@ -221,5 +221,5 @@ async function follow(
   const url = redirectTarget(headers.location ?? null, pod);
   if (url === null) return err("it redirects a blob to a host that is not one of its record's blobs.hosts");
   // We send no token, because the storage must not see it.
-  return exchange({ method: "GET", url, headers: {}, ...limits }, connections);
+  return exchange({ url, headers: {}, ...sent }, connections);
 }
