@@ -5,7 +5,7 @@ import { closedOrigin } from "../support/proxy.ts";
 import { sickRecord } from "../support/sick-pods.ts";
 
 const sealingKeys = await generateSealingKeys();
-const { stack, put, check, healthy, mountProbe, addOwning, addTrusting } = useDoctor(sealingKeys);
+const { stack, kv, put, check, healthy, mountProbe, addOwning, addTrusting } = useDoctor(sealingKeys);
 
 describe("doctor and a Pod that only the edge may reach:", () => {
   test("the Pod is checked through the edge, and its faults are found there, too", async () => {
@@ -42,6 +42,15 @@ describe("doctor and a Pod that only the edge may reach:", () => {
       "clock",
     ]);
   });
+});
+
+test("doctor reports that the edge has an older record of a Pod, also if the Pod has no store and no gateway", async () => {
+  await addTrusting("trusting-storeless", { blobs: { stores: [] } });
+  await mountProbe("trusting-storeless");
+  expect(findings(await check({ pods: ["trusting-storeless"] }))).toEqual([]);
+  const text = kv.get("pod/trusting-storeless") ?? "";
+  kv.set("pod/trusting-storeless", text.replace('"revision":1', '"revision":2'));
+  expect(findings(await check({ pods: ["trusting-storeless"] }))).toEqual(["trusting-storeless: edge-behind"]);
 });
 
 test("doctor finds a Pod that answers podctl but not the edge", async () => {

@@ -31,13 +31,7 @@ export async function checkGateway(
 
 async function checkGrant({ pod, checks, probe, probed, deployment }: PodUnderTest): Promise<void> {
   if (probe === null) return checks.skip("gateway", "the key was not tried, because the record has no probe");
-  if (probed === null) return checks.skip("gateway", "the key was not tried: /-/probe does not answer");
-  if (!probed.ok) {
-    const { finding, text } = probed.error;
-    // If the Pod has stores, this is already a finding of `checkStores`, and one fault must make only one finding.
-    if (pod.blobs.stores.length > 0) return checks.skip("gateway", `the key was not tried: ${text}`);
-    return checks.found("gateway", finding, text);
-  }
+  if (probed?.ok !== true) return checks.skip("gateway", "the key was not tried: /-/probe gives no grant for this Pod");
   const { gateway } = probed.value;
   if (gateway === undefined) return checks.found("gateway", "edge-behind", "the edge knows no gateway of this Pod");
   if ("error" in gateway) return checks.found("gateway", "gateway-sealed", gateway.error);

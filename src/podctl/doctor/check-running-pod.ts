@@ -20,6 +20,7 @@ export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
   const trust = tested.probed?.ok === true ? tested.probed.value.trust : undefined;
   if (pod.trust !== undefined && trust !== undefined) return checks.found("trust", "trust-sealed", trust.error);
   const found = await checkServices(tested, clocks);
+  if (tested.probed?.ok === false) checks.found("probe", tested.probed.error.finding, tested.probed.error.text);
   if (pod.gateway) await checkGateway(tested, pod.gateway.url, clocks.of("the gateway"));
   if (probe === null) {
     checks.skip("stores", "the record has no probe");
