@@ -3,7 +3,7 @@ import { generateSealingKeys } from "../../src/directory/seal.ts";
 import { elsewhere, findings, redirectTo, type Seeded, useDoctor } from "../support/doctor.ts";
 import { serveForTest } from "../support/toy-pod.ts";
 
-const { stack, check, seedAll, onlyRegistry } = useDoctor(await generateSealingKeys());
+const { stack, kv, check, healthy, seedAll, onlyRegistry } = useDoctor(await generateSealingKeys());
 
 /** Each row is a Pod with one fault that doctor finds only by the checks that write. */
 const seededForWrites: readonly Seeded[] = [
@@ -79,4 +79,17 @@ test("doctor removes what it wrote", async () => {
     ["PUT", 400],
   ]);
   for (const { path } of writes) expect(path).toContain("/v2/globex/hello/");
+});
+
+test("doctor writes nothing to a Pod that is read-only, and says so", async () => {
+  kv.set(
+    "pod/pod-b",
+    JSON.stringify({ v: 1, ...healthy("pod-b"), revision: 1, state: "read-only", reason: "cleanup" }),
+  );
+  stack.current.clearSeen();
+  const checks = await check({ write: true, pods: ["pod-b"] });
+  const writes = stack.current.seen("pod-b", "registry").filter(({ method }) => !["GET", "HEAD"].includes(method));
+  expect([findings(checks), writes]).toEqual([[], []]);
+  const text = "the Pod is recorded as read-only";
+  expect(checks).toContainEqual({ pod: "pod-b", check: "writes", status: "skipped", text });
 });

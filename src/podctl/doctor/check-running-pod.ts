@@ -101,6 +101,8 @@ function reportNoToken(tested: PodUnderTest, check: string, { finding, text }: T
 
 async function checkWritesWith(tested: PodWithProbe, fetchFor: FetchFor | null): Promise<void> {
   if (tested.way !== "direct") return tested.checks.skip("writes", "only the edge reaches this Pod");
+  // The registry may be read-only because it collects garbage, and a push could then lose blobs.
+  if (tested.pod.state === "read-only") return tested.checks.skip("writes", "the Pod is recorded as read-only");
   const token = await fetchFor?.(["pull", "push", "delete"]);
   if (token?.ok === false) return reportNoToken(tested, "writes", token.error);
   await checkWrites(tested, token?.value.sent ?? null);
