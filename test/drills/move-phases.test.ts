@@ -274,7 +274,7 @@ describe("podctl move and its announced phases:", () => {
     await Promise.all(done);
     expect([code, said]).toEqual([
       1,
-      expect.stringContaining(`an assignment below "${group}" was added or removed during its move`),
+      expect.stringContaining(`an assignment below "${group}" was added or removed since this command began`),
     ]);
     expect((await liveOf(group)).move).toMatchObject({ phase: "copy" });
     const refusals = [

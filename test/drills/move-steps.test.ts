@@ -188,7 +188,7 @@ describe("run that was stopped while another operator changed the assignment", (
     await expect(giveUp(ports, way, former)).rejects.toThrow(changed);
     const settled = await live();
     await assign({ pod: "pod-b", move: { to: "pod-a", phase: "freeze", since: timeIn(60) } });
-    await expect(endSettled(ports, way, { live: settled, mustBeSeen: false })).rejects.toThrow(changed);
+    await expect(endSettled(ports, way, settled)).rejects.toThrow(changed);
     const { copy } = copyWhile(async () => {});
     await expect(runMove(ports, way, { live: { record: null, pod: way.from }, copy })).rejects.toThrow(changed);
     expect(steps.written).toEqual([]);

@@ -210,36 +210,6 @@ describe("podctl move", () => {
     expect((JSON.parse(next) as { revision: number }).revision).toBeGreaterThan(revision);
     expect(await liveOf(group)).toMatchObject({ pod: "pod-b" });
   });
-
-  test("--cleanup deletes the group at its former Pod once the new Pod is known to have all of it", async () => {
-    const group = await startGroup("cleaned");
-    expect((await move(group, "--to", "pod-b")).code).toBe(0);
-    const kept = await contentOf(stack.current, "pod-b", namesOf(group));
-    // We give the group back to its former Pod for a moment, and push a manifest that only this Pod has. Then `--cleanup` must delete nothing.
-    await assign(`${group}-other`, { pod: "pod-a" });
-    const live = await liveOf(group);
-    await assign(group, { pod: "pod-a" });
-    await stack.current.restartEdge();
-    await pushTagged(stack.current, `${group}/app`, "only-here");
-    await assign(group, live);
-    const refused = await move(group, "--cleanup");
-    expect([refused.code, refused.stderr]).toEqual([
-      1,
-      expect.stringMatching(
-        /has 1 manifest at pod-a that pod-b does not have, so nothing was deleted:\n {2}cleaned\/app@sha256:/,
-      ),
-    ]);
-    expect(Object.keys(await contentOf(stack.current, "pod-a", namesOf(group)))).not.toEqual([]);
-    const again = await move(group, "--back");
-    expect(again.code).toBe(0);
-    expect(await contentOf(stack.current, "pod-a", namesOf(group))).toEqual(kept);
-    expect((await move(group, "--to", "pod-b")).code).toBe(0);
-    const cleaned = await move(group, "--cleanup");
-    expect([cleaned.code, cleaned.stderr]).toEqual([0, expect.stringContaining("deleted at pod-a")]);
-    expect(await contentOf(stack.current, "pod-a", namesOf(group))).toEqual({});
-    expect(await contentOf(stack.current, "pod-b", namesOf(group))).toEqual(kept);
-    expect(await liveOf(group)).toMatchObject({ pod: "pod-b" });
-  });
 });
 
 describe("podctl and a group that is being moved", () => {

@@ -3,11 +3,10 @@ import { type PodId, parsePodId } from "../../directory/pod-id.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { confirmWrite, showWrite } from "../confirm.ts";
 import { CliFailure, orFail } from "../failure.ts";
-import { counted, note, print, printJson } from "../output.ts";
+import { counted, print, printJson } from "../output.ts";
 import type { Target } from "../target/target.ts";
 import { goingOn, phaseText } from "../write/moving.ts";
-import { deleteManifests, missingManifests } from "./cleanup-group.ts";
-import { isInGroup } from "./lists.ts";
+import { cleanUp } from "./cleanup-group.ts";
 import { forEach, type MoveOptions, type OpenedGroup, type Prefixes, reportOf, withGroup } from "./open-group.ts";
 import { type MoveTarget, openMoveTarget, readPod } from "./open-move.ts";
 import { type LiveAssignment, readAssignment } from "./phases.ts";
@@ -16,8 +15,6 @@ import { endSettled, giveUp, runMove } from "./run-move.ts";
 import { readState, type StateFile, stateFileOf } from "./state-file.ts";
 import type { Way } from "./steps.ts";
 import { backWithinRegistry, endWithinRegistry, haveOneRegistry, moveWithinRegistry } from "./within-registry.ts";
-
-const maxShown = 20;
 
 export async function makeMove(
   target: Target,
@@ -171,14 +168,9 @@ export async function endMove(
         await group.ports.state.remove();
         return { ...reportOf(group, null), deleted: 0 };
       }
-      if (options.cleanup) refuseProbe(group);
-      const scope = { ...group.both, group: group.group, jobs: options.jobs };
-      const missing = options.cleanup ? await missingManifests(scope) : [];
-      if (missing.length > 0) throw new CliFailure(missingText(group, missing));
-      await endSettled(group.ports, group.way, { live: group.live, mustBeSeen: options.cleanup });
-      const deleted = options.cleanup ? await deleteManifests(scope) : 0;
+      const deleted = options.cleanup ? await cleanUp(group, options.jobs) : 0;
+      if (!options.cleanup) await endSettled(group.ports, group.way, group.live);
       await group.ports.state.remove();
-      if (options.cleanup) note(`${prefix}: ${counted(deleted, "manifest")} deleted at ${group.way.from}`);
       return { ...reportOf(group, null), deleted };
     });
   });
@@ -198,23 +190,8 @@ function wayToEnd(prefix: Prefix, { record, pod }: LiveAssignment, wasAsked: boo
 
 const notMoved = (prefix: Prefix, pod: PodId): string => `"${prefix}" is at Pod "${pod}", and is not being moved`;
 
-/** Refuses to delete the probe of the old Pod, because doctor and the edge check that Pod by its probe blob. */
-function refuseProbe({ both, group }: OpenedGroup): void {
-  const { id, probe } = both.source.pod;
-  if (probe === undefined || !isInGroup(probe.repository, group)) return;
-  throw new CliFailure(
-    `the probe of Pod "${id}" is in "${probe.repository}", which --cleanup would delete; give the Pod another probe in the topology first`,
-  );
-}
-
 const nothingToCleanUp = ({ way, ports }: OpenedGroup): string =>
   `${way.from} and ${way.to} have the same registry, so --cleanup would delete "${ports.prefix}" itself; end the move with --done`;
-
-const missingText = ({ way, ports }: OpenedGroup, missing: readonly string[]): string =>
-  [
-    `"${ports.prefix}" has ${counted(missing.length, "manifest")} at ${way.from} that ${way.to} does not have, so nothing was deleted:`,
-    ...missing.slice(0, maxShown).map((each) => `  ${each}`),
-  ].join("\n");
 
 export async function showStatus(target: Target, prefixes: Prefixes, { state, json }: MoveOptions): Promise<void> {
   const kv = target.openKv();

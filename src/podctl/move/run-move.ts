@@ -149,9 +149,9 @@ const checkedForMs = 10_000;
 
 /**
  * Returns a function that throws a CliFailure if the assignment is not the one that this run knows. If another operator took over the move while this
- * run was suspended, a write could overwrite pushes at the target.
+ * run was suspended, a write could overwrite pushes at the target, and a deletion could delete the only copy.
  */
-function createCheck(ports: MovePorts, live: LiveAssignment): MayWrite {
+export function createCheck(ports: MovePorts, live: LiveAssignment): MayWrite {
   let checkedAtMs = 0;
   let checking: Promise<void> | null = null;
   const check = async () => {
@@ -178,7 +178,9 @@ function createCheck(ports: MovePorts, live: LiveAssignment): MayWrite {
 async function refuseOtherGroup({ kv, prefix, without }: MovePorts): Promise<void> {
   const now = await readGroup(kv, prefix);
   if (now.without.join() === without.join()) return;
-  throw new CliFailure(`an assignment below "${prefix}" was added or removed during its move; run the command again`);
+  throw new CliFailure(
+    `an assignment below "${prefix}" was added or removed since this command began; run the command again`,
+  );
 }
 
 /** Copies and compares. If this fails or the Pods differ, ends the freeze and then throws. The Pod that the group leaves then takes pushes again. */
@@ -239,17 +241,10 @@ export async function giveUp(ports: MovePorts, way: Way, live: LiveAssignment): 
   ports.say(`${ports.prefix}: ${way.from} serves it as before`);
 }
 
-/**
- * Ends a move that has settled: from now on, only the new Pod has the group. With `mustBeSeen`, also waits until every edge knows this, so that no
- * edge asks the old Pod any more.
- */
-export async function endSettled(
-  ports: MovePorts,
-  way: Way,
-  { live, mustBeSeen }: { readonly live: LiveAssignment; readonly mustBeSeen: boolean },
-): Promise<void> {
+/** Ends a move that has settled: from now on, only the new Pod has the group. */
+export async function endSettled(ports: MovePorts, way: Way, live: LiveAssignment): Promise<LiveAssignment> {
   await waitAfterSince(ports, live, { afterMs: 0, forWhat: `pushes go to ${way.to}` });
   const ended = await enter(ports, way, { live, step: endAt(way.to) });
   ports.say(`${ports.prefix}: only ${way.to} has it now`);
-  if (mustBeSeen) await waitAfterSince(ports, ended, { afterMs: ports.waitMs, forWhat: "every edge knows it" });
+  return ended;
 }
