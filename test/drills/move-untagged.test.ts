@@ -6,9 +6,10 @@ import { CliFailure } from "../../src/podctl/failure.ts";
 import type { Both } from "../../src/podctl/move/copy-blob.ts";
 import { createGroupCopy } from "../../src/podctl/move/copy-group.ts";
 import { openRegistry, type Registry } from "../../src/podctl/move/registry.ts";
+import { takeSnapshot } from "../../src/podctl/move/snapshot.ts";
 import type { Saved } from "../../src/podctl/move/state-file.ts";
 import { createPodClient, pushBlob } from "../support/client.ts";
-import { contentOf, push, pushGroup, pushIndex, pushTagged } from "../support/group-content.ts";
+import { contentOf, push, pushGroup, pushIndex, pushReferrer, pushTagged } from "../support/group-content.ts";
 import { manifestType } from "../support/image.ts";
 import { startProxy } from "../support/proxy.ts";
 import { healthyRecords } from "../support/sick-pods.ts";
@@ -28,6 +29,27 @@ async function openBoth(more: object = {}): Promise<Both> {
     source: open({ id: "pod-a", ...records["pod-a"] }),
     target: open({ id: "pod-b", ...records["pod-b"], ...more }),
   };
+}
+
+/** Opens the registries of both Pods. That of pod-b has no lists of referrers, as distribution's. */
+async function openWithoutLists() {
+  const registry = await startProxy(stack.current.pods["pod-b"].registry.direct, ({ url = "" }) =>
+    url.includes("/referrers/") ? { inPlace: 404 } : null,
+  );
+  const { source, target } = await openBoth({ registry });
+  return { a: source, b: target };
+}
+
+/** Copies a group and compares both Pods, three times at most, as a move does in its freeze. Returns what differs in the end. */
+async function copyAndCompare(both: Both, group: string): Promise<readonly string[]> {
+  const progress = { saved: new Map<RepositoryName, Saved>(), save: async () => {} };
+  const options = { ...both, gateway: null, group: { prefix: group as Prefix, without: [] }, jobs: 2 };
+  const copy = createGroupCopy({ ...options, mayEmpty: false, progress });
+  for (let left = 3; ; left -= 1) {
+    expect((await copy.round(async () => {})).problems).toEqual([]);
+    const differences = await copy.compare();
+    if (differences.length === 0 || left === 1) return differences;
+  }
 }
 
 const indexType = "application/vnd.oci.image.index.v1+json";
@@ -151,6 +173,43 @@ describe("podctl move", () => {
     for (const problem of problems) expect(found).toContain(problem);
     if (problems.length === 0) expect(await copy.compare()).toEqual([]);
     for (const registry of [both.source, both.target]) registry.close();
+  });
+
+  test("a group goes to a Pod without lists of referrers, back, and there again with a signature that is new", async () => {
+    const group = "signed-twice";
+    const app = `${group}/app`;
+    await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a" }));
+    const image = await pushTagged(stack.current, app, "1");
+    const signatures = [await pushReferrer(stack.current, app, image, null)];
+    const { a, b } = await openWithoutLists();
+    expect(await copyAndCompare({ source: a, target: b }, group)).toEqual([]);
+    expect(await copyAndCompare({ source: b, target: a }, group)).toEqual([]);
+    signatures.push(await pushReferrer(stack.current, app, image, "signature"));
+    expect(await copyAndCompare({ source: a, target: b }, group)).toEqual([]);
+    const content = await contentOf(stack.current, "pod-b", [app]);
+    const index = JSON.parse(content[`${app}:${image.replace(":", "-")}`] ?? "{}") as {
+      manifests: { digest: string }[];
+    };
+    expect(index.manifests.map(({ digest }) => digest).toSorted()).toEqual(signatures.toSorted());
+    for (const registry of [a, b]) registry.close();
+  });
+
+  test("a signature that was deleted, but is still in the index that takes the place of a list, counts as deleted", async () => {
+    const group = "unsigned";
+    const app = `${group}/app`;
+    await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-b" }));
+    const image = await pushTagged(stack.current, app, "1");
+    const signature = await pushReferrer(stack.current, app, image, null);
+    await push(stack.current, app, image.replace(":", "-"), indexOf(signature));
+    const { a, b } = await openWithoutLists();
+    const listed = async () =>
+      [...(await takeSnapshot(b, app as RepositoryName, { jobs: 2 })).referrers.values()].flat();
+    expect((await listed()).map(({ digest }) => digest)).toEqual([signature]);
+    const client = createPodClient(stack.current, "pod-b");
+    const token = await client.token([`repository:${app}:pull,delete`]);
+    expect((await client.get(`/v2/${app}/manifests/${signature}`, token, { method: "DELETE" })).status).toBe(202);
+    expect(await listed()).toEqual([]);
+    for (const registry of [a, b]) registry.close();
   });
 
   test("a repository of ten images for two platforms is copied, because its manifests are many and not deep", async () => {

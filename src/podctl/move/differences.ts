@@ -1,7 +1,7 @@
 /** Compares a repository at the source with its copy at the target, and says what to copy and what to remove. Pure. */
 import type { Digest } from "../../oci/digest.ts";
 import type { Tag } from "../../oci/reference.ts";
-import { fallbackTag, isFallbackTag, type Snapshot, textOfReferrers } from "./snapshot.ts";
+import { fallbackTag, type Snapshot, textOfReferrers } from "./snapshot.ts";
 
 /** What must be done at the target, so that it holds what the source holds. */
 export type Work = {
@@ -23,26 +23,22 @@ export type Work = {
 export function workOf(source: Snapshot, target: Snapshot): Work {
   const made = madeTags(source, target);
   const madeDigests = new Set([...made].map((tag) => target.tags.get(tag)));
-  const needsTags = source.listsReferrers && !target.listsReferrers;
   return {
     manifests: [...source.manifests].filter((digest) => !target.manifests.has(digest)),
-    tags: [...source.tags].filter(([tag, digest]) => target.tags.get(tag) !== digest),
+    tags: [...source.tags].filter(([tag, digest]) => target.tags.get(tag) !== digest && !made.has(tag)),
     gone: [...target.tags.keys()].filter((tag) => !source.tags.has(tag) && !made.has(tag)),
     dead: [...target.manifests].filter((digest) => !source.manifests.has(digest) && !madeDigests.has(digest)),
-    fallbacks: needsTags ? [...source.referrers.keys()].filter((digest) => !source.tags.has(fallbackTag(digest))) : [],
+    fallbacks: made.size === 0 ? [] : [...source.referrers.keys()],
   };
 }
 
 /**
- * Returns the tags ({@link fallbackTag}) under which the move keeps referrers, because the target's registry does not list referrers. The source does
- * not have these tags, but they are neither removed nor reported as differences.
+ * Returns the tags ({@link fallbackTag}) under which the move keeps referrers, because the target's registry does not list referrers. They are neither
+ * removed nor reported as differences. The source may have such a tag from an earlier move, but clients do not update it there.
  */
 function madeTags(source: Snapshot, target: Snapshot): ReadonlySet<Tag> {
   if (!source.listsReferrers || target.listsReferrers) return new Set();
-  const wanted = new Set([...source.referrers.keys()].map(fallbackTag));
-  return new Set(
-    [...target.tags.keys()].filter((tag) => isFallbackTag(tag) && wanted.has(tag) && !source.tags.has(tag)),
-  );
+  return new Set([...source.referrers.keys()].map(fallbackTag));
 }
 
 /** How many changes this work makes. After a round with few changes, the move goes on from `copy` to `freeze`. */
@@ -55,6 +51,7 @@ export function differencesOf(
   [target, to]: readonly [Snapshot, string],
 ): readonly string[] {
   const made = madeTags(source, target);
+  const outdated = new Set([...made].map((tag) => source.tags.get(tag)));
   const tags = new Set([...source.tags.keys(), ...target.tags.keys()]);
   const say = (digest: Digest | undefined) => digest ?? "nothing";
   return [
@@ -65,7 +62,7 @@ export function differencesOf(
         (tag) => `${name}:${tag} is ${say(source.tags.get(tag))} at ${from} and ${say(target.tags.get(tag))} at ${to}`,
       ),
     ...[...source.manifests]
-      .filter((digest) => !target.manifests.has(digest))
+      .filter((digest) => !target.manifests.has(digest) && !outdated.has(digest))
       .map((digest) => `${name}@${digest} is at ${from} and not at ${to}`),
     ...[...new Set([...source.referrers.keys(), ...target.referrers.keys()])].flatMap((digest) => {
       const [one, other] = [source, target].map(({ referrers }) => textOfReferrers(referrers.get(digest) ?? []));

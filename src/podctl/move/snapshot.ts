@@ -95,7 +95,6 @@ export async function getManifest(
  * Tag Schema").
  */
 export const fallbackTag = (digest: Digest): Tag => digest.replace(":", "-").slice(0, 128) as Tag;
-export const isFallbackTag = (tag: string): boolean => /^sha(256-[0-9a-f]{64}|512-[0-9a-f]{121,128})$/.test(tag);
 
 const isIndexType = (type: string): boolean => /index|manifest\.list/.test(type);
 
@@ -243,10 +242,12 @@ function createWalk(
         for (const digest of manifests) {
           const index = tags.get(fallbackTag(digest));
           const own = index === undefined ? undefined : children.get(index);
-          if (own !== undefined)
+          // A client may have deleted a referrer without writing a new index.
+          const left = own?.filter((each) => manifests.has(each)) ?? [];
+          if (left.length > 0)
             referrers.set(
               digest,
-              own.map((each) => ({ digest: each, descriptor: {} })),
+              left.map((each) => ({ digest: each, descriptor: {} })),
             );
         }
       }
