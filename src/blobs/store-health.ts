@@ -1,5 +1,6 @@
 import { type Directory, directoryFailure, type Pod } from "../directory/directory.ts";
 import { healthKey } from "../directory/keys.ts";
+import type { ReadOptions } from "../directory/kv.ts";
 import { parseOnce } from "../directory/parsed-records.ts";
 import { type HealthRecord, healthRecord, type StoreVerdict, verdictName } from "../directory/records.ts";
 import { ok, type Result } from "../lib/result.ts";
@@ -21,8 +22,11 @@ export function verdictOf(health: StoreHealth, pod: Pod, store: Store): StoreVer
 }
 
 /** Reads all verdicts. The error says why KV did not answer, or what is wrong with the record `health`. */
-export async function readHealth({ readKv, parsedRecords }: Directory): Promise<Result<StoreHealth, DirectoryFailure>> {
-  const read = await readKv([healthKey]);
+export async function readHealth(
+  { readKv, parsedRecords }: Directory,
+  options: ReadOptions = {},
+): Promise<Result<StoreHealth, DirectoryFailure>> {
+  const read = await readKv([healthKey], options);
   if (!read.ok) return directoryFailure(read.error);
   const text = read.value.textOf(healthKey);
   const record = parseOnce(parsedRecords.health, healthKey, { text, schema: healthRecord });
@@ -31,7 +35,7 @@ export async function readHealth({ readKv, parsedRecords }: Directory): Promise<
 
 /** If the verdicts cannot be read, no store is `out`, because a pull must not depend on the verdicts. */
 export async function healthOrNone(directory: Directory): Promise<StoreHealth> {
-  const health = await readHealth(directory);
+  const health = await readHealth(directory, { isDispensable: true });
   return health.ok ? health.value : noVerdicts;
 }
 

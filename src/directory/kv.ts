@@ -62,6 +62,8 @@ export type ReadOptions = MaxAges & {
   readonly maxReadKeys?: number;
   /** The read waits for KV and fails if KV fails, even if there are older values. */
   readonly mustBeCurrent?: boolean;
+  /** The caller can do without the values. So even if there are no older values, the read does not wait long for a slow KV, and fails. */
+  readonly isDispensable?: boolean;
 };
 
 export type ReadKv = (keys: readonly string[], options?: ReadOptions) => Promise<Result<KvValues, string>>;
@@ -109,14 +111,14 @@ async function readMissing(
   options: ChosenOptions,
 ): Promise<Result<KvValues, string>> {
   const { cache, now, trace } = ports;
-  const { chosenBy, mustBeCurrent = false } = options;
+  const { chosenBy, mustBeCurrent = false, isDispensable = false } = options;
   const nowMs = now().getTime();
   const { found, due, unread, charged } = sortKeys(cache, keys, { ...options, nowMs });
   if (charged > 0 && budgetOf(cache, chosenBy)?.take(charged, nowMs) === false) {
     return chosenBy === "claim" ? ok(freshValues(new Map())) : err(budgetSpent);
   }
   const noneRead: Refreshed = { entries: new Map(), stale: cache.health.failure };
-  const read = due.length === 0 ? ok(noneRead) : await refresh(ports, due, { chosenBy, mustBeCurrent });
+  const read = due.length === 0 ? ok(noneRead) : await refresh(ports, due, { chosenBy, mustBeCurrent, isDispensable });
   if (!read.ok) return read;
   const { entries, stale } = read.value;
   for (const [key, entry] of entries) found.set(key, entry);
@@ -209,19 +211,21 @@ function readAhead(ports: KvPorts, keys: readonly string[], limits: { readonly n
 
 const unlimited = Number.POSITIVE_INFINITY;
 
+type RefreshOptions = { readonly chosenBy: ChosenBy } & Required<Pick<ReadOptions, "mustBeCurrent" | "isDispensable">>;
+
 type Refreshed = { readonly entries: Entries; readonly stale: string | null };
 
 /**
  * Reads keys whose values are not current:
  * - A request without usable older values waits for KV.
  * - A request with older values waits only `patienceMs` for KV, or not at all if KV is known to be slow. Then it uses the older values, and the read
- *   goes on in the background.
+ *   goes on in the background. A request that can do without the values waits no longer either.
  * - While KV fails, only a few requests read KV. All others use their older values, or fail if they have none.
  */
 async function refresh(
   ports: KvPorts,
   keys: readonly string[],
-  { chosenBy, mustBeCurrent }: { readonly chosenBy: ChosenBy; readonly mustBeCurrent: boolean },
+  { chosenBy, mustBeCurrent, isDispensable }: RefreshOptions,
 ): Promise<Result<Refreshed, string>> {
   const { cache, now, waitUntil } = ports;
   const { health } = cache;
@@ -232,16 +236,18 @@ async function refresh(
     last === null ? err(why) : ok({ entries: last, stale: why });
   if (failure !== null && !health.takeRead(nowMs, last === null)) return useLast(failure);
   const isUsable = last !== null && (failure !== null || isRecent(last, nowMs));
-  const isBehind = isUsable && health.isSlow(nowMs);
+  const isHasty = isUsable || isDispensable;
+  const isBehind = isHasty && health.isSlow(nowMs);
   // While KV is slow, we leave out the keys that are being read already. While KV fails, we read them too, because the earlier read may never end.
-  const asked = isBehind && failure === null ? keys.filter((key) => !isAsked(last.get(key), nowMs)) : keys;
+  const asked = isBehind && failure === null ? keys.filter((key) => !isAsked(last?.get(key), nowMs)) : keys;
   const reading = readAll(ports, asked, chosenBy);
   waitUntil(reading);
   if (isBehind) return useLast(failure ?? slow);
-  const waitMs = isUsable ? patienceMs : failure === null ? unlimited : failingDeadlineMs;
+  const waitMs = isHasty ? patienceMs : failure === null ? unlimited : failingDeadlineMs;
   const read = waitMs === unlimited ? await reading : await within(reading, waitMs);
   if (read === "late") {
-    health.noteSlow(nowMs, now().getTime());
+    // The first read of a key may be slow although KV is not, because KV may have the key only far away.
+    if (last !== null || failure !== null) health.noteSlow(nowMs, now().getTime());
     return useLast(failure ?? slow);
   }
   return read.ok ? ok({ entries: read.value, stale: null }) : useLast(read.error);

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { healthOrNone } from "../../src/blobs/store-health.ts";
 import type { BulkKv } from "../../src/directory/kv.ts";
 import { resolvePod } from "../../src/directory/resolve.ts";
 import { parseRepositoryName } from "../../src/oci/repository-name.ts";
@@ -189,6 +190,34 @@ describe("KV that never answers", () => {
     await readsEnded();
     expect(await resolveForWrite("acme/app")).toMatchObject({ pod: "pod-a" });
   }, 20_000);
+});
+
+describe("verdicts on stores, which a pull can do without", () => {
+  const timed = async () => {
+    const startedAtMs = performance.now();
+    const { size } = await healthOrNone(isolate.directory());
+    return { size, ms: performance.now() - startedAtMs };
+  };
+  const verdict = { pod: "pod-a", place: "a.test", state: "in", since: "2026-03-01T12:00:00.000Z" };
+  beforeEach(() => running.kv.put("health", JSON.stringify({ v: 1, stores: [verdict] })));
+
+  test("an isolate without them waits a quarter of a second for a KV that never answers, and once that is known, not at all", async () => {
+    state = "silent";
+    for (let count = 0; count < 3; count += 1) {
+      const told = await timed();
+      expect(told.size).toBe(0);
+      expect(told.ms).toBeLessThan(patienceMs + atOnceMs);
+    }
+    await readsEnded();
+    expect((await timed()).ms).toBeLessThan(atOnceMs);
+  }, 20_000);
+
+  test("what a slow KV answers later is used then", async () => {
+    state = { slowMs: 600 };
+    expect((await timed()).size).toBe(0);
+    await readsEnded();
+    expect(await timed()).toMatchObject({ size: 1 });
+  });
 });
 
 describe("KV that fails", () => {
