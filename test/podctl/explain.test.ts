@@ -146,6 +146,18 @@ describe("explain:", () => {
     expect(result(await explain("PUT", "/v2/hooli/app/manifests/1"), "answer")).toMatch(written);
   });
 
+  test("the calls to both Pods of a move are shown, if the edge asks both", async () => {
+    const move = { to: "pod-b", phase: "settle", since: "2026-11-26T12:00:00.000Z" };
+    const record = JSON.stringify({ v: 1, pod: "pod-a", revision: 2, state: "active", move });
+    await stack.current.putKv("route/hooli", record);
+    const path = `/v2/hooli/app/manifests/${digest}`;
+    const { "pod-a": from, "pod-b": to } = stack.current.pods;
+    const calls = (method: string) => [to, from].map(({ registry }) => `${method} ${registry.url}${path}`);
+    const [absent, deleted] = [await explain("GET", path, { podStatus: 404 }), await explain("DELETE", path)];
+    expect([lines(absent, "answer"), lines(deleted, "answer")]).toEqual([calls("GET"), calls("DELETE")]);
+    expect(result(deleted, "answer")).toBe('forwarded to Pod "pod-b"');
+  });
+
   test("the freeze of a move back is told as what it is, and since when", async () => {
     const since = "2026-11-26T12:00:00.000Z";
     const move = { to: "pod-a", phase: "freeze", since, settledSince: "2026-11-26T11:00:00.000Z" };

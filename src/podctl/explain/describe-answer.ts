@@ -19,10 +19,11 @@ export async function answerSteps(
   const { outcome, pod } = answer;
   if (outcome === "redirected") return [step("307 to this URL once there is a proof; else what the Pod answers")];
   if (outcome === "forwarded" || outcome === "streamed") {
-    const last = calls.slice(-1);
+    // Another call only asks for a proof. During a move, the edge may send the request to both Pods.
+    const sent = calls.filter(({ request }) => request.method === question.method);
     return [
       assumed,
-      step(`forwarded to Pod "${pod}"`, [...last.map(registryLine), ...notes(question, endpoint, recorded)]),
+      step(`forwarded to Pod "${pod}"`, [...sent.map(registryLine), ...notes(question, endpoint, recorded)]),
     ];
   }
   if (outcome === "mounted") {
