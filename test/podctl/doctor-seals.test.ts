@@ -34,7 +34,7 @@ test("after a key rotation, doctor names each value that is not sealed for the n
   };
   const found = (pod: string) => ({
     finding: "sealed-before",
-    text: `Pod "${pod}", field "blobs.stores.0.credentials"`,
+    text: `Pod "${pod}", field "blobs.stores.0.credentials", is not sealed for the Worker's newest key`,
   });
   expect(await check(rotated, (_pod, record) => record)).toMatchObject([found("pod-a"), found("pod-b")]);
   const half = await check(rotated, (pod, record) => (pod === "pod-a" ? sealedAgain(pod, record) : record));

@@ -33,7 +33,10 @@ export async function checkSeals(
   }
   const values = (await pMap(pods, (pod) => sealedValues(directory, pod), { concurrency: podsAtOnce })).flat();
   const older = values.filter(({ sealed }) => headerOf(sealed)?.["kid"] !== sealingKey);
-  for (const { pod, field } of older) checks.found("sealed value", "sealed-before", `Pod "${pod}", field "${field}"`);
+  for (const { pod, field } of older) {
+    const text = `Pod "${pod}", field "${field}", is not sealed for the Worker's newest key`;
+    checks.found("sealed values", "sealed-before", text);
+  }
   if (older.length === 0) checks.ok("sealed values", `${counted(values.length, "value")}, for the newest key`);
   return checks.list;
 }
