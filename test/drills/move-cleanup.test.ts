@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { describe, expect, test, vi } from "vitest";
+import { createClient } from "../support/client.ts";
 import { contentOf, pushGroup, pushTagged } from "../support/group-content.ts";
 import { podctl } from "../support/podctl.ts";
 import { podctlProgram } from "../support/podctl-program.ts";
+import { sha256 } from "../support/toy-pod.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 import { useMoves } from "../support/use-moves.ts";
 
@@ -86,7 +88,7 @@ describe("podctl move --cleanup", () => {
     expect(await liveOf(group)).toMatchObject({ pod: "pod-b" });
   });
 
-  test("deletes nothing after a prefix below the group was assigned to the former Pod", async () => {
+  test("deletes nothing after a prefix below the group was assigned to the former Pod, and then goes on without it", async () => {
     const group = await settleGroup("below");
     const team = `${group}/team`;
     const { code, said } = await cleanUpWhile(
@@ -101,9 +103,10 @@ describe("podctl move --cleanup", () => {
       1,
       expect.stringContaining(`an assignment below "${group}" was added or removed since this command began`),
     ]);
+    expect((await move(group, "--cleanup")).code).toBe(0);
     const left = await contentOf(stack.current, "pod-a", [...namesOf(group), `${team}/new`]);
     expect(new Set(Object.keys(left).map((each) => each.split(/[:@]/)[0]))).toEqual(
-      new Set([`${group}/app`, `${team}/lib`, `${team}/new`]),
+      new Set([`${team}/lib`, `${team}/new`]),
     );
   });
 
@@ -126,5 +129,31 @@ describe("podctl move --cleanup", () => {
     expect([await contentAt("pod-a", group), await contentAt("pod-b", group)]).toEqual([held, {}]);
     const again = await move(group, "--cleanup");
     expect([again.code, again.stderr]).toEqual([1, `podctl: "${group}" is at Pod "pod-a", and is not being moved\n`]);
+  });
+
+  test("goes on after it was killed, and leaves what clients have deleted at the new Pod since", async () => {
+    const group = await settleGroup("continued");
+    const app = `${group}/app`;
+    const { code } = await cleanUpWhile(group, async (child) => void child.kill("SIGKILL"));
+    expect([code, await liveOf(group)]).toEqual([null, expect.objectContaining({ pod: "pod-b" })]);
+    const held = await contentAt("pod-a", group);
+    expect(held).toEqual(await contentAt("pod-b", group));
+    await stack.current.restartEdge();
+    const client = createClient(stack.current.edge);
+    const token = await client.token([`repository:${app}:pull,delete`]);
+    const text = held[`${app}:multi`] ?? "";
+    const index = sha256(text);
+    expect((await client.get(`/v2/${app}/manifests/${index}`, token, { method: "DELETE" })).status).toBe(202);
+    const again = await move(group, "--cleanup");
+    const { manifests } = JSON.parse(text) as { manifests: { digest: string }[] };
+    const left = [index, ...manifests.map(({ digest }) => digest)].sort();
+    expect([again.code, again.stderr]).toEqual([
+      0,
+      expect.stringContaining("3 manifests left at pod-a, because pod-b lacks them or an index that names them:\n"),
+    ]);
+    expect(again.stdout).toContain(`The move of ${group} has ended: its manifests at pod-a will be deleted.`);
+    const digests = Object.keys(await contentAt("pod-a", group)).flatMap((each) => /sha256:.*/.exec(each)?.[0] ?? []);
+    expect(digests.sort()).toEqual(left);
+    for (const digest of left) expect(again.stderr).toContain(`  ${app}@${digest}\n`);
   });
 });

@@ -14,16 +14,19 @@ import { createBudget, headManifest, takeSnapshot } from "./snapshot.ts";
 import { waitAfterSince } from "./steps.ts";
 
 /**
- * Ends the move, and deletes the group's manifests at the former Pod. Returns how many it has deleted. When the
+ * Ends the move, unless an earlier run has ended it, and deletes the group's manifests at the former Pod. Returns how many it has deleted. When the
  * move has ended, others may move the group again or assign a prefix below it. So the assignment is read again and again during the deletion.
  */
 export async function cleanUp(group: OpenedGroup, jobs: number): Promise<number> {
   const { ports, way, both, live } = group;
   refuseProbe(group);
   const scope = { ...both, group: group.group, jobs };
-  const missing = await missingManifests(scope);
-  if (missing.length > 0) throw new CliFailure(missingText(group, missing));
-  const ended = await endSettled(ports, way, live);
+  let ended = live;
+  if (live.record?.move !== undefined) {
+    const missing = await missingManifests(scope);
+    if (missing.length > 0) throw new CliFailure(missingText(group, missing));
+    ended = await endSettled(ports, way, live);
+  }
   await waitAfterSince(ports, ended, { afterMs: ports.waitMs, forWhat: "every edge knows it" });
   const { deleted, left } = await deleteManifests(scope, createCheck(ports, ended));
   note(`${ports.prefix}: ${counted(deleted, "manifest")} deleted at ${way.from}`);

@@ -151,40 +151,62 @@ export async function endMove(
   prefixes: Prefixes,
   options: MoveOptions & { readonly cleanup: boolean },
 ): Promise<void> {
+  const { cleanup, jobs } = options;
   const opened = await openMoveTarget(target, options.edge);
-  const settled = (await assigned(opened, prefixes)).filter(({ record }) => record?.move?.phase === "settle");
-  const what = (pod: PodId) =>
-    options.cleanup ? `its manifests at ${pod} will be deleted` : "what was not copied will be out of reach";
-  const texts = settled.map(({ prefix, pod }) => `The move of ${prefix} will end: ${what(pod)}.`);
+  const what = (from: PodId) =>
+    cleanup ? `its manifests at ${from} will be deleted` : "what was not copied will be out of reach";
+  const ending = new Map<Prefix, Way>();
+  const texts: string[] = [];
+  for (const { prefix, ...live } of await assigned(opened, prefixes)) {
+    const way = wayToEnd(live, await readState(stateFileOf(options.state, prefix)), cleanup);
+    if (way === null) continue;
+    ending.set(prefix, way);
+    const ends = live.record?.move === undefined ? "has ended" : "will end";
+    texts.push(`The move of ${prefix} ${ends}: ${what(way.from)}.`);
+  }
   await ask(texts, `Write this to ${target.name}?`, options);
   await forEach(prefixes, options, async (prefix) => {
-    // The operator was asked only for the groups in `settled`. Another group may have settled since.
-    const wasAsked = settled.some((each) => each.prefix === prefix);
-    const way = (live: LiveAssignment) => wayToEnd(prefix, live, wasAsked);
+    const way = (live: LiveAssignment, state: StateFile): Way => {
+      const found = wayToEnd(live, state, cleanup);
+      // The operator was asked only for the moves in `ending`. Another move may have settled since.
+      if (found !== null && found.from === ending.get(prefix)?.from) return found;
+      throw new CliFailure(unsettledText(prefix, live));
+    };
     return withGroup(opened, prefix, { ...options, way }, async (group) => {
+      let deleted = 0;
       if (haveOneRegistry(group.both)) {
-        if (options.cleanup) throw new CliFailure(nothingToCleanUp(group));
+        if (cleanup) throw new CliFailure(nothingToCleanUp(group));
         await endWithinRegistry(group.ports, group.way, group.live);
-        await group.ports.state.remove();
-        return { ...reportOf(group, null), deleted: 0 };
-      }
-      const deleted = options.cleanup ? await cleanUp(group, options.jobs) : 0;
-      if (!options.cleanup) await endSettled(group.ports, group.way, group.live);
+      } else if (cleanup) deleted = await cleanUp(group, jobs);
+      else await endSettled(group.ports, group.way, group.live);
       await group.ports.state.remove();
       return { ...reportOf(group, null), deleted };
     });
   });
 }
 
-function wayToEnd(prefix: Prefix, { record, pod }: LiveAssignment, wasAsked: boolean): Way {
+/** Returns the way of a move that can be ended now. Null if there is none. */
+function wayToEnd(
+  { record, pod }: LiveAssignment,
+  { header }: Pick<StateFile, "header">,
+  cleanup: boolean,
+): Way | null {
   const move = record?.move;
-  if (move === undefined) throw new CliFailure(notMoved(prefix, pod));
   // A move with `settledSince` is on its way back: now the group leaves the Pod that the operator named by `--to` when the move began.
-  if (move.phase === "settle" && wasAsked)
+  if (move?.phase === "settle")
     return { from: pod, to: move.to, way: move.settledSince === undefined ? "there" : "back" };
-  throw new CliFailure(
+  // An earlier `--cleanup` may have ended the move, and been killed before it had deleted everything and removed its state file.
+  if (cleanup && move === undefined && header?.to === pod)
+    return { from: orFail(parsePodId(header.from)), to: pod, way: header.way };
+  return null;
+}
+
+function unsettledText(prefix: Prefix, { record, pod }: LiveAssignment): string {
+  const move = record?.move;
+  if (move === undefined) return notMoved(prefix, pod);
+  return (
     `the move of "${prefix}" to "${move.to}" had not settled when this command began, so it cannot be ended; ` +
-      goingOn(prefix, { move }),
+    goingOn(prefix, { move })
   );
 }
 
