@@ -3,7 +3,7 @@ import { type PodId, parsePodId } from "../../directory/pod-id.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { confirmWrite, showWrite } from "../confirm.ts";
 import { CliFailure, orFail } from "../failure.ts";
-import { counted, print, printJson } from "../output.ts";
+import { counted, note, print, printJson } from "../output.ts";
 import type { Target } from "../target/target.ts";
 import { goingOn, phaseText } from "../write/moving.ts";
 import { cleanUp } from "./cleanup-group.ts";
@@ -121,6 +121,8 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
           await refuseLost(group, options);
         }
         await runMove(group.ports, group.way, group);
+        const { from, to } = group.way;
+        note(`${prefix}: if topology.yaml assigns it to ${from}, assign it to ${to} there before the next apply`);
       }
       await group.ports.state.remove();
       return reportOf(group, null);
