@@ -12,8 +12,8 @@ export type Config = {
   readonly auth: "token" | "none";
   readonly plainHttp: PlainHttp;
   /**
-   * The host in the URLs of all entries of the location's cache. Cloudflare looks this host up, so it should be a hostname of this Worker. Fleets with
-   * different hosts share no entry.
+   * The host in the URLs of all entries of the location's cache. Cloudflare looks this host up, so it should be a hostname of this Worker. Fleets
+   * with different hosts share no entry.
    */
   readonly cacheHost: string;
   /** The sites whose scripts may read answers in a browser. */
@@ -61,7 +61,7 @@ const schema = v.object({
   SERVICE: v.pipe(v.string(), v.regex(/^[A-Za-z0-9._:/-]+$/)),
   REALM: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url(), v.regex(/^[^"\s]+$/))]), ""),
   AUTH: v.optional(v.picklist(["token", "none"]), "token"),
-  // By default a name that can never be a site's (RFC 2606 §2).
+  // The default is a name that no site can have (RFC 2606 §2).
   CACHE_HOST: v.optional(v.pipe(v.string(), v.check(isHost, "a hostname")), "cache.invalid"),
   PLAIN_HTTP: v.optional(v.picklist(["allow", "refuse"]), "refuse"),
   CORS_ORIGINS: v.optional(v.pipe(v.string(), v.transform(splitList), v.array(origin)), ""),

@@ -34,7 +34,7 @@ export const jwtOf = (grant: PodGrant): string | null => (grant.kind === "open" 
 export const userOf = ({ id }: Pod, grant: PodGrant): User => ({ pod: id, user: subjectOf(jwtOf(grant) ?? "") ?? "" });
 
 /**
- * Whether this is a HEAD by a client that may push to the repository. Clients do not send what such a HEAD finds. So only the Pod that gets the push
+ * Whether this is a HEAD by a client that may push to the repository. Clients do not push what such a HEAD finds. So only the Pod that gets the push
  * may answer it.
  */
 export const precedesPush = (

@@ -18,8 +18,8 @@ type Ports = { readonly directory: Directory; readonly parsedCidrs: ParsedCidrs 
 /** Returns the stores that fit the client, in the order of the Pod's record. But stores with the verdict `out` come last. */
 export async function chooseStores(pod: Pod, client: Client, { directory, parsedCidrs }: Ports): Promise<StoreChoice> {
   const fitting = storesFor(pod, client, parsedCidrs);
-  // The verdicts are in the key `health`, which is read only if there is a choice. If the Pod's stores are no longer checked, an old verdict would
-  // never change.
+  // The verdicts are in the key `health`, which is read only if there is a choice. Old verdicts on stores that are no longer checked do not count,
+  // because they would never change.
   if (fitting.length < 2 || whyUnchecked(pod) !== null) return { stores: fitting, passedOver: null };
   const health = await healthOrNone(directory);
   const whyOut = (store: Store): string | null => {

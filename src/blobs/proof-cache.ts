@@ -8,7 +8,7 @@ import { latest, type ProofCache, proofSchema } from "./proofs.ts";
  */
 const keepSeconds = 24 * 3600;
 
-/** In plain workerd, the Cache API throws on every call, so every read of this cache returns `unreadable` there. */
+/** A proof and a tombstone have different keys, so a proof that another isolate writes later cannot overwrite the tombstone. */
 export const createProofCache = (cache: LocationCache): ProofCache => ({
   read: async (key) => {
     const [proof, atMs] = await Promise.all([readCached(cache, `proof/${key}`, proofSchema), deletedAtMs(cache, key)]);

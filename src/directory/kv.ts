@@ -219,7 +219,7 @@ type Refreshed = { readonly entries: Entries; readonly stale: string | null };
  * Reads keys whose values are not current:
  * - A request without usable older values waits for KV.
  * - A request with older values waits only `patienceMs` for KV, or not at all if KV is known to be slow. Then it uses the older values, and the read
- *   goes on in the background. A request that can do without the values waits no longer either.
+ *   goes on in the background. A request that can do without the values does the same, and fails if there are no older ones.
  * - While KV fails, only a few requests read KV. All others use their older values, or fail if they have none.
  */
 async function refresh(
@@ -246,7 +246,7 @@ async function refresh(
   const waitMs = isHasty ? patienceMs : failure === null ? unlimited : failingDeadlineMs;
   const read = waitMs === unlimited ? await reading : await within(reading, waitMs);
   if (read === "late") {
-    // The first read of a key may be slow although KV is not, because KV may have the key only far away.
+    // The first read of a key says nothing about KV: it may be slow because KV has the key only far away.
     if (last !== null || failure !== null) health.noteSlow(nowMs, now().getTime());
     return useLast(failure ?? slow);
   }

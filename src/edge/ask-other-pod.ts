@@ -16,6 +16,7 @@ import { serveManifest } from "./serve-manifest.ts";
 import { orStale, serveHeld } from "./serve-stale.ts";
 
 type Item = ManifestEndpoint | BlobEndpoint;
+
 /**
  * Returns the reply for the client. If the serving Pod lacks an item while its group is being moved, the edge may ask the other Pod of the move. A
  * manifest without a tag, or one that was pushed late, may be only there.
@@ -35,8 +36,8 @@ export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, aske
 }
 
 /**
- * Whether the other Pod may have the item, because the edge could not ask it, or it failed. Then the client gets this failure. Without that Pod's
- * answer, a 404 or the success of a deletion could be wrong. With 501, a Pod refuses all deletions, as with 405.
+ * Whether the other Pod may have the item, because the edge could not ask that Pod, or because that Pod failed. Then the client gets this failure,
+ * because a 404 or the success of a deletion could be wrong. A 501 is no failure: with 501, as with 405, a registry refuses all deletions.
  */
 function mayBeThere(found: Reply): boolean {
   if (!found.ok) return !["unauthorized", "name-unknown", "read-only"].includes(found.error.reason);

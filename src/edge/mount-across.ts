@@ -36,12 +36,12 @@ type NotMounted = string | null;
  * gets a plain upload, because any other answer ends a push in some clients.
  */
 export async function mountAcross(endpoint: RegistryEndpoint, { context, authorized }: Asked): Promise<Reply | null> {
-  const asked = readMount(endpoint);
-  if (asked === null) return null;
-  const target = await targetOf(asked, context, authorized);
+  const wanted = readMount(endpoint);
+  if (wanted === null) return null;
+  const target = await targetOf(wanted, context, authorized);
   // The edge signs no URL for a token that only the Pod can judge.
   if (!target?.pod.gateway || target.grant.kind === "undecided") return null;
-  const mount = { ...asked, target };
+  const mount = { ...wanted, target };
   const url = await sourceUrl(mount, context);
   const copied = url.ok ? await orderCopy(mount, url.value, context) : url;
   if (copied.ok) return mounted(mount);
@@ -159,7 +159,7 @@ async function orderRequest(
   if (!pod.gateway) return err(`Pod "${pod.id}" has no gateway`);
   const keys = await gatewayKeys(pod.id, pod.gateway, services);
   if (!keys.ok) return err(keys.error.text);
-  // The client has waited since its request began, for example for the proof that the source has the blob. So less time is left for the copy.
+  // The client has waited since its request began, for example while the source was asked for the blob. So less time is left for the copy.
   const passedMs = services.directory.now().getTime() - services.now.getTime();
   const copyMs = Math.max(0, copyMsFor(request.headers.get("User-Agent")) - passedMs);
   const to = { pod: pod.id, repository: endpoint.name, token: jwtOf(grant), registry: pod.registry };

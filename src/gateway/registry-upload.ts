@@ -106,13 +106,13 @@ export async function isThere(ordered: Ordered, signal: AbortSignal): Promise<bo
   const answer = await askRegistry(ordered, { method: "HEAD", target: `/v2/${repository}/blobs/${digest}`, signal });
   if (!answer.ok) return false;
   const { status, location, digest: found } = answer.value;
-  // A 200 without the digest may come from a proxy, and so may a redirect to another address of the registry.
+  // A 200 without the digest may come from a proxy.
   if (status === 200) return found === digest;
   // A registry looks for a blob before it redirects to its storage.
   return (status === 302 || status === 307) && isInStorage(location ?? "", ordered);
 }
 
-/** Whether a redirect leads to the blob in a storage. A storage's path has no name, so it does not begin as a registry's path does. */
+/** Whether a redirect leads to the blob in a storage. A redirect to `/v2/` may come from a proxy, and leads to another address of the registry. */
 function isInStorage(location: string, { order, config }: Ordered): boolean {
   if (!URL.canParse(location, config.registry)) return false;
   const { pathname } = new URL(location, config.registry);

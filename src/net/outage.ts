@@ -19,8 +19,8 @@ export const isOfOneRequest = (status: number): boolean => [400, 408, 413, 414, 
 export const isOutageStatus = (status: number): boolean => [502, 503, 504].includes(status);
 
 /**
- * If Cloudflare's network cannot reach a service, or cannot read its answer, a call does not throw: Cloudflare itself answers it with one of these
- * statuses. No registry sends them. 522 and 524 mean that the service did not answer in time.
+ * Reads the statuses that only Cloudflare's network sends. If it cannot reach a service, or cannot read its answer, a call does not throw, but gets
+ * one of them. 522 and 524 mean that the service did not answer in time. Null for any other status.
  */
 export function failureOfCloudflare(status: number): PodFailure | null {
   const isSilent = status === 522 || status === 524;

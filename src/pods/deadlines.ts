@@ -6,10 +6,15 @@ import { uploadedBytes } from "./upload-size.ts";
 /**
  * How long the edge waits for a Pod, from the end of the request's body to the answer's headers. A list may take long, because some registries read
  * every tag or name before they answer. A write may take long, because a registry may compute a blob's digest or look through all tags. After the
- * deadline of a write, the Pod may still finish the write. containerd waits only 30 s for headers, so a manifest's deadline is shorter. Then a stale
- * manifest of the edge still comes in time.
+ * deadline of a write, the Pod may still finish the write.
  */
-const deadlinesMs = { read: 10_000, manifest: 25_000, list: 120_000, write: 300_000 } as const;
+const deadlinesMs = {
+  read: 10_000,
+  // containerd waits 30 s for headers. So a manifest from the edge's caches still comes in time.
+  manifest: 25_000,
+  list: 120_000,
+  write: 300_000,
+} as const;
 
 export function registryDeadlineMs({ kind, method }: RegistryEndpoint): number {
   if (!isRead(method)) return deadlinesMs.write;

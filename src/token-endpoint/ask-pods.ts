@@ -15,7 +15,7 @@ const dropAfterMs = 3_000;
 
 /**
  * Asks all Pods at once, and waits up to three seconds for all answers. After that, we wait only for the answers to questions with `decides` or, if
- * no question has it, for the first usable part that a Pod grants. We never wait longer for a Pod whose part is not usable.
+ * no question has it, for the first usable part that a Pod grants. For a Pod whose part is not usable, we never wait longer than three seconds.
  */
 export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();

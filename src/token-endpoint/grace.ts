@@ -121,9 +121,9 @@ async function rememberGranted(jwt: string, { question, asker, ports }: Learned)
 }
 
 /**
- * A 401 or a refused login is about the credentials, so all grants of these credentials are forgotten. Any other refusal is only about the repositories
- * in the question. All strangers share their grants, so a stranger's refusal counts only if the pull of one repository was asked for and nothing else.
- * Otherwise anyone could end the grants of public images by asking for a push.
+ * A 401 or a refused login is about the credentials, so all grants of these credentials are forgotten. Any other refusal is only about the
+ * repositories in the question. All strangers share their grants. So a stranger's refusal counts only if just the pull of one repository was asked
+ * for. Otherwise anyone could end the grant of a public image by also asking for a push.
  */
 async function forgetRefused(status: number, { question, asker, ports }: Learned): Promise<void> {
   const { grants, maxRepositories } = ports;

@@ -91,13 +91,13 @@ export async function planQuestions(
     request.anonymous || isShared || id === (owner.value ?? record.value.default);
   const asked = groups.map((group) => (getsCredentials(group.pod) ? group : pullsOf(group)));
   // During a move between two Pods of one registry, either Pod's part is enough.
-  const registries = new Set(asked.filter(({ own }) => own.length > 0).map(({ pod }) => pod.registry));
+  const servingRegistries = new Set(asked.filter(({ own }) => own.length > 0).map(({ pod }) => pod.registry));
   const questions = asked.map(({ pod, own, moving }) => ({
     pod,
     scopes: [...own, ...moving],
     withCredentials: getsCredentials(pod),
     decides: own.some(writes),
-    isUsable: registries.has(pod.registry),
+    isUsable: servingRegistries.has(pod.registry),
   }));
   return ok({ questions: questions.filter(({ scopes }) => scopes.length > 0), isCut, isShared });
 }
