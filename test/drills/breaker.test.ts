@@ -66,7 +66,7 @@ async function expectBack(ask: () => Promise<Response>, status: number): Promise
 const faults: readonly Fault[] = [
   { mode: "refuse" },
   { mode: "status", status: 503 },
-  // What Cloudflare answers if it cannot find the service's host name.
+  // Cloudflare answers 530 if it cannot find the service's host name.
   { mode: "status", status: 530 },
   { mode: "hang" },
 ];
