@@ -121,8 +121,8 @@ describe("podctl keys rotate", () => {
   const place = { pod: "pod-a", field: "blobs.stores.0.credentials", scheme: "s3", target: "bucket" };
   const configOf = (printed: string) =>
     parseConfig({ SERVICE: "s", ...(JSON.parse(printed) as object) } as unknown as Env);
-  const publicKeyOf = (printed: string) => {
-    const key = publicSealingKey(printed);
+  const publicKeyOf = async (printed: string) => {
+    const key = await publicSealingKey(printed);
     return key.ok ? key.value : {};
   };
 
@@ -132,7 +132,7 @@ describe("podctl keys rotate", () => {
     expect([rotated.code, rotated.stderr]).toEqual([0, ""]);
     const config = configOf(rotated.stdout);
     expect([config.sealingKeys.length, config.edgeKeys.length]).toEqual([2, 2]);
-    const [oldKey, newKey] = [publicKeyOf(first), publicKeyOf(rotated.stdout)];
+    const [oldKey, newKey] = [await publicKeyOf(first), await publicKeyOf(rotated.stdout)];
     expect(config.sealingKeys[0]).toMatchObject({ x: newKey["x"] });
     expect(config.edgeKeys[1]).toEqual(configOf(first).edgeKeys[0]);
     const old = await seal("old", place, oldKey);
@@ -143,6 +143,18 @@ describe("podctl keys rotate", () => {
     const { sealingKeys } = configOf(third.stdout);
     expect(await unseal(old, place, sealingKeys)).toMatchObject({ ok: false });
     expect(await unseal(await seal("new", place, newKey), place, sealingKeys)).toMatchObject({ ok: true });
+  });
+
+  test("takes a sealing key without a kid, and `keys public` prints its thumbprint as kid", async () => {
+    const { privateJwk } = await generateSealingKeys();
+    const { kid, ...unnamed } = privateJwk;
+    const secrets = JSON.stringify({ SEALING_KEYS: JSON.stringify([unnamed]) });
+    const rotated = await rotateSecrets(secrets);
+    expect(rotated.ok && JSON.parse(rotated.value.secrets["SEALING_KEYS"] ?? "")).toEqual([
+      expect.objectContaining({ kid: expect.any(String) as string }),
+      unnamed,
+    ]);
+    expect(await publicKeyOf(secrets)).toHaveProperty("kid", kid);
   });
 
   test("rotates only the list that is given", async () => {
@@ -185,13 +197,14 @@ describe("podctl keys public", () => {
   test("prints only the public members of the sealing key in use", async () => {
     const { privateJwk, publicJwk } = await generateSealingKeys();
     const older = (await generateSealingKeys()).privateJwk;
-    expect(publicSealingKey(JSON.stringify({ SEALING_KEYS: JSON.stringify([privateJwk, older]) }))).toEqual({
+    expect(await publicSealingKey(JSON.stringify({ SEALING_KEYS: JSON.stringify([privateJwk, older]) }))).toEqual({
       ok: true,
       value: publicJwk,
     });
   });
 
-  test("refuses secrets without a sealing key", () => {
-    expect(publicSealingKey("{}")).toEqual({ ok: false, error: expect.stringContaining("no SEALING_KEYS") as string });
+  test("refuses secrets without a sealing key", async () => {
+    const error = expect.stringContaining("no SEALING_KEYS") as string;
+    expect(await publicSealingKey("{}")).toEqual({ ok: false, error });
   });
 });

@@ -41,7 +41,7 @@ function publicCommand(): Command {
 
 This key is not a secret. Keep it in the folder of your topology file, where \`podctl seal\` looks for it.`,
     )
-    .action(async () => printJson(orFail(publicSealingKey(await text(process.stdin)))));
+    .action(async () => printJson(orFail(await publicSealingKey(await text(process.stdin)))));
 }
 
 function rotateCommand(): Command {

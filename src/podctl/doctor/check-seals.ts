@@ -27,7 +27,7 @@ export async function checkSeals(
   if (sealingKey === null) {
     checks.skip(
       "sealed values",
-      'the first key in the Worker\'s SEALING_KEYS has no "kid"; `podctl keys rotate` makes one',
+      'the first key in the Worker\'s SEALING_KEYS has no "kid"; `podctl keys rotate` makes a key that has one',
     );
     return checks.list;
   }

@@ -1,6 +1,6 @@
 /** Makes the Worker's secrets as one JSON object of strings, which is the form that `wrangler secret bulk` reads. */
 import { randomBytes } from "node:crypto";
-import type { JWK } from "jose";
+import { calculateJwkThumbprint, type JWK } from "jose";
 import * as v from "valibot";
 import { generateSealingKeys } from "../../directory/seal.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
@@ -27,7 +27,7 @@ const sealingKey = v.looseObject({
   x: v.string(),
   y: v.string(),
   d: v.string(),
-  kid: v.string(),
+  kid: v.optional(v.string()),
 });
 const schema = v.objectWithRest(
   {
@@ -46,14 +46,14 @@ function parseSecrets(text: string): Result<v.InferOutput<typeof schema>, string
   return err(`${what} is not what \`podctl keys generate\` prints: want JSON with one or two keys in each list`);
 }
 
-/** Returns the public half of the first sealing key, with which `podctl seal` seals new secrets. */
-export function publicSealingKey(text: string): Result<JWK, string> {
+/** Returns the public half of the first sealing key, with which `podctl seal` seals new secrets. A key that an older podctl made has no `kid`. */
+export async function publicSealingKey(text: string): Promise<Result<JWK, string>> {
   const secrets = parseSecrets(text);
   if (!secrets.ok) return secrets;
   const [inUse] = secrets.value.SEALING_KEYS ?? [];
   if (inUse === undefined) return err("standard input has no SEALING_KEYS; want what `podctl keys generate` prints");
-  const { kty, crv, x, y, kid } = inUse;
-  return ok({ kty, crv, x, y, kid });
+  const { kty, crv, x, y } = inUse;
+  return ok({ kty, crv, x, y, kid: inUse.kid ?? (await calculateJwkThumbprint({ kty, crv, x, y })) });
 }
 
 type Rotated = {
