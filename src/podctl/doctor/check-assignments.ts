@@ -1,7 +1,7 @@
 /** Checks that the edge finds every assignment, can read it, and has a record of each Pod that it names. */
 import type { Directory } from "../../directory/directory.ts";
 import { nameIn, routePrefix } from "../../directory/keys.ts";
-import { assignmentRecord, type DirectoryRecord, parseRecord } from "../../directory/records.ts";
+import { type AssignmentRecord, assignmentRecord, type DirectoryRecord, parseRecord } from "../../directory/records.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
 import { isWithin } from "../../topology/record-text.ts";
 import { counted } from "../output.ts";
@@ -31,8 +31,8 @@ export async function checkAssignments(
   for await (const page of readLive(kv, routePrefix)) {
     for (const { key, text } of page) {
       const parsed = parseRecord(key, text, assignmentRecord);
-      if (parsed.ok) note(nameIn(key), [parsed.value.pod, parsed.value.move?.to ?? []].flat());
-      else wrong.push(parsed.error);
+      if (!parsed.ok) wrong.push(parsed.error);
+      else note(nameIn(key), podsIn(parsed.value));
       // The edge looks up only prefixes of at most `depth` components, so it misses a longer one.
       if (!isWithin(componentsOf(nameIn(key) as Prefix), { depth })) deeper.push(nameIn(key));
     }
@@ -48,9 +48,10 @@ export async function checkAssignments(
   return checks.list;
 }
 
-const podsOf = ({ pods = [], default: fallback }: DirectoryRecord): readonly string[] => [
-  ...new Set([...pods, fallback ?? []].flat()),
-];
+const podsIn = ({ pod, move }: AssignmentRecord): readonly string[] => (move === undefined ? [pod] : [pod, move.to]);
+
+const podsOf = ({ pods = [], default: other }: DirectoryRecord): readonly string[] =>
+  other === undefined || pods.includes(other) ? pods : [...pods, other];
 
 function named(all: readonly string[]): string {
   const more = all.length > maxNamed ? ` and ${all.length - maxNamed} more` : "";

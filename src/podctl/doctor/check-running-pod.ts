@@ -11,16 +11,16 @@ import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
 /** Checks one Pod. After a fault, we skip the checks that would only show the same fault again, so that one fault is one finding. */
 export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
-  const { pod, checks, probe } = tested;
+  const { pod, checks, probe, probed } = tested;
   if (pod.state === "down") return checks.skip("all", "the Pod is recorded as down");
   const clocks = new Clocks(tested.deployment.edgeAheadSeconds);
   checkKeys(tested);
   checkBlobHosts(tested);
   // Without the secret of `trust`, the edge sends no request to the registry, so more checks are useless.
-  const trust = tested.probed?.ok === true ? tested.probed.value.trust : undefined;
-  if (pod.trust !== undefined && trust !== undefined) return checks.found("trust", "trust-sealed", trust.error);
+  const trust = probed?.ok === true ? probed.value.trust : undefined;
+  if (trust !== undefined) return checks.found("trust", "trust-sealed", trust.error);
   const found = await checkServices(tested, clocks);
-  if (tested.probed?.ok === false) checks.found("probe", tested.probed.error.finding, tested.probed.error.text);
+  if (probed?.ok === false) checks.found("probe", probed.error.finding, probed.error.text);
   if (pod.gateway) await checkGateway(tested, pod.gateway.url, clocks.of("the gateway"));
   if (probe === null) {
     checks.skip("stores", "the record has no probe");
