@@ -9,8 +9,9 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const lock = `${root}.local/installing`;
 const pollMs = 200;
-/** While a command installs, it touches the lock once in `touchMs`. The id of its process would mean nothing in another container. */
+/** A command that installs touches its lock this often. The others could not look for its process, because it may run in another container. */
 const touchMs = 1_000;
+/** A lock that was not touched for this long is from a command that was killed. */
 const staleMs = 10_000;
 
 const packagesIn = (file) => JSON.parse(readFileSync(root + file, "utf8")).packages;
@@ -39,7 +40,6 @@ function takeLock() {
   }
 }
 
-/** Whether the lock's owner has ended without removing it. */
 const isStale = () => Date.now() - (statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? Date.now()) > staleMs;
 
 /** Waits until no other command installs, because two installs at once would delete each other's files. */
