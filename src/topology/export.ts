@@ -63,15 +63,15 @@ export function formatTopology(members: object): string {
   const document = new Document(members, { aliasDuplicateObjects: false });
   visit(document, {
     Scalar(_, node) {
-      // A program that prints the file may have to escape characters outside ASCII, and YAML has escapes only in double quotes.
-      // The same holds for what looks like a placeholder.
+      // YAML has escapes only in double quotes. A program that prints the file may have to escape characters outside ASCII, and
+      // `withoutPlaceholders` escapes "${".
       if (typeof node.value === "string" && /[^\n\t -~]|\$\{/.test(node.value)) node.type = "QUOTE_DOUBLE";
     },
   });
   return withoutPlaceholders(document.toString({ lineWidth: 0 }));
 }
 
-/** Returns the same file in JSON, which is YAML too. */
+/** Returns the same file in JSON. podctl reads it as YAML, so it must have no placeholders either. */
 export const formatTopologyJson = (members: object): string => {
   const plain = (_: string, value: unknown) => (value instanceof Map ? Object.fromEntries(value) : value);
   return withoutPlaceholders(JSON.stringify(members, plain, 2));

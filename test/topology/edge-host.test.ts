@@ -53,17 +53,17 @@ describe("a name that begins with the edge's host name, as docker prints it, is 
   const begins = (name: string) => `"${name}" begins with the edge's own host name; want`;
 
   test.each([
-    ["a blocked name", "blocks: { registry.example.com/acme/leaked: leaked }"],
-    ["an assigned prefix", "assignments: { registry.example.com/acme/leaked: pod-a }"],
-    ["an old name", "aliases: { registry.example.com/acme/leaked: acme/app }"],
-    ["a new name", "aliases: { acme/app: registry.example.com/acme/leaked }"],
+    ["in a block", "blocks: { registry.example.com/acme/leaked: leaked }"],
+    ["in an assignment", "assignments: { registry.example.com/acme/leaked: pod-a }"],
+    ["as an alias's old name", "aliases: { registry.example.com/acme/leaked: acme/app }"],
+    ["as an alias's new name", "aliases: { acme/app: registry.example.com/acme/leaked }"],
   ])("%s", (_, line) => {
     expect(mistakesOf({}, line)).toEqual([
       expect.stringContaining(`${begins("registry.example.com/acme/leaked")} "acme/leaked"`),
     ]);
   });
 
-  test("also the host name without a repository, and the host name that only the file has", () => {
+  test("also without a repository behind it, and if only the file has the host name", () => {
     const blocks = "blocks: { edge.example.org: leaked }";
     expect(mistakesOf({}, blocks)).toEqual([]);
     expect(mistakesOf({}, blocks, "edge: edge.example.org")).toEqual([
@@ -71,7 +71,7 @@ describe("a name that begins with the edge's host name, as docker prints it, is 
     ]);
   });
 
-  test("but not a name with the host name at another place", () => {
+  test("but not if the host name is at another place in it", () => {
     expect(
       mistakesOf({}, "blocks: { acme/registry.example.com: leaked, registry.example.com-2/acme: leaked }"),
     ).toEqual([]);
