@@ -3,12 +3,48 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync
 import { tmpdir, uptime } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Digest } from "../../src/oci/digest.ts";
 import type { Prefix, RepositoryName } from "../../src/oci/repository-name.ts";
 import { openStateFile, readState, stateFileOf } from "../../src/podctl/move/state-file.ts";
+import { createClient } from "../support/client.ts";
+import { pushGroup, pushTagged } from "../support/group-content.ts";
+import { podctl } from "../support/podctl.ts";
+import { useStack } from "../support/toy-stack.ts";
+import { useMoves } from "../support/use-moves.ts";
+
+// One test runs several commands, and starting a process for each of them takes long on a busy machine.
+vi.setConfig({ testTimeout: 240_000 });
+const stack = useStack();
+const { env, folder: moves } = useMoves(stack, {});
 
 describe("podctl move", () => {
+  test("a manifest without a tag that a client deletes between --back and the next move does not come back", async () => {
+    const group = "deleted-between";
+    const app = `${group}/app`;
+    await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a" }));
+    await pushGroup(stack.current, group);
+    const deleted = await pushTagged(stack.current, app, "first", "moving");
+    const move = async (...args: readonly string[]) => {
+      const { code } = await podctl(["move", group, ...args, "--yes", "--wait", "0.2", "--state", moves], { env });
+      await stack.current.restartEdge();
+      return code;
+    };
+    const client = createClient(stack.current.edge);
+    const statusOf = async (method: string) => {
+      const token = await client.token([`repository:${app}:pull,delete`]);
+      return (await client.get(`/v2/${app}/manifests/${deleted}`, token, { method })).status;
+    };
+    expect(await move("--to", "pod-b")).toBe(0);
+    await pushTagged(stack.current, app, "second", "moving", "first");
+    expect(await move("--back")).toBe(0);
+    expect([await statusOf("DELETE"), await statusOf("GET")]).toEqual([202, 404]);
+    expect(await move("--to", "pod-b")).toBe(0);
+    expect(await statusOf("GET")).toBe(404);
+    expect(await move("--done")).toBe(0);
+    expect(await statusOf("GET")).toBe(404);
+  });
+
   test("a lock whose process has ended is replaced, also if its number is that of another process now", async () => {
     const folder = mkdtempSync(join(tmpdir(), "registry-edge-state-"));
     const prefix = "acme" as Prefix;
@@ -72,7 +108,7 @@ describe("podctl move", () => {
     await expect(openStateFile(folder, "acme" as Prefix)).rejects.toThrow("ENOENT");
   });
 
-  test("the state file keeps the manifests without a tag for the next run, also after both Pods have differed", async () => {
+  test("the state file keeps the manifests without a tag for the next run and for the next move, and nothing else of an ended move", async () => {
     const folder = mkdtempSync(join(tmpdir(), "registry-edge-state-"));
     const [prefix, name] = ["acme" as Prefix, "acme/app" as RepositoryName];
     const untagged = [`sha256:${"0".repeat(64)}` as Digest];
@@ -82,12 +118,11 @@ describe("podctl move", () => {
     const second = await openStateFile(folder, prefix);
     expect(second.copied.get(name)).toEqual({ fingerprint: "whole", untagged, listsReferrers: true });
     await second.distrust();
+    await second.save("acme/whole" as RepositoryName, { fingerprint: "whole", untagged: [], listsReferrers: true });
+    await second.end();
     await second.release();
-    expect((await readState(stateFileOf(folder, prefix))).copied.get(name)).toEqual({
-      fingerprint: null,
-      untagged,
-      listsReferrers: true,
-    });
+    const { header, copied } = await readState(stateFileOf(folder, prefix));
+    expect([header, [...copied]]).toEqual([null, [[name, { fingerprint: null, untagged, listsReferrers: true }]]]);
     rmSync(folder, { recursive: true });
   });
 });

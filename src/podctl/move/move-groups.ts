@@ -33,11 +33,11 @@ export async function makeMove(
     return withGroup(opened, prefix, { ...options, way }, async (group) => {
       if (group.live.record?.move === undefined) {
         await refuseUnready(opened, group, options);
-        await group.ports.state.reset();
+        await group.ports.state.distrust();
       }
       if (haveOneRegistry(group.both)) {
         await moveWithinRegistry(group.ports, group.way, group.live);
-        await group.ports.state.remove();
+        await group.ports.state.end();
         return reportOf(group, null);
       }
       await runMove(group.ports, group.way, group);
@@ -108,23 +108,21 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
     return withGroup(opened, prefix, { ...options, way }, async (group) => {
       if (haveOneRegistry(group.both)) {
         await backWithinRegistry(group.ports, group.live);
-        await group.ports.state.remove();
+        await group.ports.state.end();
         return reportOf(group, null);
       }
       if (group.way.way === "there") await giveUp(group.ports, group.way, group.live);
       else {
-        // The state file may still say what the new Pod holds. On the way back we copy to the old Pod, so we begin with an empty state.
-        if (group.ports.state.header?.way !== "back") await group.ports.state.reset();
-        if (group.live.record?.move?.to === group.way.from) {
-          // Since an earlier try of `--back`, a client may have deleted a blob and pushed it again. So this run looks for missing blobs once more.
-          await group.ports.state.distrust();
-          await refuseLost(group, options);
-        }
+        const isSettled = group.live.record?.move?.to === group.way.from;
+        // The state file may still say what the new Pod holds, and not the old one. And since an earlier try of `--back`, a client may have deleted a
+        // blob and pushed it again. So this run reads the old Pod, and looks for missing blobs once more.
+        if (isSettled || group.ports.state.header?.way !== "back") await group.ports.state.distrust();
+        if (isSettled) await refuseLost(group, options);
         await runMove(group.ports, group.way, group);
         const { from, to } = group.way;
         note(`${prefix}: if topology.yaml assigns it to ${from}, assign it to ${to} there before the next apply`);
       }
-      await group.ports.state.remove();
+      await group.ports.state.end();
       return reportOf(group, null);
     });
   });
@@ -181,7 +179,7 @@ export async function endMove(
         await endWithinRegistry(group.ports, group.way, group.live);
       } else if (cleanup) deleted = await cleanUp(group, jobs);
       else await endSettled(group.ports, group.way, group.live);
-      await group.ports.state.remove();
+      await group.ports.state.end();
       return { ...reportOf(group, null), deleted };
     });
   });

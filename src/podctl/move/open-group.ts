@@ -11,7 +11,7 @@ import { openGatewayCopy } from "./gateway-copy.ts";
 import type { Group } from "./lists.ts";
 import { type MoveTarget, openRegistries, readGroup } from "./open-move.ts";
 import { type LiveAssignment, readAssignment } from "./phases.ts";
-import { openStateFile, type StateFile } from "./state-file.ts";
+import { distrusted, openStateFile, type StateFile } from "./state-file.ts";
 import type { MovePorts, Way } from "./steps.ts";
 import { completeStep } from "./unfinished-step.ts";
 
@@ -109,9 +109,10 @@ export async function withGroup(
     const times = { waitMs: options.wait * 1_000, maxFreezeMs: options.maxFreeze * 1_000 };
     const ports = { kv, inTurn, prefix, without: group.without, state, ...times, say, checkClock };
     const isOwn = live.record?.move === undefined || state.sinces.has(live.record.move.since);
-    // If a run with another folder wrote the current phase, it may have changed the target. So we then do not use this folder's state, which says
+    // If a run with another folder wrote the current phase, it may have changed the target. So we then do not believe this folder's state, which says
     // what the target holds.
-    const saved = isOwn && state.header?.way === way.way && state.header.to === way.to ? state.copied : new Map();
+    const isKnown = isOwn && state.header?.way === way.way && state.header.to === way.to;
+    const saved = isKnown ? state.copied : distrusted(state.copied);
     const gateway = openGatewayCopy({ ...opened.access, auth: opened.target.auth }, both.target);
     const copy = createGroupCopy({
       ...both,

@@ -71,7 +71,7 @@ async function takeOver(ports: MovePorts, way: Way, live: LiveAssignment): Promi
   const move = live.record?.move;
   if (move?.phase !== "copy" || move.to !== way.to || ports.state.sinces.has(move.since)) return live;
   // This folder's state is from before the other podctl changed the target.
-  await ports.state.reset();
+  await ports.state.distrust();
   const taken = await enter(ports, way, { live, step: stepOf(way, "copy") });
   ports.say(`${ports.prefix}: copy, taken over`);
   return taken;

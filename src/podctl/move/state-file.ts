@@ -1,7 +1,7 @@
 /** The saved state of a move, in a file to which we only append lines. If podctl is killed while it writes a line, the next run ignores that line. */
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
-import { appendFile, link, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, link, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { uptime } from "node:os";
 import { dirname, join } from "node:path";
 import * as v from "valibot";
@@ -47,11 +47,7 @@ const saved = v.strictObject({
 /** What a move remembers of a repository between runs. */
 export type Saved = v.InferOutput<typeof saved>;
 
-const line = v.union([
-  v.strictObject({ move: header }),
-  v.strictObject({ copied: v.string(), ...saved.entries }),
-  v.strictObject({ reset: v.literal(true) }),
-]);
+const line = v.union([v.strictObject({ move: header }), v.strictObject({ copied: v.string(), ...saved.entries })]);
 
 export type StateFile = {
   /** The last `move` line that the file had when it was opened. Null if it had none. */
@@ -67,9 +63,8 @@ export type StateFile = {
    * those manifests: no list of the target names them.
    */
   readonly distrust: () => Promise<void>;
-  /** Forgets everything that was copied, because a new move begins. */
-  readonly reset: () => Promise<void>;
-  readonly remove: () => Promise<void>;
+  /** Forgets all but `untagged`, because the next move of the group must know these manifests, too. Without any, removes the file. */
+  readonly end: () => Promise<void>;
   /** Removes the lock, so that another run can open the state. */
   readonly release: () => Promise<void>;
 };
@@ -96,19 +91,25 @@ export async function openStateFile(folder: string, prefix: Prefix): Promise<Sta
     ...state,
     save,
     distrust: async () => {
-      for (const [name, each] of state.copied) await save(name, { ...each, fingerprint: null });
+      for (const [name, each] of distrusted(state.copied)) await save(name, each);
     },
     write: async (move) => {
       await append({ move });
     },
-    reset: async () => {
-      state.copied.clear();
-      await append({ reset: true });
+    end: async () => {
+      const left = [...distrusted(state.copied)].filter(([, { untagged }]) => untagged.length > 0);
+      if (left.length === 0) return rm(path, { force: true });
+      const next = `${path}.next`;
+      await writeFile(next, left.map(([name, each]) => `${JSON.stringify({ copied: name, ...each })}\n`).join(""));
+      await rename(next, path);
     },
-    remove: () => rm(path, { force: true }),
     release: () => rm(lock, { force: true }),
   };
 }
+
+/** Returns what was saved, without what says that a repository was copied whole. */
+export const distrusted = (copied: StateFile["copied"]): StateFile["copied"] =>
+  new Map([...copied].map(([name, each]) => [name, { ...each, fingerprint: null }]));
 
 /** Makes a folder and those above it. We do not use `recursive`, because Node's mkdir then never ends where no folder can be made, as in /proc. */
 async function makeFolder(folder: string): Promise<void> {
@@ -132,8 +133,7 @@ export async function readState(path: string): Promise<Pick<StateFile, "header" 
     if ("move" in parsed.output) {
       last = parsed.output.move;
       sinces.add(last.since);
-    } else if ("reset" in parsed.output) copied.clear();
-    else {
+    } else {
       const { copied: name, ...each } = parsed.output;
       copied.set(name as RepositoryName, each);
     }
