@@ -89,6 +89,10 @@ export async function planQuestions(
   }
   const getsCredentials = ({ id }: Pod) =>
     request.anonymous || isShared || id === (owner.value ?? record.value.default);
+  return ok({ questions: questionsOf(groups, getsCredentials), isCut, isShared });
+}
+
+function questionsOf(groups: readonly Group[], getsCredentials: (pod: Pod) => boolean): readonly PodQuestion[] {
   const asked = groups.map((group) => (getsCredentials(group.pod) ? group : pullsOf(group)));
   // During a move between two Pods of one registry, either Pod's part is enough.
   const servingRegistries = new Set(asked.filter(({ own }) => own.length > 0).map(({ pod }) => pod.registry));
@@ -99,7 +103,7 @@ export async function planQuestions(
     decides: own.some(writes),
     isUsable: servingRegistries.has(pod.registry),
   }));
-  return ok({ questions: questions.filter(({ scopes }) => scopes.length > 0), isCut, isShared });
+  return questions.filter(({ scopes }) => scopes.length > 0);
 }
 
 /** A Pod never gets another Pod's credentials. If the client has such credentials, the Pod is asked without them, and only for pull. */
