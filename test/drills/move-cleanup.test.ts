@@ -73,7 +73,7 @@ describe("podctl move --cleanup", () => {
     expect([refused.code, refused.stderr]).toEqual([
       1,
       expect.stringMatching(
-        /has 1 manifest at pod-a that pod-b does not have, so nothing was deleted:\n {2}cleaned\/app@sha256:/,
+        /has 1 manifest at pod-a that pod-b does not have, so nothing was deleted; copy .*, and run the command again:\n {2}cleaned\/app@sha256:/,
       ),
     ]);
     expect(Object.keys(await contentAt("pod-a", group))).not.toEqual([]);
@@ -149,7 +149,9 @@ describe("podctl move --cleanup", () => {
     const left = [index, ...manifests.map(({ digest }) => digest)].sort();
     expect([again.code, again.stderr]).toEqual([
       0,
-      expect.stringContaining("3 manifests left at pod-a, because pod-b lacks them or an index that names them:\n"),
+      expect.stringContaining(
+        "3 manifests left at pod-a, because pod-b lacks them or an index that names them; if they are not needed, delete them there:\n",
+      ),
     ]);
     expect(again.stdout).toContain(`The move of ${group} has ended: its manifests at pod-a will be deleted.`);
     const digests = Object.keys(await contentAt("pod-a", group)).flatMap((each) => /sha256:.*/.exec(each)?.[0] ?? []);

@@ -15,7 +15,7 @@ import { waitAfterSince } from "./steps.ts";
 
 /**
  * Ends the move, unless an earlier run has ended it, and deletes the group's manifests at the former Pod. Returns how many it has deleted. When the
- * move has ended, others may move the group again or assign a prefix below it. So the assignment is read again and again during the deletion.
+ * move has ended, others may move the group again or assign a prefix below it. So the deletion checks the assignment again every few seconds.
  */
 export async function cleanUp(group: OpenedGroup, jobs: number): Promise<number> {
   const { ports, way, both, live } = group;
@@ -49,13 +49,15 @@ const linesOf = (manifests: readonly string[]) => manifests.slice(0, maxShown).m
 
 const missingText = ({ way, ports }: OpenedGroup, missing: readonly string[]): string =>
   [
-    `"${ports.prefix}" has ${counted(missing.length, "manifest")} at ${way.from} that ${way.to} does not have, so nothing was deleted:`,
+    `"${ports.prefix}" has ${counted(missing.length, "manifest")} at ${way.from} that ${way.to} does not have, so nothing was deleted; ` +
+      `copy what is needed to ${way.to}, delete the rest at ${way.from}, and run the command again:`,
     ...linesOf(missing),
   ].join("");
 
 const leftText = ({ way, ports }: OpenedGroup, left: readonly string[]): string =>
   [
-    `${ports.prefix}: ${counted(left.length, "manifest")} left at ${way.from}, because ${way.to} lacks them or an index that names them:`,
+    `${ports.prefix}: ${counted(left.length, "manifest")} left at ${way.from}, because ${way.to} lacks them or an index that names them; ` +
+      "if they are not needed, delete them there:",
     ...linesOf(left),
   ].join("");
 

@@ -23,7 +23,7 @@ export async function removeManifests(
     const answer = await remove(registry, name, digest);
     if (isRemoved(answer)) continue;
     failure = refusedDelete(registry, `${name}@${digest}`, answer);
-    if (!refusesNamed.includes(answer.status)) throw failure;
+    if (!stillNamedStatuses.includes(answer.status)) throw failure;
     refused.push(digest);
   }
   if (failure === null) return;
@@ -31,8 +31,8 @@ export async function removeManifests(
   await removeManifests(registry, name, refused);
 }
 
-/** If an index names the manifest, GitLab answers 409, and zot 405. Other registries answer 405 if deletes are turned off. */
-const refusesNamed: readonly number[] = [409, 405];
+/** If an index still names the manifest, GitLab answers 409, and zot 405. Other registries answer 405 if deletes are turned off. */
+const stillNamedStatuses: readonly number[] = [409, 405];
 
 const isRemoved = ({ status }: Answer): boolean => [200, 202, 404].includes(status);
 

@@ -63,7 +63,7 @@ export type StateFile = {
    * those manifests: no list of the target names them.
    */
   readonly distrust: () => Promise<void>;
-  /** Forgets all but `untagged`, because the next move of the group must know these manifests, too. Without any, removes the file. */
+  /** Forgets all but `untagged`, because the next move of the group must know these manifests, too. If there are none, removes the file. */
   readonly end: () => Promise<void>;
   /** Removes the lock, so that another run can open the state. */
   readonly release: () => Promise<void>;
@@ -107,7 +107,7 @@ export async function openStateFile(folder: string, prefix: Prefix): Promise<Sta
   };
 }
 
-/** Returns what was saved, without what says that a repository was copied whole. */
+/** Returns what was saved, but no repository counts as copied whole any more. */
 export const distrusted = (copied: StateFile["copied"]): StateFile["copied"] =>
   new Map([...copied].map(([name, each]) => [name, { ...each, fingerprint: null }]));
 
@@ -155,8 +155,8 @@ async function takeLock(path: string, prefix: Prefix): Promise<void> {
 }
 
 /**
- * Makes the lock with the number of our process in it. Returns false if there is a lock already. We link a file that we have written before, because
- * another process could take a lock without a number for one whose process has ended.
+ * Makes the lock with the number of our process in it. Returns false if there is a lock already. We write another file and link it, so that
+ * the lock has its number from the first moment: another process would replace a lock without one.
  */
 async function makeLock(path: string): Promise<boolean> {
   const own = `${path}.${randomUUID()}`;
