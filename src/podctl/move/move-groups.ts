@@ -101,7 +101,7 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
   await ask(texts, `Write this to ${target.name}?`, options);
   await forEach(prefixes, options, async (prefix) => {
     const way = (live: LiveAssignment, state: StateFile) => {
-      // A move may have begun since the question. A group that is not being moved was not in the question, and only its state file is removed.
+      // A move may have begun since the question. A group that is not being moved was not in the question, and only its state file is shortened.
       refuseUnread(prefix, live.record?.move === undefined ? read : moving);
       return wayBack(prefix, live, state);
     };
