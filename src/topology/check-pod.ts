@@ -37,10 +37,14 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
   }
   for (const [members, url] of [...services, ...gateways]) {
     if (isEdge(url, rules.edgeHosts)) yield mistake(members, `${quote(url, members)} ${isTheEdge}`);
-    if (pod.trust?.kind !== "binding" && isUnreachable(url, rules)) {
-      const text = "is an IP address, which a Worker cannot call; want a hostname, or `trust` by a binding";
-      yield mistake(members, `${quote(url, members)} ${text}`);
-    }
+  }
+  for (const [members, url] of pod.trust?.kind === "binding" ? [] : services) {
+    if (!isUnreachable(url, rules)) continue;
+    yield mistake(members, `${quote(url, members)} ${isAddress}, or \`trust\` by a binding`);
+  }
+  // The Worker calls a gateway without the binding of `trust`.
+  for (const [members, url] of gateways) {
+    if (isUnreachable(url, rules)) yield mistake(members, `${quote(url, members)} ${isAddress}`);
   }
   for (const { store, text } of storeMistakes(pod.blobs.stores)) yield mistake(["blobs", "stores", store], text);
   for (const { members, sealed, ...place } of rules.seals === "checked" ? sealedOf(pod) : []) {
@@ -95,6 +99,8 @@ const isUnreachable = (url: string, { plainHttp }: Rules): boolean => {
   const { hostname } = new URL(url);
   return parseIp(hostname.replace(/^\[|\]$/g, "")) !== null && !allowsPlainHttp(plainHttp, hostname);
 };
+
+const isAddress = "is an IP address, which a Worker cannot call; want a hostname";
 
 export const isTheEdge = "is the edge itself, not the Pod; want the Pod's own host";
 

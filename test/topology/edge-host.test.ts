@@ -44,8 +44,13 @@ describe("a Pod's service at an IP address is a mistake, because Cloudflare lets
     ]);
   });
 
-  test("but not if the Worker reaches the Pod by a binding", () => {
-    expect(mistakesOf({ registry: "https://203.0.113.5", trust: { kind: "binding", binding: "POD_A" } })).toEqual([]);
+  test("but not if the Worker reaches the Pod by a binding, through which it does not call the Pod's gateway", () => {
+    const trust = { kind: "binding", binding: "POD_A" };
+    expect(mistakesOf({ registry: "https://203.0.113.5", trust })).toEqual([]);
+    const mistakes = mistakesOf({ trust, gateway: { url: "https://203.0.113.6", key: "not sealed" } });
+    expect(mistakes).toContainEqual(
+      expect.stringMatching(/gateway\.url: .* is an IP address, which a Worker cannot call; want a hostname$/),
+    );
   });
 });
 
