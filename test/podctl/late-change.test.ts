@@ -24,15 +24,8 @@ const apply = async (topology: typeof first) => applyPlan(kv, await makePlan(kv,
 const records = () => new Map([...server.data].map(([key, { value }]) => [key, value]));
 
 const targetOf = (openKv: Target["openKv"]): Target => ({
-  ...{
-    name: "production",
-    auth: "token",
-    service: "s",
-    plainHttp: "nowhere",
-    edgeHosts: [],
-    seals: "unchecked",
-    openKv,
-  },
+  ...{ name: "production", auth: "token", service: "s" },
+  ...{ plainHttp: "nowhere", edgeHosts: [], seals: "unchecked", openKv },
   openEdge: () => Promise.reject(new Error("no edge is asked")),
   ...{ defaultFile: null, placeholders: null },
 });
