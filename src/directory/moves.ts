@@ -11,8 +11,8 @@ export type Moving = {
   /** The phase that the group is in now. See {@link servedBy} for `return` and `switch`, which no record names. */
   readonly phase: MovePhase | "return" | "switch";
   /**
-   * When the record's phase begins. If the group moves back after `settle`, this is still the time at which `settle` began. The edge remembers
-   * deletions under keys with this time, so during the move back it still finds the deletions of `settle`.
+   * When the record's phase begins. If the group moves back after `settle`, this is still the time at which `settle` began. The time is a part of the
+   * keys under which the edge remembers deletions. So during the move back, the edge still finds what clients deleted in `settle`.
    */
   readonly since: string;
   /** A move has two Pods, and only one of them serves the group in this phase. This is the other one. */

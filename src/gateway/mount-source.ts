@@ -17,7 +17,7 @@ type SourceOptions = { readonly maxBytes: number; readonly signal: AbortSignal }
 export type MountSource = {
   /**
    * The blob's bytes. If the store closes the connection too early, the bytes end without an error, and `failure` returns the reason. So the gateway
-   * can end its request to the registry properly and then remove the incomplete upload.
+   * can end its request to the registry properly and then try to cancel the upload.
    */
   readonly pieces: () => AsyncIterable<Uint8Array>;
   readonly failure: () => string | null;
@@ -65,9 +65,9 @@ function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
 }
 
 /**
- * Says what is wrong with the headers of the source's answer, or returns null. The answer must be a whole, uncompressed blob of an announced length.
- * With any other answer, a hostile store could fill the registry's disk with incomplete uploads. The gateway cannot remove them, because a token to
- * push cannot delete them.
+ * Says what is wrong with the headers of the source's answer, or returns null. If the answer is not a whole, uncompressed blob of an announced length,
+ * the gateway begins no upload. Otherwise a hostile store could fill the registry's disk with incomplete uploads, which a token without the right to
+ * delete cannot cancel.
  */
 function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes: number): string | null {
   if (status !== 200) return `answered ${status}`;

@@ -31,8 +31,8 @@ export type BreakerPorts = {
 };
 
 /**
- * Calls a service, unless the breaker says that the service is down. A failed write may be the fault of its content: a layer may be too large for a
- * proxy, or its digest may take long. So failed writes count only with `doWritesCount`.
+ * Calls a service, unless the breaker says that the service is down. If a write fails, its content may be the cause: a layer may be too large for a
+ * proxy, or the service may need long to compute the layer's digest. So failed writes count only with `doWritesCount`.
  */
 export async function callThroughBreaker(request: FetchRequest, ports: BreakerPorts): Promise<Answer> {
   const { breaker, service, send, silenceMs, doWritesCount = false, clock } = ports;

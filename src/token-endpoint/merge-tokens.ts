@@ -31,8 +31,8 @@ const wrongCredentials: OciError = {
 /**
  * Joins the parts that the Pods granted into one bundle, or returns a refusal.
  * - If a Pod's token service takes no POST, the edge answers 404, and clients ask again with GET.
- * - If a Pod was asked for a login or for more than pull and grants nothing, the client gets that Pod's answer. Of several such Pods, the first in
- *   request order counts.
+ * - If a Pod grants nothing, although it was asked for a login or for more than pull, the client gets that Pod's answer. Of several such Pods, the
+ *   first in request order counts.
  * - Refused pulls are left out, because clients also ask for things that they can do without (a mount's source, a second name).
  * - A grant of pulls that expires within seconds is left out too, unless no other usable part is granted.
  * - If nothing is granted, the client gets the first refusal by a Pod that got the credentials, or else the first refusal by any Pod.

@@ -27,7 +27,7 @@ export const isWhole = ({ framing }: HostileRequest): boolean =>
   ["none", "length", "chunks", "bytes"].includes(framing);
 const edgeHost = "edge.test";
 
-/** Returns the host that the request names. The answer may name no other host as that of the edge. workerd joins several Host lines with commas. */
+/** Returns the host that the request names. Where the answer names the edge's host, it must be this one. workerd joins several Host lines with commas. */
 export const hostOf = ({ headers }: HostileRequest): string =>
   headers.flatMap(([name, value]) => (name === "Host" && value !== "" ? value : [])).join(", ");
 

@@ -27,7 +27,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "write the assignments without settings to this file, and not into the topology, which names the file by this path; if the path is relative, save the topology in the current folder",
+      "write each assignment that has no settings to this file instead of to the topology; the topology then contains this path, and podctl reads a relative path from the topology's folder, so save the topology in the current folder",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

@@ -70,7 +70,7 @@ export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise
 async function takeOver(ports: MovePorts, way: Way, live: LiveAssignment): Promise<LiveAssignment> {
   const move = live.record?.move;
   if (move?.phase !== "copy" || move.to !== way.to || ports.state.sinces.has(move.since)) return live;
-  // This folder's state is from before the other podctl changed the target.
+  // The other podctl may have changed the target since this folder's state was saved, so the target is read again.
   await ports.state.distrust();
   const taken = await enter(ports, way, { live, step: stepOf(way, "copy") });
   ports.say(`${ports.prefix}: copy, taken over`);

@@ -155,8 +155,8 @@ async function takeLock(path: string, prefix: Prefix): Promise<void> {
 }
 
 /**
- * Makes the lock with the number of our process in it. Returns false if there is a lock already. We write another file and link it, so that
- * the lock has its number from the first moment: another process would replace a lock without one.
+ * Makes the lock, a file with the number of our process. Returns false if there is a lock already. Another process would replace a lock that has no
+ * number yet. So we write the number to another file, and then link that file as the lock.
  */
 async function makeLock(path: string): Promise<boolean> {
   const own = `${path}.${randomUUID()}`;

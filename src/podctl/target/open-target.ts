@@ -12,9 +12,10 @@ export const withTarget = (command: Command): Command =>
   );
 
 export const edgeOption = (): Option =>
-  new Option("--edge <url>", "the edge's URL; --env needs it if no route in wrangler.toml says it").argParser(
-    parseOrigin,
-  );
+  new Option(
+    "--edge <url>",
+    "the edge's URL; with --env, you can leave it out if a route in wrangler.toml contains the edge's hostname",
+  ).argParser(parseOrigin);
 
 function parseOrigin(text: string): URL {
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text);
