@@ -15,6 +15,7 @@ import type { Services } from "../../src/services.ts";
 import { createRememberedGrants } from "../../src/token-endpoint/remembered-grants.ts";
 import { manifestTypes, sha256 } from "../support/client.ts";
 import { manifestText, manifestType } from "../support/image.ts";
+import { openConfig } from "../support/isolate.ts";
 
 /** Workers' free plan allows 50 calls of the Cache API in one request. While six are open, a seventh waits. */
 const [mostCalls, mostAtOnce] = [50, 6];
@@ -74,18 +75,7 @@ function startEdge(callRegistry: Services["callRegistry"]) {
       ...isolate,
       rejected: noneRejected(),
       ...{ client: unknownClient, now, waitUntil, trace, callRegistry },
-      config: {
-        ...{
-          service: "s",
-          realm: null,
-          auth: "none",
-          cacheHost: "cache.invalid",
-          plainHttp: "nowhere",
-          corsOrigins: [],
-          sealingKeys: [],
-        },
-        ...{ edgeKeys: [new Uint8Array(32)], probeToken: null, stallMs: 60_000, storeCheckMs: 5_000, logSample: 1 },
-      },
+      config: openConfig,
       directory: createDirectory({
         readKv: createReadKv({ kv, cache: isolate.kv, now: () => now, trace, waitUntil }),
         ...{ now: () => now, plainHttp: "nowhere", parsedPods, parsedRecords },

@@ -10,6 +10,7 @@ import { ok } from "../../src/lib/result.ts";
 import { createManifests } from "../../src/manifests/manifests.ts";
 import type { Services } from "../../src/services.ts";
 import { createRememberedGrants } from "../../src/token-endpoint/remembered-grants.ts";
+import { openConfig } from "../support/isolate.ts";
 
 const records = new Map(
   Object.entries({
@@ -41,20 +42,6 @@ function startEdge() {
       return new Map(keys.map((key) => [key, records.get(key) ?? null]));
     },
   };
-  const config: Services["config"] = {
-    service: "registry-edge",
-    realm: null,
-    auth: "none",
-    cacheHost: "cache.invalid",
-    plainHttp: "nowhere",
-    corsOrigins: [],
-    sealingKeys: [],
-    edgeKeys: [new Uint8Array(32)],
-    probeToken: null,
-    stallMs: 60_000,
-    storeCheckMs: 5_000,
-    logSample: 1,
-  };
   const send = (method: string, path: string) => {
     const now = new Date(edge.nowMs);
     const clock = () => new Date(edge.nowMs);
@@ -63,7 +50,15 @@ function startEdge() {
     const cache = { read: async () => null, write: async () => undefined };
     const emptyCache = { match: async () => null, put: async () => undefined };
     const services: Services = {
-      ...{ ...isolate, config, now, waitUntil, client: unknownClient, trace: lostTrace, rejected: noneRejected() },
+      ...{
+        ...isolate,
+        config: openConfig,
+        now,
+        waitUntil,
+        client: unknownClient,
+        trace: lostTrace,
+        rejected: noneRejected(),
+      },
       directory: createDirectory({
         readKv,
         now: clock,

@@ -1,5 +1,6 @@
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import type { TokenMemory } from "../../src/auth/verify.ts";
+import type { Config } from "../../src/config.ts";
 import { createDirectory, type Directory } from "../../src/directory/directory.ts";
 import { type BulkKv, createReadKv, type KvTrace } from "../../src/directory/kv.ts";
 import { createIsolate, type Isolate as Memory } from "../../src/isolate.ts";
@@ -14,6 +15,22 @@ export type Isolate = {
   readonly tokens: TokenMemory;
   readonly memory: Memory;
   readonly directory: (plainHttp?: PlainHttp) => Directory;
+};
+
+/** A deployment without tokens and without a sealed value, for tests that call the edge's code without a Worker. */
+export const openConfig: Config = {
+  service: "registry-edge",
+  realm: null,
+  auth: "none",
+  cacheHost: "cache.invalid",
+  plainHttp: "nowhere",
+  corsOrigins: [],
+  sealingKeys: [],
+  edgeKeys: [new Uint8Array(32)],
+  probeToken: null,
+  stallMs: 60_000,
+  storeCheckMs: 5_000,
+  logSample: 1,
 };
 
 export function startIsolate(kv: BulkKv): Isolate {

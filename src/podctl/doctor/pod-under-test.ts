@@ -34,7 +34,7 @@ export type PodUnderTest = {
   /** The login for requests through the edge. Null if there is none, or if the edge would send it to another Pod, which must not see it. */
   readonly userAtEdge: User | null;
   readonly probe: NonNullable<Pod["probe"]> | null;
-  /** What the edge's `/-/probe` says about this Pod. Null if podctl did not ask: the record has no probe, or `probing` is off. */
+  /** What the edge's `/-/probe` says about this Pod. Null if podctl did not ask: the Pod is down, its record has no probe, or `probing` is off. */
   readonly probed: Result<Probed, ProbeFailure> | null;
   /** Why the edge does not ask this Pod for the probe, so that no check of this Pod can go through the edge. Null if it asks this Pod. */
   readonly whyNotAsked: string | null;
