@@ -131,18 +131,24 @@ describe("two changes at once", () => {
   const chunk = "history/2/0";
   const index = "history/2";
 
-  /** Returns a KV for each run. The runs make these writes in this order, and all their other writes after them. */
-  function inOrder(...writes: readonly string[]): (run: string) => KvStore {
+  /**
+   * Returns a KV for each run. The runs make these writes in this order, and all their other writes after them. `begun` resolves when a run is about
+   * to make its first write, for which it has read the clock before.
+   */
+  function inOrder(...writes: readonly string[]) {
     const left = [...writes];
-    return (run) => ({
+    const begun = Promise.withResolvers<void>();
+    const kvOf = (run: string): KvStore => ({
       ...kv,
       write: async (entries) => {
+        begun.resolve();
         const own = `${run} ${entries[0]?.[0]}`;
         while (left.length > 0 && left[0] !== own) await sleep(1);
         await kv.write(entries);
         left.shift();
       },
     });
+    return { kvOf, begun: begun.promise };
   }
 
   const assign = (openKv: Target["openKv"], prefix: string) =>
@@ -158,8 +164,9 @@ describe("two changes at once", () => {
   ])("are both undone by one rollback, and the one that fails says so, if the other %s", async (_, chunks) => {
     await apply(first);
     const original = records();
-    const kvOf = inOrder(...chunks, `al ${index}`, `bo ${index}`);
+    const { kvOf, begun } = inOrder(...chunks, `al ${index}`, `bo ${index}`);
     const al = assign(() => kvOf("al"), "al");
+    await begun;
     await sleep(5); // so that the two writes do not begin in the same millisecond
     const bo = assign(() => kvOf("bo"), "bo");
     const [failed] = await Promise.allSettled([al, bo]);
