@@ -62,6 +62,8 @@ export const budgetSpent = "more new names were asked for than the edge looks up
 export type PodFailure = {
   readonly reason: "unreachable" | "silent" | "breaker-open" | "bad-answer" | "client-left";
   readonly text: string;
+  /** True if no connection could be made at all. The same request would then fail again if the edge sent it once more. */
+  readonly noConnection?: true;
 };
 
 /**

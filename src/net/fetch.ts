@@ -53,7 +53,7 @@ export type FetchPorts = {
 export async function fetchWithin(request: FetchRequest, ports: FetchPorts): Promise<Result<Response, PodFailure>> {
   const first = await fetchOnce(request, ports);
   const isRepeatable = isRead(request.method) || request.isRepeatable === true;
-  if (first.ok || first.error.reason !== "unreachable" || !isRepeatable) return first;
+  if (first.ok || first.error.reason !== "unreachable" || first.error.noConnection || !isRepeatable) return first;
   // The Pod may close a kept-alive connection just as we use that connection again, so a broken connection does not mean that the Pod is down.
   return ports.mayRetry?.() ? fetchOnce(request, ports) : first;
 }

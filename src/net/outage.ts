@@ -20,10 +20,13 @@ export const isOutageStatus = (status: number): boolean => [502, 503, 504].inclu
 
 /**
  * Reads the statuses that only Cloudflare's network sends. If it cannot reach a service, or cannot read its answer, a call does not throw, but gets
- * one of them. 522 and 524 mean that the service did not answer in time. Null for any other status.
+ * one of them. Null for any other status.
  */
 export function failureOfCloudflare(status: number): PodFailure | null {
-  const isSilent = status === 522 || status === 524;
-  if (!isSilent && ![520, 521, 523, 525, 526, 530].includes(status)) return null;
-  return { reason: isSilent ? "silent" : "unreachable", text: `Cloudflare answered ${status} in place of the service` };
+  const text = `Cloudflare answered ${status} in place of the service`;
+  // The service did not answer in time.
+  if (status === 522 || status === 524) return { reason: "silent", text };
+  // The connection broke, or its answer was not HTTP.
+  if (status === 520) return { reason: "unreachable", text };
+  return [521, 523, 525, 526, 530].includes(status) ? { reason: "unreachable", text, noConnection: true } : null;
 }
