@@ -15,7 +15,8 @@ export type Called = {
 type Call = {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: Uint8Array<ArrayBuffer> | string;
+  /** A stream is sent without a Content-Length. */
+  readonly body?: Uint8Array<ArrayBuffer> | string | ReadableStream;
   /** The longest time from the request to the end of the answer's body. */
   readonly deadlineMs?: number;
   readonly maxBodyBytes?: number;
@@ -42,7 +43,7 @@ export async function call(url: string | URL, options: Call = {}): Promise<Resul
       headers,
       redirect: "manual",
       signal: AbortSignal.timeout(deadlineMs),
-      ...(body === undefined ? {} : { body }),
+      ...(body === undefined ? {} : { body, duplex: "half" }),
     });
     const dateMs = Date.parse(response.headers.get("Date") ?? "");
     const aheadSeconds = Number.isNaN(dateMs) ? null : Math.round((dateMs - Date.now()) / 1000);

@@ -8,6 +8,14 @@ const { stack, kv, check, healthy, seedAll, onlyRegistry } = useDoctor(await gen
 /** Each row is a Pod with one fault that doctor finds only by the checks that write. */
 const seededForWrites: readonly Seeded[] = [
   ["no-pushes", "push-refused", () => onlyRegistry(({ method }) => (method === "POST" ? { inPlace: 405 } : null))],
+  [
+    "no-chunked-bodies",
+    "push-refused",
+    () =>
+      onlyRegistry(({ method, headers }) =>
+        method === "PATCH" && headers["content-length"] === undefined ? { inPlace: 411 } : null,
+      ),
+  ],
   ["no-deletes", "deletes-off", () => onlyRegistry(({ method }) => (method === "DELETE" ? { inPlace: 405 } : null))],
   [
     "lenient",
@@ -59,7 +67,7 @@ test("a Location whose path begins with another host leads doctor's token to no 
       "push-refused",
       () =>
         onlyRegistry(({ method }) => {
-          if (method === "PUT") return { inPlace: 404 };
+          if (method === "PATCH") return { inPlace: 404 };
           return method === "POST" ? { change: intoPath } : null;
         }),
     ],
@@ -74,6 +82,7 @@ test("doctor removes what it wrote", async () => {
   const writes = stack.current.seen("pod-b", "registry").filter(({ method }) => !["GET", "HEAD"].includes(method));
   expect(writes.map(({ method, status }) => [method, status])).toEqual([
     ["POST", 202],
+    ["PATCH", 202],
     ["PUT", 201],
     ["DELETE", 202],
     ["PUT", 400],

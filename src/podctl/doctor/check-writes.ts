@@ -1,6 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
+import type { Pod } from "../../directory/directory.ts";
+import type { Result } from "../../lib/result.ts";
 import { forwardedHeaders } from "../../net/headers.ts";
-import { bearer, call } from "../http-call.ts";
+import { bearer, type Called, call } from "../http-call.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
 const imageType = "application/vnd.oci.image.manifest.v1+json";
@@ -24,20 +26,11 @@ export async function checkWrites(tested: PodWithProbe, token: string | null): P
       ...forwardedHeaders(new Request(deployment.edge)),
     },
   };
-  const location = await startUpload(tested, repository, new URL(deployment.edge).host);
-  if (location === null) return;
+  const place = await startUpload(tested, repository, new URL(deployment.edge).host);
+  if (place === null) return;
   const blob = new Uint8Array(randomBytes(blobBytes));
   const digest = `sha256:${createHash("sha256").update(blob).digest("hex")}`;
-  location.searchParams.set("digest", digest);
-  const headers = { ...repository.headers, "Content-Type": "application/octet-stream" };
-  const put = await call(location, { method: "PUT", headers, body: blob });
-  if (!put.ok || put.value.status !== 201) {
-    return checks.found(
-      "upload",
-      "push-refused",
-      `the upload's PUT is answered ${put.ok ? put.value.status : put.error}`,
-    );
-  }
+  if (!(await sendBlob(tested, repository, { place, blob, digest }))) return;
   checks.ok("upload", "a blob was accepted");
   const removed = await call(`${repository.url}/blobs/${digest}`, { method: "DELETE", headers: repository.headers });
   if (!removed.ok || removed.value.status !== 202) {
@@ -55,22 +48,23 @@ export async function checkWrites(tested: PodWithProbe, token: string | null): P
   await checkManifests(tested, repository, digest);
 }
 
-/** OCI end-4a. Returns the URL at the registry for the upload's PUT, or null if the registry refuses the upload. */
+/** OCI end-4a. Returns the upload's Location at the registry, or null if the registry refuses the upload. */
 async function startUpload(
   { pod, checks }: PodUnderTest,
   { url, headers }: Repository,
   edgeHost: string,
 ): Promise<URL | null> {
   const started = await call(`${url}/blobs/uploads/`, { method: "POST", headers });
-  const text = started.ok ? (started.value.headers.get("Location") ?? "") : "";
-  if (!started.ok || started.value.status !== 202 || !URL.canParse(text, pod.registry)) {
-    const answer = started.ok ? started.value.status : started.error;
-    const isUntested = answer === 405 && pod.blobs.proof === "manifest";
+  const location = locationIn(started, pod);
+  if (location === null) {
+    const isUntested = answerOf(started) === 405 && pod.blobs.proof === "manifest";
     if (isUntested) checks.found("manifests", "manifests-untested", "the registry takes no uploads (405)");
-    else checks.found("upload", "push-refused", `the upload's POST is answered ${answer}; want 202 with a Location`);
+    else {
+      const text = `the upload's POST is answered ${answerOf(started)}; want 202 with a Location`;
+      checks.found("upload", "push-refused", text);
+    }
     return null;
   }
-  const location = new URL(text, pod.registry);
   const own = new URL(pod.registry);
   if (location.host !== edgeHost && location.host !== own.host) {
     checks.found(
@@ -81,11 +75,50 @@ async function startUpload(
   } else {
     checks.ok("forwarded host", location.host === edgeHost ? "trusted" : "not trusted; the edge rewrites the Location");
   }
-  // We set path and query one by one. `new URL(path, pod.registry)` would take a path such as `//other.example/x` for another host, and that host
-  // would get the token.
-  const place = new URL(pod.registry);
-  place.pathname = location.pathname;
-  place.search = location.search;
+  return atRegistry(location, pod);
+}
+
+type Upload = { readonly place: URL; readonly blob: Uint8Array<ArrayBuffer>; readonly digest: string };
+
+/**
+ * Uploads a blob as docker does: by a PATCH without a Content-Length, which some proxies and tunnels refuse, and an empty PUT. Returns whether the
+ * registry has accepted the blob.
+ */
+async function sendBlob(
+  { pod, checks }: PodUnderTest,
+  repository: Repository,
+  { place, blob, digest }: Upload,
+): Promise<boolean> {
+  const headers = { ...repository.headers, "Content-Type": "application/octet-stream" };
+  const patched = await call(place, { method: "PATCH", headers, body: new Blob([blob]).stream() });
+  const location = locationIn(patched, pod);
+  if (location === null) {
+    const text = `the upload's PATCH without a Content-Length is answered ${answerOf(patched)}; want 202 with a Location`;
+    checks.found("upload", "push-refused", text);
+    return false;
+  }
+  const end = atRegistry(location, pod);
+  end.searchParams.set("digest", digest);
+  const put = await call(end, { method: "PUT", headers });
+  const isAccepted = answerOf(put) === 201;
+  if (!isAccepted) checks.found("upload", "push-refused", `the upload's PUT is answered ${answerOf(put)}`);
+  return isAccepted;
+}
+
+const answerOf = (answer: Result<Called, string>): number | string => (answer.ok ? answer.value.status : answer.error);
+
+/** Returns where an upload goes on. Null if the answer is not 202 with a Location. */
+function locationIn(answer: Result<Called, string>, { registry }: Pod): URL | null {
+  const text = answer.ok && answer.value.status === 202 ? answer.value.headers.get("Location") : null;
+  return text !== null && URL.canParse(text, registry) ? new URL(text, registry) : null;
+}
+
+/** Returns the same path and query at the registry. Another host must not get the token. */
+function atRegistry({ pathname, search }: URL, { registry }: Pod): URL {
+  const place = new URL(registry);
+  // We set them one by one, because `new URL(path, registry)` would take a path such as `//other.example/x` for another host.
+  place.pathname = pathname;
+  place.search = search;
   return place;
 }
 

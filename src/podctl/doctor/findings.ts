@@ -58,7 +58,8 @@ export const advice = {
   "gateway-edge":
     "add the origin by which clients call the edge to the gateway's EDGE: without it, the gateway refuses every upload",
   "gateway-registry": "set the gateway's REGISTRY to the registry's address as the gateway reaches it",
-  "push-refused": "look in the registry's log: the registry refuses uploads",
+  "push-refused":
+    "look in the logs of the registry and of the proxy or tunnel in front of it: one of them refuses uploads",
   "location-foreign":
     "let the registry trust X-Forwarded-Host or set its own `http.host`: for any other host the edge answers 502",
   "deletes-off": "turn on deletes in the registry (storage.delete.enabled)",
