@@ -8,8 +8,8 @@ export type Travel = "stays" | "goes" | "goes-with-credentials";
 type Row = { readonly userAgent: RegExp; readonly travel: Travel };
 
 /**
- * The first row that fits counts. Its `travel` is what the client's source code does in the worst case: the push location's host is hostile, and its
- * 401 names a realm that collects credentials.
+ * The first row that fits counts. We read `travel` in each client's source code, for the worst case: the push location's host is hostile, and answers
+ * 401 with a realm that collects credentials.
  */
 const clients: readonly Row[] = [
   // oras-go ≥ 2.6.1 (registry/remote/repository.go) fails with "blob upload Location … is on a different host than the registry". Older versions

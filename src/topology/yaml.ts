@@ -57,7 +57,7 @@ export function parseYaml(text: string): Result<Yaml, readonly YamlMistake[]> {
 const unsupportedTag = "a tag is not supported; want a plain value";
 const unsupportedAlias = "an alias is not supported; write the value out";
 
-/** Our words for some errors. The parser's own message quotes the file inside the text, or does not say what an operator should change. */
+/** Our words for errors whose own message does not say what an operator should change, or quotes the file where `wordsOf` cannot cut it off. */
 const ownWords: Readonly<Partial<Record<YAMLParseError["code"], string>>> = {
   BAD_ALIAS: unsupportedAlias,
   BAD_DIRECTIVE: "not YAML: a directive is wrong",

@@ -63,7 +63,7 @@ function chooseImage(images: readonly Image[]): Image {
 const get = (stack: BenchStack, { repository, token }: Image, path: string, method = "GET") =>
   createClient(stack.edge).get(`/v2/${repository}/${path}`, token, { method });
 
-/** Judges an answer with a status of 500 or more, by which the edge or a Pod says that it cannot answer now. Null for any other answer. */
+/** Judges an answer with a status of 500 or more. An honest one says that the edge or a Pod cannot answer now. Null for any other answer. */
 async function failure(answer: Response): Promise<Judged | null> {
   if (answer.status < 500) return null;
   await answer.body?.cancel();

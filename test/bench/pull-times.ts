@@ -7,7 +7,7 @@ import { median, medianRatio } from "./rounds.ts";
 import { startBenchStack, withTeardown } from "./stage.ts";
 
 const repository = "acme/far";
-/** If each request to the Pod takes `goalMs` longer, a pull through the edge should take at most `maxRatio` of a direct pull's time. */
+/** If the Pod delays each request by `goalMs`, a pull through the edge should take at most `maxRatio` of the time of a direct pull. */
 const goalMs = 40;
 const maxRatio = 0.35;
 

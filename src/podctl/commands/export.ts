@@ -27,7 +27,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "write each assignment that has no settings to this file instead of to the topology; the topology then contains this path, and podctl reads a relative path from the topology's folder, so save the topology in the current folder",
+      "write the assignments that have no settings to this file; the topology then contains the path of the file instead. If the path is relative, save the topology in the current folder, because `podctl apply` looks for the file from the topology's folder",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

@@ -25,11 +25,11 @@ export function storesCommand(): Command {
     .addHelpText(
       "after",
       `
-Once a minute, the edge checks the stores of each Pod that has more than one. If there are more than 14 such stores, it checks some of them in
-each minute. It asks a store for one byte of a small blob, the probe, which the Pod's record names. Each store has a state:
+Once a minute, the edge checks the stores of each Pod that has more than one. If these Pods together have more than 14 stores, the Pods take
+turns. The edge asks a store for one byte of a small blob, the probe, which the Pod's record names. Each store has a state:
   in          The store has given three good answers in a row, and the edge uses it.
-  out         The store was in, and has failed three times in a row. Clients go to another store. After three good answers in a row, it is in again.
-  new         The store has not been in yet. Clients still go to it: perhaps they can reach it, although the edge cannot.
+  out         The store was 'in', and then failed three times in a row. Clients go to another store until it is 'in' again.
+  new         The store has never been 'in'. Clients still go to it: perhaps they can reach it, although the edge cannot.
   unchecked   The edge does not check the store, for the reason that is shown.
 If a store in the state 'in' fails, or a store in the state 'out' or 'new' gives a good answer, the edge asks it again after a few seconds. So a
 state can change within one minute.

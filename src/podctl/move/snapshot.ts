@@ -165,8 +165,8 @@ const tooMuch = ({ pod }: Registry, name: RepositoryName): CliFailure =>
 const emptyDigest = digestOf(new Uint8Array());
 
 /**
- * Asks a registry for its lists of referrers, until it turns out to have none. Throws a CliFailure if the registry has only some, because the
- * signatures of the other manifests would be lost.
+ * Asks a registry for each digest's list of referrers. All lists are empty if the registry does not offer such lists. Throws a CliFailure if it
+ * offers a list for one digest but not for another, because the move would then lose signatures.
  */
 function createReferrerLists(registry: Registry, name: RepositoryName) {
   let hasList = false;

@@ -10,8 +10,8 @@ export type Write = { readonly key: string; readonly text: (() => string) | null
 type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: number) => void };
 
 /**
- * Writes and deletes records. `writes` must be in the order of `inWriteOrder`. Meanwhile, the directory record gets the texts of `steps` (see
- * {@link DirectorySteps}). The caller writes the directory record's final text at the end.
+ * Writes and deletes records. `writes` must be in the order of `inWriteOrder`. In between, this also writes the directory record, with the texts of
+ * {@link DirectorySteps}. The caller writes the directory record's final text at the end.
  */
 export async function writeRecords(
   kv: KvStore,
