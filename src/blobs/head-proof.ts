@@ -1,5 +1,6 @@
 import type { Pod } from "../directory/directory.ts";
 import { type Digest, digestParts } from "../oci/digest.ts";
+import { storeOrigin } from "../signers/index.ts";
 
 /** Whether a Pod's answer to a HEAD with the client's own token proves that the repository has the blob. */
 export function provesBlob(response: Pick<Response, "status" | "headers">, digest: Digest, pod: Pod): boolean {
@@ -20,8 +21,11 @@ export function redirectTarget(location: string | null, pod: Pod): URL | null {
   return target !== null && protocols.includes(target.protocol) ? target : null;
 }
 
-function onBlobHost(location: string | null, pod: Pod): URL | null {
-  if (location === null || !URL.canParse(location, pod.registry)) return null;
-  const url = new URL(location, pod.registry);
-  return pod.blobs.hosts.includes(url.host) ? url : null;
+/** The blob hosts of a Pod are those in `blobs.hosts` and those of its stores. */
+function onBlobHost(location: string | null, { registry, blobs }: Pod): URL | null {
+  if (location === null || !URL.canParse(location, registry)) return null;
+  const url = new URL(location, registry);
+  const origins = blobs.stores.map(storeOrigin);
+  const isStore = origins.some((origin) => origin !== null && new URL(origin).host === url.host);
+  return isStore || blobs.hosts.includes(url.host) ? url : null;
 }

@@ -33,7 +33,7 @@ const publicKey = v.pipe(
 );
 
 const blobs = v.strictObject({
-  /** Hosts (with port) that a Pod's own redirect of a blob may point at. */
+  /** Hosts (with port) that a Pod's own redirect of a blob may point at. The hosts of its stores count, too. */
   hosts: v.optional(v.array(v.pipe(v.string(), v.nonEmpty())), []),
   /**
    * How the edge proves that a repository has a blob. `head`: it asks the Pod for the blob. `manifest`: a manifest of the repository that names the

@@ -56,7 +56,7 @@ export async function followRedirect(endpoint: BlobEndpoint, redirect: Response,
       location !== null && URL.canParse(location, pod.registry) ? new URL(location, pod.registry).origin : "";
     return err({
       reason: "foreign-location",
-      text: `Pod "${pod.id}" redirects a blob to "${origin}"; want https and one of its record's blobs.hosts`,
+      text: `Pod "${pod.id}" redirects a blob to "${origin}"; want https and a host of its blobs.hosts or its stores`,
     });
   }
   return isStreamed(authorized) ? streamBlob(endpoint, target, context) : redirectTo(target.href, endpoint.digest);

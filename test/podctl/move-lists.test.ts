@@ -54,7 +54,7 @@ test("a blob is fetched only from the Pod's blob hosts", async () => {
   const pod = {
     id: "pod-a",
     registry: `http://127.0.0.1:${await serveForTest(answer)}`,
-    blobs: { hosts },
+    blobs: { hosts, stores: [] },
   } as unknown as Pod;
   const registry = openRegistry(pod, { user: null, jobs: 2, auth: "none" });
   const blob = { path: `/v2/acme/app/blobs/sha256:${"a".repeat(64)}`, scopes: [] };

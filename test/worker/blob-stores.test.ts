@@ -38,6 +38,37 @@ describe("Pod that redirects by itself", () => {
   });
 });
 
+describe("Pod that redirects to the host of its own store, which `blobs.hosts` does not list", () => {
+  const stack = useStack({
+    topology: (text) =>
+      text
+        .replaceAll(/ {6}hosts:\n(?: {8}- .*\n)+/g, "")
+        .replaceAll("proof: manifest", "proof: head")
+        .replaceAll(/\$\{(POD_._STORAGE)\}/g, "http://$${$1_DIRECT_HOST}"),
+  });
+
+  test.each(["GET", "HEAD"])("its redirect proves the blob, and a %s gets a signed URL", async (method) => {
+    const [layer] = await layersOf(stack.current, "acme/private");
+    const client = createClient(stack.current.edge);
+    const token = await client.token(["repository:acme/private:pull"]);
+    stack.current.clearSeen();
+    const answer = await client.get(`/v2/acme/private/blobs/${layer?.digest ?? ""}`, token, { method });
+    expect(stack.current.seen("pod-a", "registry").map((seen) => seen.method)).toEqual(["HEAD"]);
+    const blob = await fetch(answer.headers.get("Location") ?? "", { method });
+    expect([answer.status, blob.status, blob.headers.get("Content-Length")]).toEqual([307, 200, String(layer?.size)]);
+  });
+
+  test("with `delivery: stream`, the edge follows the redirect", async () => {
+    const stream = { v: 1, pod: "pod-b", revision: 2, state: "active", delivery: "stream" };
+    await stack.current.putKv("route/globex", JSON.stringify(stream));
+    const [layer] = await layersOf(stack.current, "globex/private");
+    const client = createClient(stack.current.edge);
+    const token = await client.token(["repository:globex/private:pull"]);
+    const answer = await client.get(`/v2/globex/private/blobs/${layer?.digest ?? ""}`, token);
+    expect([answer.status, (await answer.arrayBuffer()).byteLength]).toEqual([200, layer?.size]);
+  });
+});
+
 describe("Pod with a store for some clients", () => {
   const nearIn = (prefix: string) =>
     `{ scheme: public, baseUrl: 'http://near.localhost', prefix: ${prefix}, attribution: true, when: { cidrs: [192.0.2.0/24] } }`;

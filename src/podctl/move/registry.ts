@@ -208,8 +208,8 @@ export function placeOf(text: string, { registry }: Pod): string | null {
 type Following = Pick<Sent, "method" | "idleMs" | "signal"> & { readonly pod: Pod; readonly connections: Connections };
 
 /**
- * Follows one redirect, as clients do, but only to a host of the Pod's `blobs.hosts`. Otherwise a Pod could make podctl read from a host that only
- * podctl can reach.
+ * Follows one redirect, as clients do, but only to one of the Pod's blob hosts. Otherwise a Pod could make podctl read from a host that only podctl can
+ * reach.
  */
 async function follow(
   received: Result<Received, string>,
@@ -219,7 +219,7 @@ async function follow(
   const { headers, body } = received.value;
   body.resume();
   const url = redirectTarget(headers.location ?? null, pod);
-  if (url === null) return err("it redirects a blob to a host that is not one of its record's blobs.hosts");
+  if (url === null) return err("it redirects a blob to a host that neither its blobs.hosts nor its stores name");
   // We send no token, because the storage must not see it.
   return exchange({ url, headers: {}, ...sent }, connections);
 }
