@@ -48,15 +48,14 @@ function mayBeThere(found: Reply): boolean {
 /**
  * Whether the edge asks the other Pod for an item that the serving Pod lacks.
  * - A tag: only in the phase `switch`, because a late push may have brought the tag to the other Pod. In `settle`, a missing tag was deleted.
- * - HEAD by a client that may push: no, because the serving Pod would then never get the item.
- * - HEAD, and the edge cannot tell whether the client may push: for a manifest yes, because docker's pulls begin with such a HEAD. For a blob no,
- *   because a pusher would then not upload the blob.
+ * - HEAD of a blob: no, because a client that pushes would then not upload the blob. Clients that pull do not need it.
+ * - HEAD of a manifest: yes, because pulls by docker begin with it. But if the token may push, no, for the same reason as for a blob.
  */
 function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): boolean {
   if (moving === null || !mayLack(moving) || !isRead(endpoint.method)) return false;
   if (digestOf(endpoint) === null && moving.phase !== "switch") return false;
   if (endpoint.method === "GET") return true;
-  return grant.kind === "granted" ? !precedesPush(endpoint, grant) : endpoint.kind === "manifest";
+  return endpoint.kind === "manifest" && !precedesPush(endpoint, grant);
 }
 
 /**

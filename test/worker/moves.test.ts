@@ -241,6 +241,15 @@ describe("what only the other Pod has", () => {
     expect((await client().get(`/v2/${repository}/manifests/${image.digest}`, token)).status).toBe(200);
   });
 
+  test("a HEAD of a blob does not find it even with a token for pulls only, because regctl sends such a HEAD before it uploads", async () => {
+    const { group, repository, image } = await startGroup("pod-a");
+    await enter(group, "settle");
+    const path = `/v2/${repository}/blobs/${image.blobs[0]}`;
+    expect((await get(path, repository, { method: "HEAD" })).status).toBe(404);
+    expect(askedPods()).toEqual(["pod-b"]);
+    expect((await get(path, repository)).status).toBe(307);
+  });
+
   test("a token that the old Pod did not give finds nothing there", async () => {
     const { group, repository, image } = await startGroup("pod-a");
     await enter(group, "settle");

@@ -221,8 +221,8 @@ describe("move between Pods of one registry", () => {
       const put = await client().get(`/v2/${repository}/manifests/2`, token, { method: "PUT", body: text, headers });
       expect([put.status, await lastPod()]).toEqual([201, pod]);
       stack.current.clearSeen();
-      // With two registries, a HEAD that gets 404 in `settle` would go to the other Pod too, unless the token allows a push (`isLookedFor`). So this
-      // token allows no push: with a push token, this HEAD would go to one Pod in any case.
+      // With two registries, the HEAD of a manifest that gets 404 in `settle` would go to the other Pod too, unless the token allows a push
+      // (`isLookedFor`). So this token allows no push.
       const reader = await tokenFor(repository, "pull,delete");
       const missing = `sha256:${"0".repeat(64)}`;
       for (const path of [`manifests/${missing}`, `blobs/${missing}`]) {
