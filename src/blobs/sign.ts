@@ -84,7 +84,11 @@ export async function signBlobUrl(
   }
   const key = objectKey(digest, store.prefix, root);
   const request = { method, key, config: store, secret: secret.value, window, attribution: parameters, dayKeys };
-  const url = await signerOf(store).sign(request);
+  // Not every key that can be imported can sign. A throw would end the check of all Pods' stores.
+  const url = await signerOf(store)
+    .sign(request)
+    .catch(() => null);
+  if (url === null) return misconfigured(`sealed value of Pod "${pod.id}", field "${field}", cannot sign a URL`);
   // Schemes with ECDSA sign with random values, so two requests at once make two different URLs. We return the one that was remembered first, so that
   // all requests get the same URL.
   const first = urls.get(name);

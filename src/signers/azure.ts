@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { base64, utf8 } from "../lib/bytes.ts";
 import { encodePath, encodeQuery } from "./encode.ts";
 import { base64HmacKey } from "./keys.ts";
-import { defineSigner, secretEntries } from "./signer.ts";
+import { defineSigner, secretEntries, time } from "./signer.ts";
 import { located, nonEmpty, originUrl, sealed, storeConfig } from "./store.ts";
 import type { UrlWindow } from "./window.ts";
 
@@ -16,8 +16,8 @@ const key = base64HmacKey("SHA-256");
 const delegationKey = v.objectAsync({
   signedObjectId: nonEmpty,
   signedTenantId: nonEmpty,
-  signedStartsOn: v.pipe(v.string(), v.isoTimestamp()),
-  signedExpiresOn: v.pipe(v.string(), v.isoTimestamp()),
+  signedStartsOn: time,
+  signedExpiresOn: time,
   signedService: v.literal("b"),
   signedVersion: nonEmpty,
   value: key,
@@ -30,7 +30,7 @@ const secret = v.unionAsync([
     v.objectAsync({ userDelegationKey: delegationKey }),
     v.transform(({ userDelegationKey }) => ({
       userDelegationKey,
-      expiresAt: new Date(userDelegationKey.signedExpiresOn),
+      expiresAt: userDelegationKey.signedExpiresOn,
     })),
   ),
 ]);
@@ -94,8 +94,8 @@ function delegationFields(credentials: v.InferOutput<typeof secret>) {
   return {
     skoid: delegation.signedObjectId,
     sktid: delegation.signedTenantId,
-    skt: sasTime(new Date(delegation.signedStartsOn)),
-    ske: sasTime(new Date(delegation.signedExpiresOn)),
+    skt: sasTime(delegation.signedStartsOn),
+    ske: sasTime(delegation.signedExpiresOn),
     sks: delegation.signedService,
     skv: delegation.signedVersion,
   };

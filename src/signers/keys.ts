@@ -51,13 +51,8 @@ export const hexHmacKey = imported("a key in hexadecimal digits", (text) =>
 export const ed25519Key = imported("an Ed25519 key: 32 bytes in base64, or PKCS#8 in PEM", (text) => {
   const seed = parseBase64(text.trim());
   const der = seed?.length === 32 ? pkcs8("ed25519", ed25519Seed(seed)) : (parsePem(text)?.der ?? null);
-  return orNull(der, async (bytes) => {
-    const key = await crypto.subtle.importKey("pkcs8", bytes, { name: "Ed25519" }, false, ["sign"]);
-    // workerd also imports an X25519 key here, and throws only when it signs. So we sign once now. A throw while a URL is signed would end the check
-    // of all Pods' stores.
-    await crypto.subtle.sign("Ed25519", key, new Uint8Array());
-    return key;
-  });
+  // workerd also imports an X25519 key here, and throws only when it signs.
+  return orNull(der, (bytes) => crypto.subtle.importKey("pkcs8", bytes, { name: "Ed25519" }, false, ["sign"]));
 });
 
 export const rsaKey = imported("an RSA key in PEM: PKCS#8 or PKCS#1", async (text) => {

@@ -52,17 +52,16 @@ export const defineSigner = <Schema extends v.GenericSchema, Secret extends Stor
   definition: { readonly config: Schema } & Definition<v.InferOutput<Schema>, Secret, Text>,
 ): { readonly config: Schema } & Signer<v.InferOutput<Schema>, Secret> => ({
   ...definition,
-  sign: (request) => definition.sign(request, definition.textToSign(request)),
+  sign: async (request) => definition.sign(request, definition.textToSign(request)),
 });
 
+/** A time in ISO 8601. That standard has some forms that JavaScript cannot read. */
+export const time = v.pipe(
+  v.string(),
+  v.isoTimestamp(),
+  v.check((text) => !Number.isNaN(Date.parse(text)), "a time, as in 2026-11-23T10:00:00Z"),
+  v.transform((text) => new Date(text)),
+);
+
 /** The member that every sealed secret may have: when the secret expires. */
-export const secretEntries = {
-  expiresAt: v.optional(
-    v.pipe(
-      v.string(),
-      v.isoTimestamp(),
-      v.check((text) => !Number.isNaN(Date.parse(text)), "a time"),
-      v.transform((text) => new Date(text)),
-    ),
-  ),
-};
+export const secretEntries = { expiresAt: v.optional(time) };

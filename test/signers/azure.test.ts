@@ -1,4 +1,6 @@
 import { expect, test } from "vitest";
+import { parseSecret } from "../../src/signers/index.ts";
+import { samples } from "./samples.ts";
 import { sign, textToSign } from "./sign.ts";
 
 const config = { endpoint: "https://poda.blob.core.windows.net", account: "poda", container: "registry" };
@@ -16,3 +18,12 @@ test("an emulator's URL has the account in its path, which is not signed, and ma
   const url = new URL(await sign("azure", { key: "a/b", config: emulator, secret: { accountKey } }));
   expect([url.pathname, url.searchParams.get("spr")]).toEqual(["/poda/registry/a/b", "https,http"]);
 });
+
+test.each(["signedStartsOn", "signedExpiresOn"])(
+  "a delegation key whose %s is a form of ISO 8601 that JavaScript does not read is refused",
+  async (member) => {
+    const secret = samples.azure[1]?.secret as { readonly userDelegationKey: object };
+    const userDelegationKey = { ...secret.userDelegationKey, [member]: "2066-11-28T00:00:00+00" };
+    expect((await parseSecret("azure", JSON.stringify({ userDelegationKey }))).ok).toBe(false);
+  },
+);

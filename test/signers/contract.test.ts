@@ -63,6 +63,15 @@ function blobUrl(store: SigningStore, secret: unknown, at = now) {
   return signBlobUrl({ method: "GET", digest, pod, store, attribution }, { openSecret, signing, now: at });
 }
 
+test("a secret that cannot sign is an error that names its place, and no exception", async () => {
+  const signed = await blobUrl(storeOf("s3", samples.s3[0] ?? { config: {} }), {
+    accessKeyId: "\ud800",
+    secretAccessKey: "key",
+  });
+  const text = 'sealed value of Pod "pod-a", field "blobs.stores.0.credentials", cannot sign a URL';
+  expect(signed).toMatchObject({ ok: false, error: { reason: "misconfigured", text } });
+});
+
 describe.each(allCases)("a store of %s", (_, scheme, sample) => {
   test("stays in a record as it was written, and has no unknown member", () => {
     const store = storeOf(scheme, sample);
