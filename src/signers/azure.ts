@@ -27,10 +27,10 @@ const delegationKey = v.objectAsync({
 const secret = v.unionAsync([
   v.objectAsync({ ...secretEntries, accountKey: key }),
   v.pipeAsync(
-    v.objectAsync({ userDelegationKey: delegationKey }),
-    v.transform(({ userDelegationKey }) => ({
+    v.objectAsync({ ...secretEntries, userDelegationKey: delegationKey }),
+    v.transform(({ userDelegationKey, expiresAt = userDelegationKey.signedExpiresOn }) => ({
       userDelegationKey,
-      expiresAt: userDelegationKey.signedExpiresOn,
+      expiresAt: new Date(Math.min(+expiresAt, +userDelegationKey.signedExpiresOn)),
     })),
   ),
 ]);

@@ -5,12 +5,15 @@ import { canonicalRequest, type PresignRequest, presign, scopedHmac } from "./si
 import { bucketEntries, bucketOrigin, located, nonEmpty, objectPath, originUrl, sealed, storeConfig } from "./store.ts";
 
 /** An access key, as AWS hands it out. A temporary key also has a session token and an expiry time. */
-export const accessKey = v.object({
-  ...secretEntries,
-  accessKeyId: nonEmpty,
-  secretAccessKey: nonEmpty,
-  sessionToken: v.optional(nonEmpty),
-});
+export const accessKey = v.pipe(
+  v.object({
+    ...secretEntries,
+    accessKeyId: nonEmpty,
+    secretAccessKey: nonEmpty,
+    sessionToken: v.optional(nonEmpty),
+  }),
+  v.check(({ sessionToken, expiresAt }) => !sessionToken || !!expiresAt, "`expiresAt` beside `sessionToken`"),
+);
 
 const config = storeConfig("s3", {
   ...located,

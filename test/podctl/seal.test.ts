@@ -79,6 +79,7 @@ describe("podctl seal", () => {
       seal(store, "hush"),
       seal(store, { accessKeyId: "id", secretAccessKey: "key", expiresAt: "hush" }),
       seal(store, { accessKeyId: "id", secretAccessKey: "key", expiresAt: "2020-01-01T00:00:00Z" }),
+      seal(store, { accessKeyId: "id", secretAccessKey: "key", sessionToken: "hush" }),
       seal("blobs.stores.1.credentials", { keyPairId: "K1", privateKey: "hush" }),
       seal("blobs.stores.2.credentials", { key: "hush" }),
       seal("gateway.key", "hush"),
@@ -91,6 +92,7 @@ describe("podctl seal", () => {
         1,
         "podctl: the secret on standard input expires at 2020-01-01T00:00:00.000Z; want one that is valid for more than 20 minutes from now\n",
       ],
+      [1, "podctl: the secret on standard input is wrong: want `expiresAt` beside `sessionToken`\n"],
       [
         1,
         'podctl: the secret on standard input is wrong at "privateKey": want a key in PEM, RSA or P-256: PKCS#8, PKCS#1 or SEC1\n',

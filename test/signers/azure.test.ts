@@ -27,3 +27,11 @@ test.each(["signedStartsOn", "signedExpiresOn"])(
     expect((await parseSecret("azure", JSON.stringify({ userDelegationKey }))).ok).toBe(false);
   },
 );
+
+test.each([
+  ["2066-11-24T00:00:00Z", "2066-11-24T00:00:00Z"],
+  ["2067-01-01T00:00:00Z", "2066-11-28T00:00:00Z"],
+])("a delegation key whose secret expires at %s ends at %s, no later than the key itself", async (expiresAt, end) => {
+  const parsed = await parseSecret("azure", JSON.stringify({ ...samples.azure[1]?.secret, expiresAt }));
+  expect(parsed).toMatchObject({ ok: true, value: { expiresAt: new Date(end) } });
+});

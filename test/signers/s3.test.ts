@@ -1,12 +1,13 @@
 import { AwsClient } from "aws4fetch";
 import { describe, expect, test } from "vitest";
 import { encodePath } from "../../src/signers/encode.ts";
+import { parseSecret } from "../../src/signers/index.ts";
 import { objectKeys } from "./object-keys.ts";
 import { s3Hosts } from "./oracle-stores.ts";
 import { sign } from "./sign.ts";
 
 const secret = { accessKeyId: "AKIAIOSFODNN7EXAMPLE", secretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY" };
-const session = { ...secret, sessionToken: "IQoJb3JpZ2luX2VjEA//+token==" };
+const session = { ...secret, sessionToken: "IQoJb3JpZ2luX2VjEA//+token==", expiresAt: "2066-11-24T00:00:00Z" };
 const config = { endpoint: "https://s3.test", region: "auto", bucket: "pod-a" };
 const signatureOf = (url: string) => new URL(url).searchParams.get("X-Amz-Signature");
 
@@ -42,6 +43,17 @@ describe.each([
     }
   });
 });
+
+test.each(["s3", "s3-v4a"] as const)(
+  "the %s signer refuses a session without an end, because each session ends",
+  async (scheme) => {
+    const { expiresAt, ...endless } = session;
+    expect((await parseSecret(scheme, JSON.stringify(session))).ok).toBe(true);
+    const named = { ok: false, error: expect.stringContaining("expiresAt") };
+    expect(await parseSecret(scheme, JSON.stringify(endless))).toMatchObject(named);
+    expect(await parseSecret(scheme, JSON.stringify({ ...endless, expiration: expiresAt }))).toMatchObject(named);
+  },
+);
 
 test("the s3 signer puts attribution into parameters that S3 ignores, and signs them", async () => {
   const attribution = [["repository", "acme/app"]] as const;

@@ -8,7 +8,7 @@ import { loadOracle } from "./sdk.ts";
 
 type AccessKey = { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string };
 const accessKey = { accessKeyId: "AKIAIOSFODNN7EXAMPLE", secretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY" };
-const sessionKey = { ...accessKey, sessionToken: "IQoJb3JpZ2luX2VjEA//+token==" };
+const sessionKey = { ...accessKey, sessionToken: "IQoJb3JpZ2luX2VjEA//+token==", expiresAt: "2066-11-24T00:00:00Z" };
 const region = "eu-central-1";
 const endpoint = `https://s3.${region}.amazonaws.com`;
 const signatureOf = (url: string) => new URL(url).searchParams.get("X-Amz-Signature");
