@@ -34,6 +34,12 @@ export const basic = (
 export const isHealthy = ({ status, text }: Called): boolean =>
   status === 200 && parseJsonObject(text)?.["status"] === "ok";
 
+/**
+ * Returns the error code in an answer of S3 or Azure, or an empty text. We print nothing else of such an answer, because it may repeat parts of the
+ * signed URL.
+ */
+export const storageError = ({ text }: Called): string => /<Code>([A-Za-z0-9.]{1,60})<\/Code>/.exec(text)?.[1] ?? "";
+
 /** Makes one call. The error says what failed, but does not name the URL, because a signed URL must not be printed. */
 export async function call(url: string | URL, options: Call = {}): Promise<Result<Called, string>> {
   const { method = "GET", headers = {}, body, deadlineMs = 10_000, maxBodyBytes = 256 * 1024 } = options;

@@ -6,13 +6,22 @@ import type { Sickness } from "../support/sick-pods.ts";
 
 const { check, healthy, pushProbeImage, mountProbe, addOwning, addTrusting } = useDoctor(await generateSealingKeys());
 
+type Lack = {
+  readonly isLacking?: () => boolean;
+  readonly answer?: { readonly inPlace: number; readonly body?: string };
+};
+
+/** What S3 answers about an object that it lacks, if the key may not list the bucket. */
+const mayNotList = { inPlace: 403, body: "<Error><Code>AccessDenied</Code></Error>" };
+
 /** Returns the fault of a Pod whose storage lacks one blob. A pull-through cache has this fault if its clients have pulled only manifests. */
-async function storageWithout(digest: string, isLacking = () => true): Promise<Sickness> {
+async function storageWithout(
+  digest: string,
+  { isLacking = () => true, answer = { inPlace: 404 } }: Lack = {},
+): Promise<Sickness> {
   const storage = String(healthy("pod-b").blobs.stores[0]?.["endpoint"]);
   const encoded = digest.split(":")[1] ?? "";
-  const proxy = await startProxy(storage, ({ url }) =>
-    url?.includes(encoded) && isLacking() ? { inPlace: 404 } : null,
-  );
+  const proxy = await startProxy(storage, ({ url }) => (url?.includes(encoded) && isLacking() ? answer : null));
   return { store: { endpoint: proxy.replace("127.0.0.1", "localhost") } };
 }
 
@@ -39,14 +48,23 @@ describe("doctor and a Pod with `proof: manifest`:", () => {
     }
   });
 
-  test("a store is not wrong if it gets a blob only after the registry has answered for that blob", async () => {
-    await pushProbeImage("late");
+  test("a storage that answers 403 AccessDenied for a missing blob, as S3 does if the key may not list, has the same finding", async () => {
+    const config = await pushProbeImage("unlisted");
+    await addOwning("unlisted", { ...byManifest, ...(await storageWithout(config, { answer: mayNotList })) });
+    expect(findings(await check({ pods: ["unlisted"] }))).toEqual(["unlisted: proof-without-blob"]);
+  });
+
+  test.each([
+    ["404", "late", { inPlace: 404 }],
+    ["403", "late-unlisted", mayNotList],
+  ])("a store is not wrong if it answers %s until the registry has answered for the blob", async (_, id, answer) => {
+    await pushProbeImage(id);
     const { digest } = healthy("pod-b").probe;
     let asked = 0;
-    const late = await storageWithout(digest, () => ++asked <= 1);
-    await addOwning("late", { ...byManifest, ...late });
-    expect(findings(await check({ pods: ["late"] }))).toEqual([]);
-    expect(asked).toBeGreaterThan(2);
+    const late = await storageWithout(digest, { isLacking: () => ++asked <= 2, answer });
+    await addOwning(id, { ...byManifest, ...late });
+    expect(findings(await check({ pods: [id] }))).toEqual([]);
+    expect(asked).toBeGreaterThan(3);
   });
 
   test("the check is skipped if the repository has no image with the probe's blob", async () => {

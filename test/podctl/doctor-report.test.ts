@@ -11,6 +11,12 @@ test("doctor's table shows a Pod's answer on one line, even if the answer has a 
   expect(table).toContain("x\\u000apod-b");
 });
 
+test("doctor's advice about a store that refuses names the prefix, because S3 may answer 403 for a missing blob", () => {
+  const text = "GET is answered 403 AccessDenied";
+  const row: Check = { pod: "pod-a", check: "store 0 (s3)", status: "finding", finding: "store-refuses", text };
+  expect(formatChecks([row], createColors(false))).toMatch(/prefix.*s3:ListBucket/);
+});
+
 test("every finding of doctor says what to do", () => {
   for (const text of Object.values(advice)) expect(text.length).toBeGreaterThan(20);
 });

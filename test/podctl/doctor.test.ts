@@ -16,7 +16,7 @@ import {
 } from "../support/doctor.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { closedOrigin, startProxy } from "../support/proxy.ts";
-import { azureStore, healthyRecords } from "../support/sick-pods.ts";
+import { azureStore, healthyRecords, type Sickness } from "../support/sick-pods.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const sealingKeys = await generateSealingKeys();
@@ -109,6 +109,9 @@ const seeded: readonly Seeded[] = [
     "store-wrong",
     async () => ({ store: { endpoint: onLocalhost(await startProxy(elsewhere, () => ({ inPlace: 503 }))) } }),
   ],
+  ["other-region", "store-region", () => s3Answers(400, "AuthorizationQueryParametersError")],
+  ["bucket-elsewhere", "store-region", () => s3Answers(301, "PermanentRedirect")],
+  ["may-not-read", "store-refuses", () => s3Answers(403, "AccessDenied")],
   [
     "storage-of-another-size",
     "store-wrong",
@@ -135,6 +138,12 @@ const seeded: readonly Seeded[] = [
     }),
   ],
 ];
+
+/** A store whose storage answers every request with this error of S3. */
+async function s3Answers(status: number, code: string): Promise<Sickness> {
+  const answer = { inPlace: status, body: `<Error><Code>${code}</Code></Error>` };
+  return { store: { endpoint: onLocalhost(await startProxy(elsewhere, () => answer)) } };
+}
 
 const onLocalhost = (origin: string) => origin.replace("127.0.0.1", "localhost");
 test("doctor finds nothing wrong with healthy Pods, with the checks that write and without them", async () => {

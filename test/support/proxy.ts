@@ -7,7 +7,7 @@ import { afterAll } from "vitest";
 type Twist = (
   request: http.IncomingMessage,
 ) =>
-  | { readonly inPlace: number; readonly headers?: http.OutgoingHttpHeaders }
+  | { readonly inPlace: number; readonly headers?: http.OutgoingHttpHeaders; readonly body?: string }
   | { readonly change: (headers: http.IncomingHttpHeaders) => http.OutgoingHttpHeaders }
   | null;
 
@@ -16,7 +16,7 @@ export async function startProxy(target: string, twist: Twist): Promise<string> 
   const server = http.createServer((request, response) => {
     const twisted = twist(request);
     if (twisted !== null && "inPlace" in twisted) {
-      request.resume().on("end", () => response.writeHead(twisted.inPlace, twisted.headers).end());
+      request.resume().on("end", () => response.writeHead(twisted.inPlace, twisted.headers).end(twisted.body));
       return;
     }
     const { method, url = "/", headers } = request;

@@ -1,11 +1,11 @@
 import * as v from "valibot";
 import type { Pod } from "../../directory/directory.ts";
 import { parseJson } from "../../lib/json.ts";
-import { ok, type Result } from "../../lib/result.ts";
+import type { Result } from "../../lib/result.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 import { manifestBlobs } from "../../oci/manifest-blobs.ts";
 import { parseReference } from "../../oci/reference.ts";
-import { call } from "../http-call.ts";
+import { type Called, call, storageError } from "../http-call.ts";
 import type { PodWithProbe } from "./pod-under-test.ts";
 
 /** How to ask the edge for the probe repository. */
@@ -47,10 +47,10 @@ export async function checkManifestProofs({ checks, probe }: PodWithProbe, repos
   for (const digest of [probe.digest, ...others].slice(0, maxBlobs)) {
     // We send no HEAD, because the edge would forward it, and a pull-through cache would then fetch the missing blob.
     const answer = await fetchByte(`${repository.url}/blobs/${digest}`, repository.headers);
-    const status = answer.ok ? answer.value : null;
-    if (status === 200 || status === 206) continue;
-    const text = `the image with the probe's blob names ${digest}, whose GET is answered: ${answer.ok ? status : answer.error}`;
-    return checks.found(check, status === 404 ? "proof-without-blob" : "edge-differs", text);
+    if (answer.ok && [200, 206].includes(answer.value.status)) continue;
+    const told = answer.ok ? answer.value.status : answer.error;
+    const text = `the image with the probe's blob names ${digest}, whose GET is answered: ${told}`;
+    return checks.found(check, answer.ok && isMissing(answer.value) ? "proof-without-blob" : "edge-differs", text);
   }
   checks.ok(check, "the storage has the blobs of the probe's image");
 }
@@ -85,12 +85,14 @@ async function readManifest({ url, headers }: EdgeRepository, reference: string)
   };
 }
 
-/** Follows a redirect of the edge, as a client does, and returns the last status. */
-async function fetchByte(url: string, headers: EdgeRepository["headers"]): Promise<Result<number, string>> {
+/** S3 answers AccessDenied in place of 404 if the key may not list the bucket. The key itself is good, because it gave us the probe's blob. */
+const isMissing = (answer: Called): boolean => answer.status === 404 || storageError(answer) === "AccessDenied";
+
+/** Follows a redirect of the edge, as a client does, and returns the last answer. */
+async function fetchByte(url: string, headers: EdgeRepository["headers"]): Promise<Result<Called, string>> {
   const answer = await call(url, { headers: { ...headers, ...oneByte } });
   const location = answer.ok && answer.value.status === 307 ? answer.value.headers.get("Location") : null;
-  const last = location === null ? answer : await call(new URL(location, url), { headers: oneByte });
-  return last.ok ? ok(last.value.status) : last;
+  return location === null ? answer : call(new URL(location, url), { headers: oneByte });
 }
 
 function parsedAs<T>(schema: v.GenericSchema<unknown, T>, text: string): T | null {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ProbedStore } from "../../edge/probed.ts";
 import { storeOrigin } from "../../signers/index.ts";
 import { edgeHostAbove } from "../../topology/check-pod.ts";
-import { type Called, call } from "../http-call.ts";
+import { type Called, call, storageError } from "../http-call.ts";
 import { signsByManifests } from "./check-manifest-proofs.ts";
 import type { Checks, Finding } from "./findings.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
@@ -22,12 +22,13 @@ export async function checkStores(tested: PodWithProbe, seeClock: (called: Calle
 
 /**
  * Waits a moment for a blob that a pull-through cache may not have stored yet. `checkManifestProofs` reports such a cache, so `checkStore` must not.
+ * S3 answers 403 in place of 404 if the key may not list the bucket.
  */
 async function waitForBlob(store: ProbedStore): Promise<void> {
   if (!("urls" in store)) return;
   for (const pauseMs of pausesMs) {
     const head = await call(store.urls.HEAD, { method: "HEAD" });
-    if (!head.ok || head.value.status !== 404) return;
+    if (!head.ok || ![403, 404].includes(head.value.status)) return;
     await sleep(pauseMs);
   }
 }
@@ -58,11 +59,8 @@ async function checkStore(checks: Checks, store: ProbedStore, seeClock: (called:
       );
     }
     const method = failed === get.value ? "GET" : "HEAD";
-    return checks.found(
-      check,
-      findingOf(failed.status),
-      `${method} is answered ${failed.status} ${errorCode(get.value.text)}`.trim(),
-    );
+    const code = storageError(get.value);
+    return checks.found(check, findingOf(failed.status, code), `${method} is answered ${failed.status} ${code}`.trim());
   }
   const [whole, announced] = [sizeOf(get.value), Number(head.value.headers.get("Content-Length") ?? Number.NaN)];
   if (whole !== announced)
@@ -76,13 +74,20 @@ async function isBelowOtherRoot(store: ProbedStore): Promise<boolean> {
   return head.ok && head.value.status === 200;
 }
 
-function findingOf(status: number): Finding {
+/** The codes by which S3 says that the bucket is not in this region or not at this endpoint. */
+const elsewhereCodes = [
+  "AuthorizationHeaderMalformed",
+  "AuthorizationQueryParametersError",
+  "IllegalLocationConstraintException",
+  "PermanentRedirect",
+  "TemporaryRedirect",
+];
+
+function findingOf(status: number, code: string): Finding {
+  if (elsewhereCodes.includes(code)) return "store-region";
   if (status === 404 || status === 410) return "store-missing";
   return status >= 400 && status < 500 ? "store-refuses" : "store-wrong";
 }
-
-/** Returns the error code in a body of S3 or Azure. We print nothing else of the body, because it may repeat parts of the signed URL. */
-const errorCode = (body: string): string => /<Code>([A-Za-z0-9.]{1,60})<\/Code>/.exec(body)?.[1] ?? "";
 
 /**
  * Returns the size of the whole blob. A 206 names it in Content-Range (RFC 9110 §14.4). A server may also answer a range request with the whole blob,

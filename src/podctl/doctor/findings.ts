@@ -42,7 +42,9 @@ export const advice = {
   "redirect-off": "turn on the registry's storage redirect, or give the Pod a store that the edge can sign for",
   "store-sealed": "seal the store's credentials again, for this Pod, field, scheme and target",
   "store-unreachable": "check that the storage runs and that the store's address is right",
-  "store-refuses": "seal an access key that may read this bucket; also check the region and the clock",
+  "store-refuses":
+    "seal an access key that may read this bucket, and check the clock; after AccessDenied, also check bucket and prefix: S3 also answers so about a missing blob if the key lacks s3:ListBucket",
+  "store-region": "set `endpoint` and `region` to those of the bucket: the storage says that the bucket is elsewhere",
   "store-missing":
     "check that bucket, prefix and root directory are those of the registry, and that the Pod is not a pull-through cache",
   "store-legacy-root":
