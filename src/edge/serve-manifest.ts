@@ -1,4 +1,4 @@
-import { type Grant, precedesPush } from "../auth/grant.ts";
+import type { Grant } from "../auth/grant.ts";
 import { withoutFirst } from "../lib/read-bounded.ts";
 import { ok } from "../lib/result.ts";
 import type { KeptManifest } from "../manifests/kept-manifest.ts";
@@ -23,10 +23,11 @@ const decidedByPod = [
 ];
 
 /**
- * Serves a manifest by its digest from the location's cache. Null if the manifest is not there or is too old, or if the request must go to the Pod.
+ * Serves a manifest by its digest from the location's cache. Null if the manifest is not there or is too old, or if the request must go to the Pod. A
+ * HEAD must, because a client does not push what it finds, and regctl sends its HEAD with a token for pulls only.
  */
 export async function serveManifest(endpoint: RegistryEndpoint, { context, authorized }: Asked): Promise<Reply | null> {
-  if (!isServable(endpoint, authorized) || !isDigest(endpoint.reference)) return null;
+  if (endpoint.method !== "GET" || !isServable(endpoint, authorized) || !isDigest(endpoint.reference)) return null;
   const { request, services } = context;
   if (decidedByPod.some((name) => request.headers.has(name))) return null;
   const { name: repository, reference: digest } = endpoint;
@@ -36,15 +37,11 @@ export async function serveManifest(endpoint: RegistryEndpoint, { context, autho
 }
 
 /**
- * Whether the edge may answer with its copy of a manifest. The request must be a GET or HEAD without a query, and not a HEAD before a push. Its token
- * must not be one that only the Pod can check.
+ * Whether the edge may answer with its copy of a manifest. The request must be a GET or HEAD without a query. Its token must not be one that only the
+ * Pod can check.
  */
 export const isServable = (endpoint: RegistryEndpoint, { grant }: Authorized<Grant>): endpoint is ManifestEndpoint =>
-  endpoint.kind === "manifest" &&
-  isRead(endpoint.method) &&
-  isPlain(endpoint) &&
-  grant.kind !== "undecided" &&
-  !precedesPush(endpoint, grant);
+  endpoint.kind === "manifest" && isRead(endpoint.method) && isPlain(endpoint) && grant.kind !== "undecided";
 
 /** Returns the answer with the kept manifest. Null if the client does not name the manifest's type in `Accept`. */
 export async function responseOf(kept: KeptManifest, { method, headers }: Request): Promise<Response | null> {
