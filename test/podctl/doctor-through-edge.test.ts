@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { generateSealingKeys } from "../../src/directory/seal.ts";
-import { active, findings, passed, useDoctor } from "../support/doctor.ts";
+import { active, blobPath, elsewhere, findings, passed, redirectTo, useDoctor } from "../support/doctor.ts";
 import { closedOrigin } from "../support/proxy.ts";
 import { sickRecord } from "../support/sick-pods.ts";
 
 const sealingKeys = await generateSealingKeys();
-const { stack, kv, put, check, healthy, mountProbe, addOwning, addTrusting } = useDoctor(sealingKeys);
+const { stack, kv, put, check, healthy, onlyRegistry, mountProbe, addOwning, addTrusting } = useDoctor(sealingKeys);
 
 describe("doctor and a Pod that only the edge may reach:", () => {
   test("the Pod is checked through the edge, and its faults are found there, too", async () => {
@@ -41,6 +41,21 @@ describe("doctor and a Pod that only the edge may reach:", () => {
       "store 0 (s3)",
       "clock",
     ]);
+  });
+
+  test("a redirect to a host that the record does not name is told from a proxy's own 502", async () => {
+    const redirecting = await onlyRegistry(({ url }) => redirectTo(url, elsewhere));
+    // nginx adds this header to its own errors, too, in the configuration that registries recommend.
+    const ofNginx = { "Content-Type": "text/html", "Docker-Distribution-Api-Version": "registry/2.0" };
+    const failing = await onlyRegistry(({ url }) =>
+      blobPath.test(url ?? "") ? { inPlace: 502, headers: ofNginx } : null,
+    );
+    await addTrusting("trusting-elsewhere", redirecting);
+    await addTrusting("trusting-502", failing);
+    const pods = ["trusting-elsewhere", "trusting-502"];
+    for (const id of pods) await mountProbe(id);
+    const found = findings(await check({ pods }));
+    expect(found).toEqual(["trusting-elsewhere: redirect-unlisted", "trusting-502: registry-wrong"]);
   });
 });
 

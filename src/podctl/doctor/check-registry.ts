@@ -76,6 +76,11 @@ export async function checkProbeBlob(tested: PodWithProbe, token: string | null)
     checks.found("probe blob", "probe-missing", `"${probe.repository}" has no ${probe.digest}`);
     return false;
   }
+  if (status === 502 && way === "through the edge" && isOfEdge(head.value)) {
+    const text = "the edge answers 502 to a HEAD of the probe: its log says in `cause` where the Pod redirects blobs";
+    checks.found("redirect", "redirect-unlisted", text);
+    return true;
+  }
   if (status !== 200 && status !== 302 && status !== 307) {
     checks.found("probe blob", "registry-wrong", `HEAD of the probe is answered ${status}; want 200, 302 or 307`);
     return false;
@@ -91,6 +96,13 @@ export async function checkProbeBlob(tested: PodWithProbe, token: string | null)
   return true;
 }
 
+/**
+ * Whether the edge itself made this error. The edge also passes on the errors of a proxy in front of the Pod, which are usually in HTML. Some proxies
+ * answer in JSON, but without the registry API's header.
+ */
+const isOfEdge = ({ headers }: Called): boolean =>
+  /^application\/json\b/.test(headers.get("Content-Type") ?? "") && headers.has("Docker-Distribution-Api-Version");
+
 function checkRedirect({ pod, checks }: PodUnderTest, get: Awaited<ReturnType<typeof call>>): void {
   const location = get.ok ? redirectLocation(get.value) : null;
   const target = location !== null && URL.canParse(location, pod.registry) ? new URL(location, pod.registry) : null;
@@ -98,7 +110,7 @@ function checkRedirect({ pod, checks }: PodUnderTest, get: Awaited<ReturnType<ty
     checks.found("redirect", "registry-unreachable", `GET of the probe: ${get.error}`);
   } else if (location !== null && redirectTarget(location, pod) === null) {
     const where = target?.origin ?? "no URL";
-    const text = `blobs are redirected to "${where}", which blobs.hosts does not list or which is not https`;
+    const text = `blobs are redirected to "${where}", which is not https or which neither blobs.hosts nor a store names`;
     checks.found("redirect", "redirect-unlisted", text);
   } else if (target === null && pod.blobs.stores.some(({ scheme }) => scheme === "pod")) {
     checks.found(
