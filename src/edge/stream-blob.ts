@@ -25,6 +25,15 @@ function wrongAnswer({ status, headers }: Response): string | null {
 }
 
 /**
+ * Returns the type for the client. A storage may answer a request for several ranges in one body (RFC 9110 §15.3.7.2). Its type then names the
+ * boundary by which podman finds the ranges.
+ */
+function typeOf({ status, headers }: Response): string {
+  const type = headers.get("Content-Type") ?? "";
+  return status === 206 && /^multipart\/byteranges *;/i.test(type) ? type : "application/octet-stream";
+}
+
+/**
  * Streams a blob from the place in the storage to which its Pod redirects. This is for a group with `delivery: stream`, because its users cannot
  * reach the storage.
  */
@@ -51,7 +60,7 @@ export async function streamBlob(endpoint: BlobEndpoint, target: URL, { request,
     await body?.cancel();
     return err({ reason: "bad-answer", text: `storage "${target.host}" ${wrong}` });
   }
-  const own = { "Content-Type": "application/octet-stream", "Docker-Content-Digest": endpoint.digest };
+  const own = { "Content-Type": typeOf(answer.value), "Docker-Content-Digest": endpoint.digest };
   const answered = new Headers({ ...apiVersionHeader, ...own, ...notAPage, "Cache-Control": "no-store" });
   for (const name of passed) {
     const value = answer.value.headers.get(name);
