@@ -184,6 +184,18 @@ describe("token endpoint, scopes", () => {
     expect(tokenService.seen).toEqual([]);
   });
 
+  test("scopes of more than five Pods are refused before any Pod is asked", async () => {
+    for (const pod of ["pod-c", "pod-d", "pod-e", "pod-f"]) {
+      await stack.current.putKv(`route/${pod}`, JSON.stringify({ v: 1, pod, revision: 1, state: "active" }));
+    }
+    stack.current.clearSeen();
+    const groups = ["acme", "globex", "pod-c", "pod-d", "pod-e", "pod-f"];
+    const answer = await get(groups.map((group) => `scope=repository:${group}/app:pull`).join("&"));
+    const message = "scopes belong to 6 registries; want at most 5 in one token";
+    expect([answer.status, await answer.json()]).toEqual([400, { errors: [{ code: "UNSUPPORTED", message }] }]);
+    expect([tokenService.seen, stack.current.seen("pod-a", "token")]).toEqual([[], []]);
+  });
+
   test("all scopes for the catalog count as one, because each Pod is asked for its catalog", async () => {
     tokenService.answer((response) => grant(response));
     const answer = await get("scope=registry:catalog:*&scope=repository:globex/b:pull&scope=registry:catalog:a,*");
