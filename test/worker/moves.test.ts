@@ -250,6 +250,22 @@ describe("what only the other Pod has", () => {
     expect((await get(path, repository)).status).toBe(307);
   });
 
+  test("it gets a tag only if its blobs are pushed to the new Pod, as by a copy", async () => {
+    const { group, repository, image } = await startGroup("pod-a");
+    await enter(group, "settle");
+    const token = await tokenFor(repository, "pull,push");
+    const { text: body } = image;
+    const headers = { "Content-Type": manifestType };
+    const tag = () => client().get(`/v2/${repository}/manifests/rollback`, token, { method: "PUT", body, headers });
+    const refused = await tag();
+    expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining("MANIFEST_BLOB_UNKNOWN")]);
+    for (const digest of image.blobs) {
+      const pulled = await client().get(`/v2/${repository}/blobs/${digest}`, token, { redirect: "follow" });
+      expect(await pushBlob(stack.current, repository, await pulled.text())).toBe(digest);
+    }
+    expect((await tag()).status).toBe(201);
+  });
+
   test("a token that the old Pod did not give finds nothing there", async () => {
     const { group, repository, image } = await startGroup("pod-a");
     await enter(group, "settle");
