@@ -20,3 +20,9 @@ for (const [continent, countries] of Object.entries(countriesOf)) {
 
 /** The continents where a country may be; empty if there is no such country. */
 export const continentsOf = (country: string): readonly Continent[] => continents.get(country) ?? [];
+
+/** The continent of a country. Null if there is no such country, or if different databases place it on different continents. */
+export function continentOf(country: string): string | null {
+  const [first = null, ...others] = continentsOf(country);
+  return others.length === 0 ? first : null;
+}

@@ -60,7 +60,7 @@ describe("podctl on a Pod with two stores", () => {
     const [layer] = await layersOf(stack.current, "acme/private");
     const { stdout } = await run("explain", "GET", `/v2/acme/private/blobs/${layer?.digest ?? ""}`);
     expect(stdout).toMatch(/^store +blobs\.stores\.1, the first that fits .* and is not out$/m);
-    expect(stdout).toMatch(new RegExp(`^ +blobs\\.stores\\.0 is out since ${time}: answered 503$`, "m"));
+    expect(stdout).toMatch(new RegExp(`^passed over +blobs\\.stores\\.0 is out since ${time}: answered 503$`, "m"));
     expect(stdout).toContain(second.url);
   });
 

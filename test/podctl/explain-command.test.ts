@@ -93,6 +93,27 @@ describe("podctl as a command:", () => {
     expect([code, stderr]).toEqual([0, ""]);
   });
 
+  test.each([
+    [["--country", "DE"], "403 DENIED: Not from Europe."],
+    [["--country", "US"], 'forwarded to Pod "pod-a"'],
+    [["--country", "DE", "--continent", "AS"], 'forwarded to Pod "pod-a"'],
+    [["--country", "T1"], 'forwarded to Pod "pod-a"'],
+  ])("explain takes the continent from the country, if it is not given: %j", async (client, answer) => {
+    const clients = { deny: [{ continents: ["EU"] }], reason: "Not from Europe." };
+    const route = { v: 1, pod: "pod-a", revision: 2, state: "active", clients };
+    await stack.current.putKv("route/hooli", JSON.stringify(route));
+    const { stdout } = await run(["explain", "GET", "/v2/hooli/app/tags/list", ...client]);
+    expect(stdout).toMatch(new RegExp(`^answer +${answer}$`, "m"));
+  });
+
+  test.each(["199", "302", "307", "600", "abc"])("explain refuses to assume that Pods answer %s", async (status) => {
+    const refused = await run(["explain", "GET", "/v2/acme/app/manifests/1", "--pod-status", status]);
+    expect([refused.code, refused.stdout, refused.stderr]).toEqual([
+      ...[1, ""],
+      expect.stringContaining(`"${status}" is not an HTTP status from 200 to 299 or from 400 to 599`),
+    ]);
+  });
+
   test("explain takes //v2/… for a path, as the edge does, and not for a host", async () => {
     const { stdout } = await run(["explain", "GET", "//v2/acme/app/manifests/1"]);
     expect(stdout).toContain('path has too many slashes; want "/v2/acme/app/manifests/1"');

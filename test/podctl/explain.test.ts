@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { Digest } from "../../src/oci/digest.ts";
 import { explainRequest } from "../../src/podctl/explain/explain-request.ts";
 import { explainSigning } from "../../src/podctl/explain/explain-signing.ts";
@@ -19,15 +19,8 @@ const readKv = (keys: readonly string[]) => readStackKv(stack.current, keys);
 const explain = (method: string, path: string, rest: Partial<Question> = {}) =>
   explainRequest(
     {
-      method,
-      url: new URL(path, stack.current.edge),
-      auth: "token",
-      service: "registry-edge",
-      plainHttp: "loopback",
-      token: null,
-      client: unknownPlace,
-      podStatus: 200,
-      now: new Date(),
+      ...({ auth: "token", token: null, service: "registry-edge", plainHttp: "loopback" } as const),
+      ...{ method, url: new URL(path, stack.current.edge), client: unknownPlace, podStatus: 200, now: new Date() },
       ...rest,
     },
     () => openDirectory({ plainHttp: "loopback" }, { read: readKv }),
@@ -304,6 +297,7 @@ describe("explain:", () => {
       "every Pod answers with 404 (--pod-status)",
       'forwarded to Pod "pod-a"',
     ]);
+    expect(result(await explain("GET", path, { podStatus: 205 }), "answer")).toBe('forwarded to Pod "pod-a"');
     const unjudged = "pods.v1.pod-a/eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
     const refused = await explain("GET", "/v2/acme/private/tags/list", { podStatus: 401, token: unjudged });
     expect(result(refused, "answer")).toBe('401 with error="invalid_token"');
@@ -325,6 +319,53 @@ describe("explain:", () => {
     expect(result(await explain("GET", "/v2/hooli/app/manifests/1"), "answer")).toContain(
       'Pod "pod-d", which has no record',
     );
+  });
+});
+
+/** Changes the stores of pod-a until the end of the test. */
+async function changeStores(change: (stores: readonly object[]) => readonly object[]): Promise<void> {
+  const text = (await readKv(["pod/pod-a"])).get("pod/pod-a") ?? "";
+  onTestFinished(() => stack.current.putKv("pod/pod-a", text));
+  const { blobs, ...rest } = JSON.parse(text) as { readonly blobs: { readonly stores: readonly object[] } };
+  const changed = { ...blobs, stores: change(blobs.stores) };
+  await stack.current.putKv("pod/pod-a", JSON.stringify({ ...rest, blobs: changed }));
+}
+
+describe("explain, the stores of a Pod:", () => {
+  const blobPath = () => `/v2/acme/private/blobs/${digest}`;
+  const world = { scheme: "public", baseUrl: "http://world.localhost" };
+
+  test("a store that is out is told, also if the next one is the Pod's own redirect", async () => {
+    const out = {
+      pod: "pod-a",
+      place: "world.localhost",
+      since: "2026-11-28T00:00:00Z",
+      state: "out",
+      why: "answered 503",
+    };
+    await stack.current.putKv("health", JSON.stringify({ v: 1, stores: [out] }));
+    const told = "blobs.stores.0 is out since 2026-11-28T00:00:00Z: answered 503";
+    await changeStores(() => [world, { scheme: "pod" }]);
+    const forwarded = await explain("GET", blobPath());
+    expect([result(forwarded, "passed over"), result(forwarded, "answer")]).toEqual([told, 'forwarded to Pod "pod-a"']);
+    await changeStores(() => [world, { ...world, baseUrl: "http://other.localhost" }]);
+    const redirected = await explain("GET", blobPath());
+    expect([result(redirected, "passed over"), result(redirected, "store")]).toEqual([
+      told,
+      "blobs.stores.1, the first that fits a client of unknown place and is not out",
+    ]);
+  });
+
+  test("a store with `attribution` is shown with the parameters that the edge adds and signs", async () => {
+    await changeStores((stores) => stores.map((store) => ({ ...store, attribution: true })));
+    await stack.current.restartEdge();
+    const client = createClient(stack.current.edge);
+    const token = await client.token(["repository:acme/private:pull"]);
+    const real = new URL((await client.get(blobPath(), token)).headers.get("Location") ?? "");
+    const steps = await explain("GET", blobPath(), { token });
+    expect(real.searchParams.get("x-repository")).toBe("acme/private");
+    expect(lines(steps, "signer")[1]).toBe(`with ${[...real.searchParams.keys()].join(", ")}`);
+    expect(lines(steps, "signed").join()).toContain("x-repository=acme%2Fprivate");
   });
 });
 

@@ -4,6 +4,7 @@ import type { Client } from "../../directory/clients.ts";
 import { parseIp } from "../../lib/address.ts";
 import { when } from "../../signers/store.ts";
 import { conditionMistakes } from "../../topology/conditions.ts";
+import { continentOf } from "../../topology/continents.ts";
 import { withoutPassword } from "../../topology/mistake.ts";
 import { explainRequest } from "../explain/explain-request.ts";
 import { formatSteps } from "../explain/step.ts";
@@ -35,7 +36,7 @@ export function explainCommand(): Command {
       "the client's Bearer token, which podctl never prints (default: the value of $PODCTL_TOKEN)",
     )
     .option("--country <code>", "the client's country, such as DE", parseCountry)
-    .option("--continent <code>", "the client's continent, such as EU", parseContinent)
+    .option("--continent <code>", "the client's continent, such as EU (default: the country's)", parseContinent)
     .option("--asn <number>", "the AS number of the client's network, such as 64500", parseAsn)
     .option("--colo <code>", "the Cloudflare location that serves the client, such as FRA", parseColo)
     .option("--ip <address>", "the client's IP address, such as 198.51.100.7", parseAddress)
@@ -49,6 +50,7 @@ export function explainCommand(): Command {
   podctl explain GET '/jwt/auth?service=registry-edge&scope=repository:acme/app:pull'
 
 The options about the client matter because the edge chooses a store by them, and because a group may be open to some clients only.
+If a country may lie on two continents, such as TR, give its continent, too.
 
 podctl sends nothing to a Pod, and assumes that every Pod answers with the status in --pod-status. podctl does not have the secrets that
 sign URLs. Instead of a signature, it prints the text that the edge would sign. In this text, REDACTED replaces the id or name of the signing key.`,
@@ -73,7 +75,7 @@ sign URLs. Instead of a signature, it prints the text that the edge would sign. 
 
 const clientOf = ({ country, continent, asn, colo, ip }: Options): Client => ({
   country: country ?? null,
-  continent: continent ?? null,
+  continent: continent ?? continentOf(country ?? ""),
   asn: asn ?? null,
   colo: colo ?? null,
   ip: ip ?? null,
@@ -126,6 +128,7 @@ function parseAsn(text: string): number {
 }
 
 function parseStatus(text: string): number {
-  if (/^[2-5]\d\d$/.test(text)) return Number(text);
-  throw new InvalidArgumentError(`"${text}" is not an HTTP status from 200 to 599`);
+  if (/^[245]\d\d$/.test(text)) return Number(text);
+  const why = "podctl cannot assume a redirect, because it does not know to which URL";
+  throw new InvalidArgumentError(`"${text}" is not an HTTP status from 200 to 299 or from 400 to 599; ${why}`);
 }

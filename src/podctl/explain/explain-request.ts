@@ -2,6 +2,7 @@
 import { parseToken, type Token } from "../../auth/bundle.ts";
 import { grantFor } from "../../auth/grant.ts";
 import { noneRejected } from "../../auth/verify.ts";
+import { attributionOf } from "../../blobs/attribution.ts";
 import { chooseStores } from "../../blobs/choose-store.ts";
 import type { Client } from "../../directory/clients.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
@@ -103,6 +104,8 @@ async function explainRepository(
   const held = !needsToken || question.token === null ? null : parseToken(question.token);
   if (held !== null && !held.ok) return answerSteps(question, endpoint, recorded);
   const scopes = accessList(requiredAccess(endpoint)).map(formatScope).join(" ");
+  const token = await explainToken(question, held?.value ?? null, { endpoint: own, pod, directory });
+  const { passedOver } = recorded;
   return [
     { step: "repository", result: endpoint.name },
     { step: "look-ups", result: `${traced.lookups.length} keys`, lines: lookupLines(traced.lookups) },
@@ -111,9 +114,10 @@ async function explainRepository(
     ...(move === null ? [] : [{ step: "move", result: move }]),
     ...(settings === null ? [] : [{ step: "group", result: settings }]),
     { step: "scopes", result: scopes },
-    ...(await explainToken(question, held?.value ?? null, { endpoint: own, pod, directory })),
+    ...token.steps,
+    ...(passedOver === undefined ? [] : [{ step: "passed over", result: passedOver }]),
     ...(recorded.answer.outcome === "redirected" && pod !== null
-      ? await explainRedirect(question, own, { pod, recorded, directory })
+      ? await explainRedirect(question, own, { pod, recorded, directory, jwt: token.jwt })
       : []),
     ...(await answerSteps(question, endpoint, recorded)),
   ];
@@ -121,15 +125,18 @@ async function explainRepository(
 
 type Held = { readonly endpoint: RepositoryEndpoint; readonly pod: Pod | null; readonly directory: Directory };
 
+/** `jwt` is the part of the token by which the edge signs URLs. Null if no part grants the scopes. */
+type ExplainedToken = { readonly steps: readonly Step[]; readonly jwt: string | null };
+
 async function explainToken(
   { auth, now }: Question,
   held: Token | null,
   { endpoint, pod, directory }: Held,
-): Promise<readonly Step[]> {
-  if (auth === "none") return [{ step: "token", result: "this fleet asks for none" }];
+): Promise<ExplainedToken> {
+  if (auth === "none") return { steps: [{ step: "token", result: "this fleet asks for none" }], jwt: null };
   if (held === null) {
     const result = "none: 401 from the URL only, with these scopes; from here on as with a token that grants them";
-    return [{ step: "token", result }];
+    return { steps: [{ step: "token", result }], jwt: null };
   }
   const token = await tokenStep(held, directory, now);
   const { own: wanted } = requiredAccess(endpoint);
@@ -142,12 +149,15 @@ async function explainToken(
     trace: {},
   };
   const grant = await grantFor(held, { pod, wanted }, ports);
-  if (!grant.ok) return [token];
+  if (!grant.ok) return { steps: [token], jwt: null };
   const isUndecided = grant.value.kind === "undecided";
   const result = isUndecided
     ? "the Pod decides, because its record does not have the token's key"
     : "covers the scopes";
-  return [token, { step: "grant", result }];
+  return {
+    steps: [token, { step: "grant", result }],
+    jwt: grant.value.kind === "granted" ? grant.value.jwt : null,
+  };
 }
 
 const tokenStep = async (token: Token, directory: Directory, now: Date): Promise<Step> => ({
@@ -156,15 +166,22 @@ const tokenStep = async (token: Token, directory: Directory, now: Date): Promise
   lines: await tokenLines(token, directory, { now, tokens: createIsolate().tokens, rejected: noneRejected() }),
 });
 
+type Redirected = Pick<ExplainedToken, "jwt"> & {
+  readonly pod: Pod;
+  readonly recorded: Recorded;
+  readonly directory: Directory;
+};
+
 async function explainRedirect(
   { client, now }: Question,
   endpoint: RepositoryEndpoint,
-  { pod, recorded, directory }: { readonly pod: Pod; readonly recorded: Recorded; readonly directory: Directory },
+  { pod, recorded, directory, jwt }: Redirected,
 ): Promise<readonly Step[]> {
-  const { stores, passedOver } = await chooseStores(pod, client, { directory, ...createIsolate() });
+  const { stores } = await chooseStores(pod, client, { directory, ...createIsolate() });
   const [store] = stores;
   if (endpoint.kind !== "blob" || store === undefined || store.scheme === "pod") return [];
-  const signing = await explainSigning("GET", endpoint.digest, { store, now });
+  const attribution = attributionOf(endpoint.name, jwt);
+  const signing = await explainSigning("GET", endpoint.digest, { store, now, attribution });
   const minutes = Math.floor((signing.window.expiresAt.getTime() - now.getTime()) / 60_000);
   const [head] = recorded.calls;
   const asked =
@@ -173,8 +190,7 @@ async function explainRedirect(
   return [
     {
       step: "store",
-      result: `blobs.stores.${pod.blobs.stores.indexOf(store)}, the first that fits ${describeClient(client)}${passedOver === null ? "" : " and is not out"}`,
-      ...(passedOver === null ? {} : { lines: [passedOver] }),
+      result: `blobs.stores.${pod.blobs.stores.indexOf(store)}, the first that fits ${describeClient(client)}${recorded.passedOver === undefined ? "" : " and is not out"}`,
     },
     {
       step: "proof",

@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from "node:crypto";
 import * as v from "valibot";
+import { type Attribution, attributionParameters } from "../../blobs/attribution.ts";
 import { objectKey, rootOf } from "../../blobs/sign.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { type Scheme, type SigningStore, signerOf } from "../../signers/index.ts";
@@ -44,10 +45,12 @@ const standInPem = () =>
 export const standInSecret = (scheme: string): string =>
   scheme === "gateway" ? base64 : JSON.stringify(standIns[scheme as keyof typeof standIns]?.() ?? {});
 
+type Signed = { readonly store: SigningStore; readonly now: Date; readonly attribution?: Attribution };
+
 export async function explainSigning(
   method: "GET" | "HEAD",
   digest: Digest,
-  { store, now }: { readonly store: SigningStore; readonly now: Date },
+  { store, now, attribution = {} }: Signed,
 ): Promise<Signing> {
   const signer = signerOf(store);
   const standIn: unknown = JSON.parse(standInSecret(store.scheme));
@@ -55,7 +58,8 @@ export async function explainSigning(
   const window = signingWindow(now, null);
   if (window === null) throw new Error("a window without a credential's end is never too short");
   const key = objectKey(digest, store.prefix, rootOf(store));
-  const request = { method, key, config: store, secret, window, attribution: [], dayKeys: new WeakMap() };
+  const parameters = store.attribution === true ? attributionParameters(attribution) : [];
+  const request = { method, key, config: store, secret, window, attribution: parameters, dayKeys: new WeakMap() };
   const url = new URL(await signer.sign(request));
   return {
     url: url.origin + url.pathname,

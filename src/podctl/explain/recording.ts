@@ -27,7 +27,7 @@ export type Question = {
   /** The token as the client sends it. It is never printed. */
   readonly token: string | null;
   readonly client: Client;
-  /** The status that registries and token services are assumed to answer with. */
+  /** The status that registries and token services are assumed to answer with. It is not a redirect. */
   readonly podStatus: number;
   readonly now: Date;
 };
@@ -46,7 +46,9 @@ export type Recorded = {
   readonly answer: AttributedAnswer;
   readonly calls: readonly Call[];
   /** Why the Worker would not mount a blob of another Pod. */
-  readonly notMounted?: string;
+  readonly notMounted: string | undefined;
+  /** The stores that the Worker would pass over, and why. */
+  readonly passedOver: string | undefined;
 };
 
 /** Returns the answer of `handle()`, and the calls that it would have made. No call leaves this process. */
@@ -54,8 +56,8 @@ export async function runHandle(request: Request, assumptions: Assumptions): Pro
   const calls: Call[] = [];
   const services = recordingServices(request, assumptions, calls);
   const answer = await handle(request, services);
-  const { notMounted } = services.trace;
-  return { answer, calls, ...(notMounted === undefined ? {} : { notMounted }) };
+  const { notMounted, passedOver } = services.trace;
+  return { answer, calls, notMounted, passedOver };
 }
 
 function recordingServices(request: Request, assumptions: Assumptions, calls: Call[]): Services {
@@ -66,7 +68,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
   const record = (service: Call["service"], bodyOf: (sent: FetchRequest) => string, status = podStatus) => {
     return async (pod: Pod, sent: FetchRequest) => {
       calls.push({ service, pod, request: sent, assumedStatus: status });
-      const isBodyless = sent.method === "HEAD" || [204, 304].includes(status);
+      const isBodyless = sent.method === "HEAD" || [204, 205].includes(status);
       // The edge takes a registry's 200 as a proof of a blob only if the answer names the blob's digest, so this answer names it.
       const [, digest] = /\/blobs\/([^/?]+:[^/?]+)/.exec(sent.url) ?? [];
       const headers: Record<string, string> = digest === undefined ? {} : { "Docker-Content-Digest": digest };

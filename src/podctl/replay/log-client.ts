@@ -2,7 +2,7 @@
 import * as v from "valibot";
 import { type Client, unknownClient } from "../../directory/clients.ts";
 import { parseIp } from "../../lib/address.ts";
-import { continentsOf } from "../../topology/continents.ts";
+import { continentOf } from "../../topology/continents.ts";
 
 /** What a line of the edge's own log says about the client (telemetry/log-line.ts). */
 const record = v.object({
@@ -22,7 +22,7 @@ export function clientInRecord(logged: object): Client {
   const parsed = v.safeParse(record, logged);
   if (!parsed.success) return unknownClient;
   const { client, country = null, asn = null } = parsed.output;
-  return { ...unknownClient, ip: addressOf(client), country, asn, continent: continentOf(country) };
+  return { ...unknownClient, ip: addressOf(client), country, asn, continent: continentOf(country ?? "") };
 }
 
 /**
@@ -30,9 +30,3 @@ export function clientInRecord(logged: object): Client {
  * that no header can have would end the comparison.
  */
 const addressOf = (text = ""): string | null => (parseIp(text) === null ? null : text);
-
-/** Null for a country that different databases place on different continents. */
-function continentOf(country: string | null): string | null {
-  const [first = null, ...others] = country === null ? [] : continentsOf(country);
-  return others.length === 0 ? first : null;
-}
