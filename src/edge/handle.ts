@@ -57,7 +57,7 @@ export async function handle(
   if (grant.kind === "edge")
     return conclude(await serveHeld(own, { context, authorized: { ...authorized.value, grant } }), pod.id);
 
-  // 7. A blob GET gets a 307, if a proof shows that the repository has the blob. A manifest GET by digest is answered from the edge's cache.
+  // 7. A blob GET gets a 307, if a proof shows that the repository has the blob. A GET of a manifest by digest is answered from the edge's cache.
   const asked = { context, authorized: { ...authorized.value, grant } };
   const held = (await redirectBlob(own, asked)) ?? (await serveManifest(own, asked));
   if (held?.ok) return conclude(held, pod.id);

@@ -23,8 +23,8 @@ const decidedByPod = [
 ];
 
 /**
- * Serves a manifest by its digest from the location's cache. Null if the manifest is not there or is too old, or if the request must go to the Pod. A
- * HEAD must, because a client does not push what it finds, and regctl sends its HEAD with a token for pulls only.
+ * Serves a manifest by its digest from the location's cache. Null if the manifest is not there or is too old, or if the request must go to the Pod.
+ * A HEAD always goes there, because a client does not push what it finds, and regctl sends its HEAD with a token for pulls only.
  */
 export async function serveManifest(endpoint: RegistryEndpoint, { context, authorized }: Asked): Promise<Reply | null> {
   if (endpoint.method !== "GET" || !isServable(endpoint, authorized) || !isDigest(endpoint.reference)) return null;
