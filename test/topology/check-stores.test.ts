@@ -13,10 +13,12 @@ const pod = {
 };
 const rules = { auth: "token", plainHttp: "nowhere", edgeHosts: ["edge.test"], seals: "unchecked" } as const;
 
-function mistakesOf(...stores: readonly object[]): string {
-  const checked = checkTopology({ pods: { "pod-a": { ...pod, blobs: { stores } } } }, rules);
+function mistakesIn(blobs: object): string {
+  const checked = checkTopology({ pods: { "pod-a": { ...pod, blobs } } }, rules);
   return checked.ok ? "" : checked.error.map(({ path, text }) => `${formatPath(path)}: ${text}`).join("\n");
 }
+
+const mistakesOf = (...stores: readonly object[]): string => mistakesIn({ stores });
 
 test("a topology may have stores with conditions before a store for all", () => {
   expect(mistakesOf({ ...cdn, when: { continents: ["EU"] } }, { scheme: "pod", when: { asns: [64_500] } }, cdn)).toBe(
@@ -127,4 +129,14 @@ describe("storage of two Pods", () => {
   test("one Pod may name its storage in several of its stores", () => {
     expect(mistakesOfTwo([{ ...s3, when: { continents: ["EU"] } }, s3], [cdn])).toEqual([]);
   });
+});
+
+test.each([
+  ["storage.test:443", "storage.test"],
+  ["Storage.test:8443", "storage.test:8443"],
+])("a host of redirects in a form that matches no redirect is a mistake: %s", (host, matching) => {
+  expect(mistakesIn({ hosts: [host] })).toBe(
+    `pods.pod-a.blobs.hosts[0]: "${host}" is a form that matches no redirect; want "${matching}"`,
+  );
+  expect(mistakesIn({ hosts: [matching] })).toBe("");
 });
