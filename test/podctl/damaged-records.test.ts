@@ -7,7 +7,7 @@ import { makePlan } from "../../src/podctl/write/make-plan.ts";
 import { planLines } from "../../src/podctl/write/plan-text.ts";
 import { rollBack } from "../../src/podctl/write/roll-back.ts";
 import { accountEnv, podctl } from "../support/podctl.ts";
-import { topologyOf, topologyText } from "../support/topologies.ts";
+import { podText, topologyOf, topologyText } from "../support/topologies.ts";
 import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
 
 const { server, kv } = await useCloudflareKv();
@@ -63,6 +63,31 @@ describe("a record that someone damaged by hand", () => {
     await apply(before);
     expect(JSON.parse(records().get(key) ?? "")).toMatchObject({ v: 1, pod: "pod-a" });
     expect((await makePlan(kv, before)).changes).toEqual([]);
+  });
+
+  test("does not keep `stores` from showing the other Pods, and ends it with 1", async () => {
+    const store = { scheme: "public", baseUrl: "https://cdn.example.net" };
+    await apply(
+      topologyOf(`pods: {pod-a: ${podText("pod-a")}, pod-b: ${podText("pod-b", { blobs: { stores: [store] } })}}`),
+    );
+    damage("pod/pod-a", "[]");
+    damage("pod/Pod", "{}");
+    const dir = mkdtempSync(join(tmpdir(), "registry-edge-damaged-"));
+    onTestFinished(() => rmSync(dir, { recursive: true }));
+    const stores = async (...args: readonly string[]) =>
+      podctl(["stores", ...args, "--env", "production"], { env: accountEnv(dir, server) });
+    const all = await stores();
+    expect([all.code, all.stdout, all.stderr]).toEqual([
+      1,
+      expect.stringMatching(/^pod-b {2}store 0 [^\n]*\n$/),
+      expect.stringMatching(
+        /^podctl: [^\n]*"Pod"[^\n]*\npodctl: record "pod\/pod-a" [^\n]*; docs\/runbook\.md [^\n]*\n$/,
+      ),
+    ]);
+    const one = await stores("pod-a", "--json");
+    expect([one.code, JSON.parse(one.stdout)]).toEqual([1, []]);
+    expect((await stores("pod-a")).stdout).toBe("");
+    await kv.remove(["pod/Pod"]);
   });
 
   test("stops plan and rollback if it is the directory record, until someone restores this record with its revision", async () => {

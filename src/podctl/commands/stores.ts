@@ -1,24 +1,24 @@
 import { Command } from "commander";
 import { readHealth } from "../../blobs/store-health.ts";
-import type { Pod } from "../../directory/directory.ts";
+import type { Directory, Pod } from "../../directory/directory.ts";
 import { podKey } from "../../directory/keys.ts";
-import { parsePodId } from "../../directory/pod-id.ts";
+import { type PodId, parsePodId } from "../../directory/pod-id.ts";
+import { err, ok, type Result } from "../../lib/result.ts";
 import { describeStores, formatStores } from "../explain/describe-stores.ts";
-import { CliFailure, orFail } from "../failure.ts";
-import { colors, print, printJson } from "../output.ts";
+import { colors, note, print, printJson } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { listPods } from "../target/list-pods.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import type { Target } from "../target/target.ts";
 import { openDirectory } from "../target/traced-directory.ts";
-import { orDamaged } from "../write/live-directory.ts";
+import { damageText, orDamaged } from "../write/live-directory.ts";
 
 type Options = TargetOptions & { readonly json?: boolean };
 
 export function storesCommand(): Command {
   return withTarget(new Command("stores"))
     .description(
-      "Shows the stores of each Pod (its object storages and CDNs), and whether the edge uses them. Exits with 1 if a store is out of use.",
+      "Shows the stores of each Pod (its object storages and CDNs), and whether the edge uses them. Exits with 1 if a store is out of use, or if a Pod's record cannot be read.",
     )
     .argument("[pods...]", "the Pods to show, instead of all Pods")
     .option("--json", "the stores as JSON")
@@ -43,23 +43,29 @@ From a Pod's list of stores, the edge takes the first one that is not out and wh
       const named = pods.length > 0 ? [...new Set(pods)] : await listPods(kv);
       const found = await readPods(target, kv, named);
       const health = orDamaged(await readHealth(openDirectory(target, kv).directory));
-      const stores = found.flatMap((pod) => describeStores(pod, health));
+      const stores = found.flatMap((pod) => (pod.ok ? describeStores(pod.value, health) : []));
+      const unread = found.flatMap((pod) => (pod.ok ? [] : pod.error));
       if (json) printJson(stores);
-      else print(stores.length === 0 ? "no store: the edge streams all blobs" : formatStores(stores, colors));
-      if (stores.some(({ state }) => state === "out")) process.exitCode = 1;
+      else if (stores.length > 0) print(formatStores(stores, colors));
+      else if (unread.length === 0) print("no store: the edge streams all blobs");
+      for (const why of unread) note(`podctl: ${why}`);
+      if (unread.length > 0 || stores.some(({ state }) => state === "out")) process.exitCode = 1;
     });
 }
 
-/** Reads all Pods by one `kv.read`, which gets up to 100 keys with each call to KV. A call for each Pod would take long. */
-async function readPods(target: Target, kv: KvStore, ids: readonly string[]): Promise<readonly Pod[]> {
-  const parsed = ids.map((id) => orFail(parsePodId(id)));
-  const texts = await kv.read(parsed.map(podKey));
+/**
+ * Reads all Pods by one `kv.read`, which gets up to 100 keys with each call to KV. A call for each Pod would take long. Returns the reason for each
+ * Pod that cannot be read.
+ */
+async function readPods(target: Target, kv: KvStore, ids: readonly string[]): Promise<readonly Result<Pod, string>[]> {
+  const parsed = ids.map(parsePodId);
+  const texts = await kv.read(parsed.flatMap((id) => (id.ok ? podKey(id.value) : [])));
   const { directory } = openDirectory(target, { read: async () => texts });
-  const pods: Pod[] = [];
-  for (const id of parsed) {
-    const pod = orDamaged(await directory.pod(id));
-    if (pod === null) throw new CliFailure(`Pod "${id}" has no record`);
-    pods.push(pod);
-  }
-  return pods;
+  return Promise.all(parsed.map(async (id) => (id.ok ? readPod(directory, id.value) : id)));
+}
+
+async function readPod(directory: Directory, id: PodId): Promise<Result<Pod, string>> {
+  const pod = await directory.pod(id);
+  if (!pod.ok) return err(damageText(pod.error));
+  return pod.value === null ? err(`Pod "${id}" has no record`) : ok(pod.value);
 }

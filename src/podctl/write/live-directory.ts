@@ -13,12 +13,17 @@ import type { KvStore, ListedKey } from "../target/kv-store.ts";
 export type DirectoryInKv = { readonly record: DirectoryRecord | null; readonly text: string | null };
 
 /** Returns what was read in KV. Throws a CliFailure if a record is damaged, or if a newer podctl has written it. */
-export function orDamaged<T>(result: Result<T, string | { readonly text: string }>): T {
+export function orDamaged<T>(result: Result<T, Unreadable>): T {
   if (result.ok) return result.value;
-  const text = typeof result.error === "string" ? result.error : result.error.text;
-  throw new CliFailure(
-    text.endsWith(useNewer) ? text : `${text}; docs/runbook.md says what to do (A record is damaged)`,
-  );
+  throw new CliFailure(damageText(result.error));
+}
+
+type Unreadable = string | { readonly text: string };
+
+/** Says why a record cannot be read, and what to do about it. */
+export function damageText(error: Unreadable): string {
+  const text = typeof error === "string" ? error : error.text;
+  return text.endsWith(useNewer) ? text : `${text}; docs/runbook.md says what to do (A record is damaged)`;
 }
 
 export const directoryInKv = (text: string | null): DirectoryInKv => ({
