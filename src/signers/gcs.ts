@@ -3,7 +3,18 @@ import { utf8 } from "../lib/bytes.ts";
 import { rsaKey } from "./keys.ts";
 import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { canonicalRequest, presign, scopedHmac } from "./sigv4.ts";
-import { bucketEntries, bucketOrigin, located, nonEmpty, objectPath, originUrl, sealed, storeConfig } from "./store.ts";
+import {
+  bucketEntries,
+  bucketOrigin,
+  hasOrigin,
+  located,
+  nonEmpty,
+  objectPath,
+  originUrl,
+  sealed,
+  storeConfig,
+  wantsName,
+} from "./store.ts";
 
 /** A service account's key file, as Google hands it out, or an HMAC key. An HMAC signature takes a hundredth of the CPU time of an RSA signature. */
 const secret = v.unionAsync([
@@ -11,13 +22,16 @@ const secret = v.unionAsync([
   v.object({ ...secretEntries, accessId: nonEmpty, secret: nonEmpty }),
 ]);
 
-const config = storeConfig("gcs", {
-  ...located,
-  ...bucketEntries,
-  endpoint: v.optional(originUrl, "https://storage.googleapis.com"),
-  location: v.optional(nonEmpty, "auto"),
-  credentials: sealed,
-});
+const config = v.pipe(
+  storeConfig("gcs", {
+    ...located,
+    ...bucketEntries,
+    endpoint: v.optional(originUrl, "https://storage.googleapis.com"),
+    location: v.optional(nonEmpty, "auto"),
+    credentials: sealed,
+  }),
+  v.check((store) => hasOrigin(store), wantsName),
+);
 
 /** Signed URLs of Google Cloud Storage ("V4 signing process"). */
 export const gcs = defineSigner({

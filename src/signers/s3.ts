@@ -2,7 +2,18 @@ import * as v from "valibot";
 import type { Parameter } from "./encode.ts";
 import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { canonicalRequest, type PresignRequest, presign, scopedHmac } from "./sigv4.ts";
-import { bucketEntries, bucketOrigin, located, nonEmpty, objectPath, originUrl, sealed, storeConfig } from "./store.ts";
+import {
+  bucketEntries,
+  bucketOrigin,
+  hasOrigin,
+  located,
+  nonEmpty,
+  objectPath,
+  originUrl,
+  sealed,
+  storeConfig,
+  wantsName,
+} from "./store.ts";
 
 /** An access key, as AWS hands it out. A temporary key also has a session token and an expiry time. */
 export const accessKey = v.pipe(
@@ -15,13 +26,16 @@ export const accessKey = v.pipe(
   v.check(({ sessionToken, expiresAt }) => !sessionToken || !!expiresAt, "`expiresAt` beside `sessionToken`"),
 );
 
-const config = storeConfig("s3", {
-  ...located,
-  ...bucketEntries,
-  endpoint: originUrl,
-  region: nonEmpty,
-  credentials: sealed,
-});
+const config = v.pipe(
+  storeConfig("s3", {
+    ...located,
+    ...bucketEntries,
+    endpoint: originUrl,
+    region: nonEmpty,
+    credentials: sealed,
+  }),
+  v.check((store) => hasOrigin(store), wantsName),
+);
 
 /** AWS Signature Version 4 in the query, for S3 and all stores with S3's protocol: R2 (region `auto`), MinIO, Ceph, versitygw. */
 export const s3 = defineSigner({

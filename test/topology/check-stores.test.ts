@@ -140,3 +140,16 @@ test.each([
   );
   expect(mistakesIn({ hosts: [matching] })).toBe("");
 });
+
+test.each(["https://10.0.0.5:9000", "https://[2001:db8::1]:9000"])(
+  "a bucket as a virtual host of the address %s is a mistake, because an address has no hosts below it",
+  (endpoint) => {
+    const gcs = { scheme: "gcs", endpoint, bucket: "blobs", credentials: "sealed" };
+    for (const store of [{ ...s3, endpoint }, gcs]) {
+      expect(mistakesOf({ ...store, addressing: "virtual-host" })).toContain(
+        "stores[0]: a mapping is wrong; want a host name as `endpoint` for `addressing: virtual-host`",
+      );
+      expect(mistakesOf({ ...store, addressing: "path" })).toBe("");
+    }
+  },
+);
