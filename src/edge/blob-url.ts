@@ -6,7 +6,7 @@ import type { Owned } from "../blobs/proofs.ts";
 import { hasObjectKey, signBlobUrl } from "../blobs/sign.ts";
 import type { Client } from "../directory/clients.ts";
 import { ok, type Result } from "../lib/result.ts";
-import { checkHeaderCount } from "../net/headers.ts";
+import { checkHeaderCount, conditionHeaders } from "../net/headers.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { podRequest } from "../pods/request.ts";
@@ -65,7 +65,7 @@ export async function prove(
   if (!counted.ok) return counted;
   const head = podRequest(pod, { ...endpoint, method: "HEAD", query: "" }, { jwt: jwtOf(grant), request });
   // We leave these headers out, because the client means them for the blob's bytes, which the store sends. The proof is about the whole blob.
-  for (const name of ["Range", "If-None-Match", "If-Modified-Since", "If-Range"]) head.headers.delete(name);
+  for (const name of conditionHeaders) head.headers.delete(name);
   const answer = await services.callRegistry(pod, head);
   if (!answer.ok) return answer;
   const isProven = provesBlob(answer.value, blob.digest, pod);

@@ -2,6 +2,7 @@ import type { Grant } from "../auth/grant.ts";
 import { withoutFirst } from "../lib/read-bounded.ts";
 import { ok } from "../lib/result.ts";
 import type { KeptManifest } from "../manifests/kept-manifest.ts";
+import { conditionHeaders } from "../net/headers.ts";
 import { parseDigest } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { accepts, manifestTypeOf } from "../oci/manifest-types.ts";
@@ -17,10 +18,7 @@ import type { Answer, Reply } from "./refuse.ts";
  * If a request has one of these headers, the Pod answers it. The client may want something else than the whole manifest, or an answer that comes from
  * the Pod itself.
  */
-const decidedByPod = [
-  ...["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"],
-  ...["cache-control", "pragma"],
-];
+const decidedByPod = [...conditionHeaders, "cache-control", "pragma"];
 
 /**
  * Serves a manifest by its digest from the location's cache. Null if the manifest is not there or is too old, or if the request must go to the Pod.

@@ -37,6 +37,16 @@ export function dropHopByHop(headers: Headers, isDropped: (name: string) => bool
   }
 }
 
+/** RFC 9110 §13.1 and §14.2: with these headers, a client may not want the whole answer. */
+export const conditionHeaders = [
+  "range",
+  "if-range",
+  "if-match",
+  "if-none-match",
+  "if-modified-since",
+  "if-unmodified-since",
+];
+
 /** Clients send about ten headers, and proxies add a few. We have a limit, because each header adds several microseconds to a request to a Pod. */
 const MAX_HEADERS = 200;
 

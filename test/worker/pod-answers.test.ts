@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type ClientInit, createClient } from "../support/client.ts";
-import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { answerBlob, asPodB, startOddPod } from "../support/odd-pod.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const pod = await startOddPod();
@@ -71,6 +71,18 @@ describe("headers that pass the edge", () => {
       expect(received).not.toHaveProperty(name.toLowerCase());
     expect(JSON.stringify(received)).not.toContain("1.2.3.4");
   });
+
+  test.each(["Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"])(
+    "a blob's %s is for the storage, and does not reach the Pod that proves the blob",
+    async (name) => {
+      pod.answer((response, { path, headers }) =>
+        name.toLowerCase() in headers ? void response.writeHead(412).end() : answerBlob(response, path),
+      );
+      const unproven = Buffer.from(name).toString("hex").padEnd(64, "0");
+      const { answer } = await ask(`blobs/sha256:${unproven}`, {}, { [name]: "x" });
+      expect([answer.status, pod.seen.map(({ method }) => method)]).toEqual([307, ["HEAD"]]);
+    },
+  );
 
   test("a Pod's Set-Cookie and Alt-Svc are dropped, and a registry's own headers pass", async () => {
     const own = {
