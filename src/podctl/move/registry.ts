@@ -208,8 +208,8 @@ export function placeOf(text: string, { registry }: Pod): string | null {
 type Following = Pick<Sent, "method" | "idleMs" | "signal"> & { readonly pod: Pod; readonly connections: Connections };
 
 /**
- * Follows one redirect, as clients do, but only to one of the Pod's blob hosts. Otherwise a Pod could make podctl read from a host that only podctl can
- * reach.
+ * Follows one redirect, as clients do, but only to one of the Pod's blob hosts. Otherwise a Pod could make podctl read from a host that only podctl
+ * can reach.
  */
 async function follow(
   received: Result<Received, string>,
