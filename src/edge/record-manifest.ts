@@ -57,7 +57,7 @@ async function pushManifest(request: Request, passing: Passing): Promise<Result<
     const tagged = { pod, repository: endpoint.name, tag: endpoint.reference };
     const { tags } = services.manifests;
     if (digest === undefined) tags.forget(tagged);
-    else tags.move(tagged, digest);
+    else tags.move(tagged, digest, services.now);
   }
   if (copied !== null && type !== null && digest !== undefined) {
     services.waitUntil(record(copied, { ...passing, response, digests, source: "push", type }));

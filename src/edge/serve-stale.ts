@@ -86,7 +86,7 @@ async function findHeldManifest(
   // When the request came in, the edge knew only the tag. So it checks only now whether the tag's digest is blocked.
   const blocked = tagged === null ? null : await blockOf(digest, { repository, services });
   if (blocked !== null) return blocked;
-  const tag = tagged === null ? {} : { taggedAtMs: tagged.atMs };
+  const tag = tagged === null ? {} : { taggedAtMs: tagged.askedAtMs };
   const manifest = await kept.findStale({ pod, repository, digest }, tag);
   const response = manifest === null ? null : await responseOf(manifest, request);
   return response === null ? null : ok({ response, outcome: "stale" });

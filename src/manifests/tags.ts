@@ -16,6 +16,9 @@ const seenSchema = v.strictObject({
     v.check((text) => parseDigest(text).ok),
     v.transform((text) => text as Digest),
   ),
+  /** When the Pod was asked. A deletion after this time may have removed the tag. */
+  askedAtMs: v.number(),
+  /** From when on the Pod gives this digest: after a push the time of its answer, otherwise `askedAtMs`. */
   atMs: v.number(),
   /** The Pod that gave this digest, and its registry (see `holderOf`). */
   holder: v.string(),
@@ -25,22 +28,26 @@ const seenSchema = v.strictObject({
 type Seen = v.InferOutput<typeof seenSchema>;
 
 /**
- * What one isolate knows about tags. A null digest means that the tag was deleted, or moved to an unknown digest. `comparedAtMs` is when the isolate
+ * What one isolate knows about a tag. A null digest means that the tag was deleted, or moved to an unknown digest. `comparedAtMs` is when the isolate
  * last compared what it knows with the location's cache.
  */
-export type TagMemory = BoundedMap<
-  string,
-  Omit<Seen, "digest"> & { readonly digest: Digest | null; readonly comparedAtMs: number }
->;
+type Heard = Omit<Seen, "digest"> & { readonly digest: Digest | null; readonly comparedAtMs: number };
+export type TagMemory = BoundedMap<string, Heard>;
 
 /** The digest that each tag had when it last passed this location. It is used only while the Pod fails, because a tag may move at any time. */
 export type SeenTags = {
-  /** Returns the digest that the tag had last, and when. Null if no digest is known, or if it was seen more than the Pod's `staleSeconds` ago. */
-  find(tagged: Tagged): Promise<Pick<Seen, "digest" | "atMs"> | null>;
+  /**
+   * Returns the digest that the tag had last, and when the Pod was asked for it. Null if no digest is known, or if it was seen more than the Pod's
+   * `staleSeconds` ago.
+   */
+  find(tagged: Tagged): Promise<Pick<Seen, "digest" | "askedAtMs"> | null>;
   /** Records the digest that the Pod gave for the tag when it was asked at `askedAt`. */
   record(tagged: Tagged, digest: Digest, askedAt: Date): void;
-  /** Records that a push has just moved the tag to this digest. */
-  move(tagged: Tagged, digest: Digest): void;
+  /**
+   * Records that a push has moved the tag to this digest. The push was sent at `askedAt`, and its answer has just come. If the tag was deleted or got
+   * another digest in the meantime, the order of these changes at the Pod is unknown. Then the tag is forgotten.
+   */
+  move(tagged: Tagged, digest: Digest, askedAt: Date): void;
   /** Records that the tag was deleted, or moved to an unknown digest. */
   forget(tagged: Tagged): void;
   /**
@@ -77,15 +84,6 @@ const comparedAfterMs = 60_000;
 const keyOf = ({ repository, tag }: Tagged): string => `tag/${repository}/${tag}`;
 
 export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): SeenTags {
-  /** Returns the digest that any isolate of the location saw last for the tag. Null if there is none, or if the tag was deleted after that. */
-  const read = async (key: string): Promise<Seen | null | "unreadable"> => {
-    const [cached, deleted] = await Promise.all([readCached(cache, key, seenSchema), deletedAtMs(cache, key)]);
-    if (cached === "unreadable" || deleted === "unreadable") return "unreadable";
-    const own = memory.get(key);
-    const newest = own === undefined || (cached !== null && cached.atMs > own.atMs) ? cached : own;
-    if (newest === null || newest.digest === null || newest.atMs <= deleted) return null;
-    return { ...newest, digest: newest.digest };
-  };
   /**
    * Writes to the cache, unless the cache cannot be read or a newer digest is known. The same digest from the same Pod is written again when the
    * cache's entry is at least `renewedAfterMs` older. It is written at once if the tag may have been deleted since.
@@ -99,24 +97,26 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
     // So we do not write this digest, which is older.
     const heard = memory.get(key);
     if (heard !== undefined && heard.atMs > seen.atMs && heard.digest !== seen.digest) return;
+    if (cached !== null && isBetween(cached, seen)) return forget(tagged);
     const isSame = cached?.digest === seen.digest && cached.holder === seen.holder;
-    const isAlive = isSame && deleted !== "unreadable" && cached.atMs > deleted;
+    const isAlive = isSame && deleted !== "unreadable" && cached.askedAtMs > deleted;
     if (isAlive && seen.atMs < cached.atMs + renewedAfterMs) return;
     await cache.put(key, Response.json(seen), keepSeconds);
   };
-  const remember = (tagged: Tagged, { digest, atMs }: Pick<Seen, "digest" | "atMs">, renewedAfterMs: number): void => {
-    const seen = { digest, atMs, holder: holderOf(tagged.pod) };
-    memory.set(keyOf(tagged), { ...seen, comparedAtMs: atMs });
+  const remember = (tagged: Tagged, heard: Omit<Seen, "holder">, renewedAfterMs: number): void => {
+    const seen = { ...heard, holder: holderOf(tagged.pod) };
+    memory.set(keyOf(tagged), { ...seen, comparedAtMs: seen.atMs });
     waitUntil(write(tagged, seen, renewedAfterMs));
   };
   const forget: SeenTags["forget"] = (tagged) => {
     const atMs = clock().getTime();
-    memory.set(keyOf(tagged), { digest: null, atMs, holder: holderOf(tagged.pod), comparedAtMs: atMs });
+    const holder = holderOf(tagged.pod);
+    memory.set(keyOf(tagged), { digest: null, askedAtMs: atMs, atMs, holder, comparedAtMs: atMs });
     waitUntil(writeTombstone(cache, keyOf(tagged), { atMs }));
   };
   return {
     find: async (tagged) => {
-      const seen = await read(keyOf(tagged));
+      const seen = await readNewest(keyOf(tagged), { memory, cache });
       if (seen === null || seen === "unreadable" || seen.holder !== holderOf(tagged.pod)) return null;
       return clock().getTime() < seen.atMs + lifeMsOf(tagged) ? seen : null;
     },
@@ -127,24 +127,44 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
       const isKnown = known?.digest === digest && known.holder === holderOf(tagged.pod);
       const renewedAfterMs = lifeMsOf(tagged) * renewedAfter;
       if (isKnown && atMs < known.comparedAtMs + Math.min(comparedAfterMs, renewedAfterMs)) {
-        memory.set(keyOf(tagged), { ...known, atMs });
-      } else remember(tagged, { digest, atMs }, renewedAfterMs);
+        memory.set(keyOf(tagged), { ...known, askedAtMs: atMs, atMs });
+      } else remember(tagged, { digest, askedAtMs: atMs, atMs }, renewedAfterMs);
     },
-    move: (tagged, digest) => {
+    move: (tagged, digest, askedAt) => {
+      const pushed = { digest, askedAtMs: askedAt.getTime(), atMs: clock().getTime() };
+      const known = memory.get(keyOf(tagged));
+      if (known !== undefined && isBetween(known, pushed)) return forget(tagged);
       // If the Pod's `staleSeconds` is 0, the new digest is not kept. The cache may have an earlier digest, from another Pod or from before
       // `staleSeconds` became 0. It is no longer the tag's, so it is forgotten.
       if (lifeMsOf(tagged) === 0) return forget(tagged);
       // With 0, a digest that the cache has already is written again with the new time. The manifest may have been deleted before this push. A tag
       // that was last seen before that deletion is not served (see `KeptManifests.findStale`).
-      return remember(tagged, { digest, atMs: clock().getTime() }, 0);
+      return remember(tagged, pushed, 0);
     },
     forget,
     forgetMissing: async (tagged) => {
-      const seen = await read(keyOf(tagged));
+      const seen = await readNewest(keyOf(tagged), { memory, cache });
       // If another Pod gave the digest, it stays, because that Pod may still have the tag.
       if (seen === "unreadable" || seen?.holder === holderOf(tagged.pod)) forget(tagged);
     },
   };
 }
 
+/** Returns the digest that any isolate of the location saw last for the tag. Null if there is none, or if the tag was deleted after that. */
+async function readNewest(
+  key: string,
+  { memory, cache }: Pick<Ports, "memory" | "cache">,
+): Promise<Seen | null | "unreadable"> {
+  const [cached, deleted] = await Promise.all([readCached(cache, key, seenSchema), deletedAtMs(cache, key)]);
+  if (cached === "unreadable" || deleted === "unreadable") return "unreadable";
+  const own = memory.get(key);
+  const newest = own === undefined || (cached !== null && cached.atMs > own.atMs) ? cached : own;
+  if (newest === null || newest.digest === null || newest.askedAtMs <= deleted) return null;
+  return { ...newest, digest: newest.digest };
+}
+
 const lifeMsOf = ({ pod }: Tagged): number => pod.outage.staleSeconds * 1000;
+
+/** Whether the tag was deleted or got another digest after the Pod was asked for this push, so that it is unknown which of the two was the last. */
+const isBetween = (known: Pick<Heard, "digest" | "atMs">, pushed: Pick<Seen, "digest" | "askedAtMs">): boolean =>
+  known.digest !== pushed.digest && known.atMs > pushed.askedAtMs;

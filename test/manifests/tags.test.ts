@@ -41,7 +41,7 @@ describe("tag that was seen", () => {
     const [one, two, third] = [startIsolate(), startIsolate(), startIsolate()];
     const tagged = someTag();
     one.setClock(10);
-    one.tags.move(tagged, digestOf("b"));
+    one.tags.move(tagged, digestOf("b"), at(8));
     await one.settled();
     for (const { tags, settled } of [one, two]) {
       tags.record(tagged, digestOf("a"), at(9));
@@ -150,9 +150,34 @@ describe("tag that was seen", () => {
       }
     }
     other.setClock(11);
-    other.tags.move(tagged, digestOf("b"));
+    other.tags.move(tagged, digestOf("b"), at(11));
     await other.settled();
     for (const { tags } of [deleting, other]) expect(await digestFor(tags, tagged)).toBe(digestOf("b"));
+  });
+
+  test("one that was deleted or got another digest during a push is forgotten, because the order at the Pod is unknown", async () => {
+    const changes: Record<string, (tags: SeenTags, tagged: Tagged) => unknown> = {
+      deleted: (tags, tagged) => tags.forget(tagged),
+      pushed: (tags, tagged) => tags.move(tagged, digestOf("b"), at(4)),
+      seen: (tags, tagged) => tags.record(tagged, digestOf("b"), at(4)),
+      same: (tags, tagged) => tags.move(tagged, digestOf("a"), at(4)),
+    };
+    for (const [change, apply] of Object.entries(changes)) {
+      const [pushing, other] = [startIsolate(), startIsolate()];
+      for (const changing of [pushing, other]) {
+        const tagged = someTag();
+        changing.setClock(5);
+        await apply(changing.tags, tagged);
+        await changing.settled();
+        pushing.setClock(10);
+        pushing.tags.move(tagged, digestOf("a"), at(3));
+        await pushing.settled();
+        await pushing.settled();
+        for (const { tags } of [pushing, other, startIsolate()]) {
+          expect([change, await digestFor(tags, tagged)]).toEqual([change, change === "same" ? digestOf("a") : null]);
+        }
+      }
+    }
   });
 
   test("one that the Pod was found to lack is forgotten, and of one that was not seen nothing is remembered", async () => {
@@ -169,7 +194,7 @@ describe("tag that was seen", () => {
   test("what happens to it at another Pod counts for each isolate, but not that the other Pod lacks it", async () => {
     const there = pod({ id: "pod-b", registry: "https://b.test" });
     const changes: Record<string, (tags: SeenTags, tagged: Tagged) => unknown> = {
-      moved: (tags, tagged) => tags.move(tagged, digestOf("b")),
+      moved: (tags, tagged) => tags.move(tagged, digestOf("b"), at(10)),
       seen: (tags, tagged) => tags.record(tagged, digestOf("a"), at(10)),
       deleted: (tags, tagged) => tags.forget(tagged),
       missing: (tags, tagged) => tags.forgetMissing(tagged),
@@ -201,7 +226,7 @@ describe("tag that was seen", () => {
       null,
       digestOf("a"),
     ]);
-    tags.move(off, digestOf("b"));
+    tags.move(off, digestOf("b"), at(0));
     await settled();
     for (const isolate of [seeing, startIsolate()]) expect(await digestFor(isolate.tags, seen)).toBeNull();
   });
@@ -215,7 +240,7 @@ describe("tag that was seen", () => {
       }),
     };
     const { tags, settled } = startIsolate(noting);
-    tags.move({ ...someTag(), pod: pod({ outage: { staleSeconds: 1 } }) }, digestOf("a"));
+    tags.move({ ...someTag(), pod: pod({ outage: { staleSeconds: 1 } }) }, digestOf("a"), at(0));
     await settled();
     expect(kept).toEqual([24 * 3600]);
   });

@@ -1,0 +1,67 @@
+import { describe, expect, test } from "vitest";
+import { createClient, sha256 } from "../support/client.ts";
+import { manifestText, manifestType } from "../support/image.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { pullerOf } from "../support/pull.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+const pod = await startOddPod();
+const stack = useStack({ topology: asPodB(pod), seedImages: false });
+
+const [one, two] = [manifestText([`sha256:${"a".repeat(64)}`]), manifestText([`sha256:${"b".repeat(64)}`])];
+const digestOf = (text: string) => sha256(new Uint8Array(Buffer.from(text)));
+
+async function clientOf(repository: string) {
+  const client = createClient(stack.current.edge);
+  const pull = pullerOf(stack.current, repository, await client.token([`repository:${repository}:pull`]));
+  const write = pullerOf(stack.current, repository, await client.token([`repository:${repository}:pull,push,delete`]));
+  const headers = { "Content-Type": manifestType };
+  return {
+    pull,
+    remove: async (path: string) => (await write(path, { method: "DELETE" })).status,
+    push: async (path: string, body: string) => (await write(path, { method: "PUT", body, headers })).status,
+    pullInOutage: async (path: string) => {
+      await stack.current.edgeSettled();
+      pod.answer((response) => void response.writeHead(503).end());
+      const { status, text } = await pull(path);
+      return [status, status === 200 ? text : null];
+    },
+  };
+}
+
+/** A registry with one manifest. It carries out each request at once, but answers the first request that is `slow` only after `release`. */
+function startRegistry(slow: { readonly method: string; readonly body: string }) {
+  const [held, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let tagged: string | null = null;
+  let isFirst = true;
+  pod.answer(async (response, { method, body }) => {
+    if (method === "PUT") tagged = body;
+    if (method === "DELETE") tagged = null;
+    const found = tagged;
+    if (isFirst && method === slow.method && body === slow.body) {
+      isFirst = false;
+      held.resolve();
+      await released.promise;
+    }
+    if (found === null) return void response.writeHead(method === "DELETE" ? 202 : 404).end();
+    const headers = { "Content-Type": manifestType, "Docker-Content-Digest": await digestOf(found) };
+    response.writeHead(method === "PUT" ? 201 : 200, headers).end(method === "GET" ? found : "");
+  });
+  return { held: held.promise, release: released.resolve };
+}
+
+describe("while the registry fails, after an answer that came late", () => {
+  test.each([
+    ["was deleted", "DELETE", 202],
+    ["was pushed anew", "PUT", 201],
+  ])("a tag that %s during a push does not give the manifest of that push", async (_, second, status) => {
+    const { push, remove, pullInOutage } = await clientOf(`globex/late-${second.toLowerCase()}`);
+    const { held, release } = startRegistry({ method: "PUT", body: one });
+    const first = push("manifests/1", one);
+    await held;
+    expect(await (second === "PUT" ? push("manifests/1", two) : remove("manifests/1"))).toBe(status);
+    release();
+    expect(await first).toBe(201);
+    expect(await pullInOutage("manifests/1")).toEqual([503, null]);
+  });
+});
