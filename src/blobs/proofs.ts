@@ -79,10 +79,10 @@ export type Proofs = {
   /** Records that the blob was deleted. After this, neither an earlier proof nor a manifest proves the blob, but only a later HEAD. */
   forget(blob: Owned): void;
   /**
-   * Forgets a blob that the Pod says it does not have, if memory or cache has a proof of it. A cache that cannot be read may have such a proof, so
-   * then the blob is forgotten too.
+   * Forgets a blob that the Pod, asked at `askedAt`, says it does not have, if memory or cache has a proof of it from before. A cache that cannot be
+   * read may have such a proof, so then the blob is forgotten too.
    */
-  forgetMissing(blob: Owned): Promise<void>;
+  forgetMissing(blob: Owned, askedAt: Date): Promise<void>;
 };
 
 /** A cache that the isolates of one location share. It may lose entries at any time, and it may fail. */
@@ -151,9 +151,11 @@ export function createProofs(ports: ProofPorts): Proofs {
       return readAtMs !== undefined && clock().getTime() < readAtMs + manifest.pod.blobs.proofTtlSeconds * 1000;
     },
     forget,
-    forgetMissing: async (blob) => {
+    forgetMissing: async (blob, askedAt) => {
       // Expired proofs must be forgotten too, because they count again while the Pod fails.
-      if ((await lookUp(blob, blob.pod.outage.staleSeconds, ports)) !== null) forget(blob);
+      if ((await lookUp(blob, blob.pod.outage.staleSeconds, ports)) === null) return;
+      const newest = ofPod(known.get(keyOf(blob)) ?? null, blob.pod);
+      if (newest === null || newest.atMs <= askedAt.getTime()) forget(blob);
     },
   };
 }

@@ -69,7 +69,7 @@ export async function prove(
   const answer = await services.callRegistry(pod, head);
   if (!answer.ok) return answer;
   const isProven = provesBlob(answer.value, blob.digest, pod);
-  if (answer.value.status === 404) await services.proofs.forgetMissing(blob);
+  if (answer.value.status === 404) await services.proofs.forgetMissing(blob, services.now);
   if (isProven) {
     services.trace.proof = "head";
     services.proofs.record(blob, services.now);

@@ -172,6 +172,6 @@ async function passBlob(sent: FetchRequest, { services }: Context, { endpoint, p
   if (!answer.ok) return answer;
   const isProven = endpoint.method === "HEAD" && provesBlob(answer.value, blob.digest, pod);
   if (isProven) services.proofs.record(blob, services.now);
-  if (answer.value.status === 404) services.waitUntil(services.proofs.forgetMissing(blob));
+  if (answer.value.status === 404) services.waitUntil(services.proofs.forgetMissing(blob, services.now));
   return answer;
 }

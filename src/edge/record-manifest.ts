@@ -100,10 +100,10 @@ function recordReference({ status, headers }: Response, { endpoint, pod, sent, s
   if (isTag(reference)) {
     const tagged = { pod, repository, tag: reference };
     const [digest] = manifestTypeOf(headers.get("Content-Type")) === null ? [] : digestsOf(headers, reference);
-    if (status === 404) services.waitUntil(tags.forgetMissing(tagged));
+    if (status === 404) services.waitUntil(tags.forgetMissing(tagged, services.now));
     else if (digest !== undefined) tags.record(tagged, digest, services.now);
   } else if (isDigest(reference) && status === 404) {
-    services.waitUntil(kept.forgetMissing({ pod, repository, digest: reference }));
+    services.waitUntil(kept.forgetMissing({ pod, repository, digest: reference }, services.now));
   }
 }
 

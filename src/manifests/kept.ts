@@ -34,8 +34,11 @@ export type KeptManifests = {
   keep(manifest: Owned, copy: ManifestCopy): Promise<void>;
   /** Records that the manifest was deleted, so that earlier copies are not served. */
   forget(manifest: Owned): void;
-  /** Called when the Pod says that it does not have the manifest. Records a deletion if the location's cache has a copy, or cannot be read. */
-  forgetMissing(manifest: Owned): Promise<void>;
+  /**
+   * Called when the Pod, asked at `askedAt`, says that it does not have the manifest. Records a deletion if the location's cache has a copy from
+   * before, or cannot be read.
+   */
+  forgetMissing(manifest: Owned, askedAt: Date): Promise<void>;
 };
 
 type Ports = LocationPorts & { readonly memory: ManifestMemory };
@@ -75,8 +78,8 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
     if (better !== null) return;
     await cache.put(keyOf(manifest), formatKept(copy, holderOf(manifest.pod)), staleSeconds(manifest.pod));
   };
-  const forget: KeptManifests["forget"] = (manifest) => {
-    const atMs = clock().getTime();
+  const forget = (manifest: Owned, at = clock()): void => {
+    const atMs = at.getTime();
     memory.set(keyOf(manifest), { what: "deleted", atMs, holder: holderOf(manifest.pod) });
     waitUntil(writeTombstone(cache, keyOf(manifest), { atMs }));
   };
@@ -99,13 +102,14 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
       memory.set(keyOf(manifest), { what: copy.source, atMs, holder: holderOf(manifest.pod) });
       await write(manifest, copy);
     },
-    forget,
-    forgetMissing: async (manifest) => {
+    forget: (manifest) => forget(manifest),
+    forgetMissing: async (manifest, askedAt) => {
       const kept = await readKept(keyOf(manifest), { memory, cache });
       if (kept === null) return;
-      if (kept !== "unreadable") await kept.body?.cancel();
-      // A Pod that lacks the manifest says nothing about the copy from another Pod.
-      if (kept === "unreadable" || kept.holder === holderOf(manifest.pod)) forget(manifest);
+      if (kept === "unreadable") return forget(manifest);
+      await kept.body?.cancel();
+      // A Pod that lacks the manifest says nothing about a copy from another Pod, or about a copy that is newer than this answer.
+      if (kept.holder === holderOf(manifest.pod) && kept.atMs <= askedAt.getTime()) forget(manifest, askedAt);
     },
   };
 }

@@ -51,10 +51,10 @@ export type SeenTags = {
   /** Records that the tag was deleted, or moved to an unknown digest. */
   forget(tagged: Tagged): void;
   /**
-   * Called when the Pod says that it does not have the tag. Records a deletion if the location remembers that this Pod gave a digest of the tag,
-   * or if its cache cannot be read.
+   * Called when the Pod, asked at `askedAt`, says that it does not have the tag. Records a deletion if the location remembers that this Pod gave a
+   * digest of the tag before, or if the location's cache cannot be read.
    */
-  forgetMissing(tagged: Tagged): Promise<void>;
+  forgetMissing(tagged: Tagged, askedAt: Date): Promise<void>;
 };
 
 type Ports = LocationPorts & { readonly memory: TagMemory };
@@ -108,8 +108,8 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
     memory.set(keyOf(tagged), { ...seen, comparedAtMs: seen.atMs });
     waitUntil(write(tagged, seen, renewedAfterMs));
   };
-  const forget: SeenTags["forget"] = (tagged) => {
-    const atMs = clock().getTime();
+  const forget = (tagged: Tagged, at = clock()): void => {
+    const atMs = at.getTime();
     const holder = holderOf(tagged.pod);
     memory.set(keyOf(tagged), { digest: null, askedAtMs: atMs, atMs, holder, comparedAtMs: atMs });
     waitUntil(writeTombstone(cache, keyOf(tagged), { atMs }));
@@ -141,11 +141,12 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
       // that was last seen before that deletion is not served (see `KeptManifests.findStale`).
       return remember(tagged, pushed, 0);
     },
-    forget,
-    forgetMissing: async (tagged) => {
+    forget: (tagged) => forget(tagged),
+    forgetMissing: async (tagged, askedAt) => {
       const seen = await readNewest(keyOf(tagged), { memory, cache });
-      // If another Pod gave the digest, it stays, because that Pod may still have the tag.
-      if (seen === "unreadable" || seen?.holder === holderOf(tagged.pod)) forget(tagged);
+      if (seen === "unreadable") return forget(tagged);
+      // If another Pod gave the digest, it stays, because that Pod may still have the tag. A digest that is newer than this answer stays too.
+      if (seen?.holder === holderOf(tagged.pod) && seen.atMs <= askedAt.getTime()) forget(tagged, askedAt);
     },
   };
 }

@@ -189,7 +189,7 @@ test("another Pod that lacks a blob does not end its proof, but a proof at the o
   const blob = someBlob();
   const there = { ...blob, pod: { ...podA, id: "pod-b" as PodId, registry: "https://b.test" } };
   proofs.record(blob, at(0));
-  await proofs.forgetMissing(there);
+  await proofs.forgetMissing(there, at(0));
   expect(await proofs.find(blob)).toBe("memory");
   proofs.record(there, at(1));
   await settled();
@@ -213,10 +213,22 @@ test("a blob that a Pod no longer has loses its proof, and without a proof nothi
   const { proofs, memory } = startIsolate();
   const [proved, unheard] = [someBlob(), someBlob()];
   proofs.record(proved, at(0));
-  await proofs.forgetMissing(proved);
-  await proofs.forgetMissing(unheard);
+  await proofs.forgetMissing(proved, at(0));
+  await proofs.forgetMissing(unheard, at(0));
   expect(await proofs.find(proved)).toBeNull();
   expect(memory.known.size).toBe(1);
+});
+
+test("a blob that was proven after the Pod was asked keeps its proof, although the Pod's answer was that it lacks the blob", async () => {
+  const [proving, asking] = [startIsolate(), startIsolate()];
+  const blob = someBlob();
+  proving.proofs.record(blob, at(2));
+  await proving.settled();
+  for (const { proofs, settled } of [proving, asking]) {
+    await proofs.forgetMissing(blob, at(1));
+    await settled();
+    expect(await proofs.find(blob)).not.toBeNull();
+  }
 });
 
 test("a blob that a Pod no longer has is not found while the Pod fails either, if its proof had expired by then", async () => {
@@ -230,7 +242,7 @@ test("a blob that a Pod no longer has is not found while the Pod fails either, i
     expect(await proofs.find(blob)).toBeNull();
     expect(await proofs.findStale(blob)).toBe("cache");
     state.mayRead = mayRead;
-    await proofs.forgetMissing(blob);
+    await proofs.forgetMissing(blob, at(0));
     await settled();
     state.mayRead = true;
     expect(await proofs.findStale(blob)).toBeNull();
@@ -275,7 +287,7 @@ test("a blob that the Pod lacks is forgotten if the cache cannot say whether it 
   const { proofs, settled } = startIsolate(failing(state));
   const blob = someBlob();
   await proofs.recordManifest(manifestOf(blob), [blob.digest], at(0));
-  await proofs.forgetMissing(blob);
+  await proofs.forgetMissing(blob, at(0));
   await settled();
   state.mayRead = true;
   expect(await proofs.find(blob)).toBeNull();

@@ -146,7 +146,7 @@ describe("kept manifest", () => {
     const manifest = someManifest();
     await kept.keep(manifest, copy(0));
     kept.forget(someManifest());
-    await kept.forgetMissing(someManifest());
+    await kept.forgetMissing(someManifest(), at(0));
     await settled();
     expect([await kept.find(manifest), await kept.findStale(manifest)]).toEqual([null, null]);
   });
@@ -156,10 +156,22 @@ describe("kept manifest", () => {
     const [lost, unheard] = [someManifest(), someManifest()];
     await other.kept.keep(lost, copy(-1));
     await other.settled();
-    await kept.forgetMissing(lost);
-    await kept.forgetMissing(unheard);
+    await kept.forgetMissing(lost, at(0));
+    await kept.forgetMissing(unheard, at(0));
     await settled();
     expect([await other.kept.find(lost), memory.kept.size]).toEqual([null, 1]);
+  });
+
+  test("one for which the Pod was asked later stays, although the Pod was found to lack it before", async () => {
+    const [keeping, other] = [startIsolate(), startIsolate()];
+    const manifest = someManifest();
+    await keeping.kept.keep(manifest, copy(2));
+    await keeping.settled();
+    for (const { kept, settled } of [keeping, other]) {
+      await kept.forgetMissing(manifest, at(1));
+      await settled();
+      expect(await textOf(await kept.find(manifest))).toBe("a manifest");
+    }
   });
 
   test("a copy is due when none is kept, the location has lost it, it was pushed, or a part of its time is over", async () => {
@@ -197,7 +209,7 @@ describe("kept manifest", () => {
     const manifest = someManifest();
     const there = { ...manifest, pod: pod({ id: "pod-b", registry: "https://b.test" }) };
     await kept.keep(manifest, copy(0));
-    await kept.forgetMissing(there);
+    await kept.forgetMissing(there, at(0));
     await settled();
     expect(await textOf(await kept.find(manifest))).toBe("a manifest");
     expect(kept.isDue(there, "pull")).toBe(true);

@@ -185,10 +185,45 @@ describe("tag that was seen", () => {
     const [lost, unheard] = [someTag(), someTag()];
     seeing.tags.record(lost, digestOf("a"), at(-1));
     await seeing.settled();
-    await other.tags.forgetMissing(lost);
-    await other.tags.forgetMissing(unheard);
+    await other.tags.forgetMissing(lost, at(0));
+    await other.tags.forgetMissing(unheard, at(0));
     await other.settled();
     expect([await digestFor(seeing.tags, lost), other.memory.tags.size]).toEqual([null, 1]);
+  });
+
+  test("one that was seen or pushed after the Pod was asked stays, although the Pod's answer was that it lacks the tag", async () => {
+    const changes: Record<string, (tags: SeenTags, tagged: Tagged) => void> = {
+      seen: (tags, tagged) => tags.record(tagged, digestOf("a"), at(2)),
+      pushed: (tags, tagged) => tags.move(tagged, digestOf("a"), at(2)),
+    };
+    for (const [change, apply] of Object.entries(changes)) {
+      const [changing, asking] = [startIsolate(), startIsolate()];
+      const tagged = someTag();
+      changing.tags.record(tagged, digestOf("b"), at(0));
+      for (const { setClock } of [changing, asking]) setClock(3);
+      apply(changing.tags, tagged);
+      await changing.settled();
+      for (const { tags, settled } of [changing, asking]) {
+        await tags.forgetMissing(tagged, at(1));
+        await settled();
+      }
+      for (const { tags } of [changing, asking, startIsolate()]) {
+        expect([change, await digestFor(tags, tagged)]).toEqual([change, digestOf("a")]);
+      }
+    }
+  });
+
+  test("a push that is sent after a request for it is not ended by that request's 404, even if the location's cache is slow", async () => {
+    const { tags, settled, setClock } = startIsolate();
+    const tagged = someTag();
+    tags.record(tagged, digestOf("b"), at(0));
+    await settled();
+    setClock(5);
+    await tags.forgetMissing(tagged, at(1));
+    setClock(6);
+    tags.move(tagged, digestOf("a"), at(2));
+    await settled();
+    for (const isolate of [{ tags }, startIsolate()]) expect(await digestFor(isolate.tags, tagged)).toBe(digestOf("a"));
   });
 
   test("what happens to it at another Pod counts for each isolate, but not that the other Pod lacks it", async () => {
@@ -197,7 +232,7 @@ describe("tag that was seen", () => {
       moved: (tags, tagged) => tags.move(tagged, digestOf("b"), at(10)),
       seen: (tags, tagged) => tags.record(tagged, digestOf("a"), at(10)),
       deleted: (tags, tagged) => tags.forget(tagged),
-      missing: (tags, tagged) => tags.forgetMissing(tagged),
+      missing: (tags, tagged) => tags.forgetMissing(tagged, at(10)),
     };
     for (const [change, apply] of Object.entries(changes)) {
       const [seeing, changing] = [startIsolate(), startIsolate()];

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { createClient, sha256 } from "../support/client.ts";
 import { manifestText, manifestType } from "../support/image.ts";
-import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { answerBlob, asPodB, startOddPod } from "../support/odd-pod.ts";
 import { pullerOf } from "../support/pull.ts";
 import { useStack } from "../support/toy-stack.ts";
 
@@ -10,6 +10,7 @@ const stack = useStack({ topology: asPodB(pod), seedImages: false });
 
 const [one, two] = [manifestText([`sha256:${"a".repeat(64)}`]), manifestText([`sha256:${"b".repeat(64)}`])];
 const digestOf = (text: string) => sha256(new Uint8Array(Buffer.from(text)));
+const digestOfOne = await digestOf(one);
 
 async function clientOf(repository: string) {
   const client = createClient(stack.current.edge);
@@ -63,5 +64,36 @@ describe("while the registry fails, after an answer that came late", () => {
     release();
     expect(await first).toBe(201);
     expect(await pullInOutage("manifests/1")).toEqual([503, null]);
+  });
+
+  test.each([
+    ["tag", "manifests/1"],
+    ["digest", `manifests/${digestOfOne}`],
+  ])(
+    "a manifest that was pushed by %s before a 404 came is pulled, because the Pod was asked before the push",
+    async (by, path) => {
+      const { pull, push, pullInOutage } = await clientOf(`globex/late-404-by-${by}`);
+      const { held, release } = startRegistry({ method: "GET", body: "" });
+      const missing = pull(path);
+      await held;
+      expect(await push(path, one)).toBe(201);
+      await stack.current.edgeSettled();
+      release();
+      expect((await missing).status).toBe(404);
+      expect(await pullInOutage(path)).toEqual([200, one]);
+    },
+  );
+
+  test("a blob that was proven before a 404 came is pulled, because the Pod was asked before the proof", async () => {
+    const { pull, pullInOutage } = await clientOf("globex/late-404-of-blob");
+    const path = `blobs/sha256:${"c".repeat(64)}`;
+    const { held, release } = startRegistry({ method: "HEAD", body: "" });
+    const missing = pull(path, { method: "HEAD" });
+    await held;
+    pod.answer((response, request) => answerBlob(response, request.path));
+    expect((await pull(path, { method: "HEAD" })).status).toBe(200);
+    release();
+    expect((await missing).status).toBe(404);
+    expect(await pullInOutage(path)).toEqual([307, null]);
   });
 });
