@@ -57,7 +57,7 @@ export type KvCache = {
  * directory does not list the token's Pod, because reads of listed Pods cost no budget.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted | Issuers | Owner | User;
-/** The Pods that issued the request's token. The budget of the first one pays for the look-up. */
+/** The Pods that issued the request's token. The first one whose budget has enough left pays for the look-up. */
 export type Issuers = { readonly issuers: readonly [PodId, ...PodId[]] };
 export type Owner = { readonly owner: PodId };
 /** A user whose credentials `pod` accepted. `user` is the name in that Pod's token or, if the token names no user, a hash of the password. */
@@ -109,15 +109,23 @@ const podKeys = 10_000;
 /** The budget of each user for 10 seconds. It is enough for two token requests of the largest size, which `userBounds` sets. */
 const userKeys = 2_000;
 
-/** Returns the budget that pays for a look-up. Null if the look-up has no limit. */
-export function budgetOf({ budgets, issuerBudgets, userBudgets }: KvCache, chosenBy: ChosenBy): LookupBudget | null {
-  if (chosenBy === "directory" || chosenBy === "pod") return null;
-  if (typeof chosenBy === "string") return budgets[chosenBy];
-  if ("owner" in chosenBy) return null;
-  if ("issuers" in chosenBy) return budgetUnder(issuerBudgets, chosenBy.issuers[0], new LookupBudget(podKeys));
+/** Takes the keys of a look-up from the budget that pays for it. Returns false if this budget has fewer keys left. */
+export function pay(
+  cache: KvCache,
+  chosenBy: ChosenBy,
+  charge: { readonly keys: number; readonly nowMs: number },
+): boolean {
+  const { budgets, issuerBudgets, userBudgets } = cache;
+  const takeFrom = (budget: LookupBudget) => budget.take(charge.keys, charge.nowMs);
+  if (chosenBy === "directory" || chosenBy === "pod") return true;
+  if (typeof chosenBy === "string") return takeFrom(budgets[chosenBy]);
+  if ("owner" in chosenBy) return true;
+  if ("issuers" in chosenBy) {
+    return chosenBy.issuers.some((issuer) => takeFrom(budgetUnder(issuerBudgets, issuer, new LookupBudget(podKeys))));
+  }
   const { user, pod } = chosenBy;
   const ofPod = budgetUnder(userBudgets.ofPods, pod, new LookupBudget(podKeys));
-  return budgetUnder(userBudgets.ofUsers, `${pod}/${user}`, new LookupBudget(userKeys, ofPod));
+  return takeFrom(budgetUnder(userBudgets.ofUsers, `${pod}/${user}`, new LookupBudget(userKeys, ofPod)));
 }
 
 /** Returns the budget under this key, or `fresh` if there is none. A map that is full drops the budget that was used longest ago. */

@@ -4,7 +4,6 @@ import { within } from "../net/within.ts";
 import { budgetSpent } from "../refusal.ts";
 import { isShared } from "./keys.ts";
 import {
-  budgetOf,
   type ChosenBy,
   type Entries,
   type Entry,
@@ -13,6 +12,7 @@ import {
   type KvCache,
   lastEntries,
   type MaxAges,
+  pay,
   remember,
   remembered,
 } from "./kv-cache.ts";
@@ -114,7 +114,7 @@ async function readMissing(
   const { chosenBy, mustBeCurrent = false, isDispensable = false } = options;
   const nowMs = now().getTime();
   const { found, due, unread, charged } = sortKeys(cache, keys, { ...options, nowMs });
-  if (charged > 0 && budgetOf(cache, chosenBy)?.take(charged, nowMs) === false) {
+  if (charged > 0 && !pay(cache, chosenBy, { keys: charged, nowMs })) {
     return chosenBy === "claim" ? ok(freshValues(new Map())) : err(budgetSpent);
   }
   const noneRead: Refreshed = { entries: new Map(), stale: cache.health.failure };

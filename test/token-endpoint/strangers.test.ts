@@ -288,6 +288,8 @@ describe("tokens of a hostile Pod", () => {
     expect((await ask("acme/new", { issuers: ["pod-1" as PodId] })).ok).toBe(true);
     expect((await ask("acme/newer", { user: "demo", pod: "pod-9" as PodId })).ok).toBe(true);
     expect((await ask("acme/newest", "stranger")).ok).toBe(true);
+    // In this bundle, the hostile Pod's part comes first and names the other Pod's repository too.
+    expect((await ask(`acme/own/${components(18)}`, { issuers: ["pod-9" as PodId, "pod-1" as PodId] })).ok).toBe(true);
   });
 });
 
