@@ -143,11 +143,11 @@ export function remember(
   { kept, passing }: KvCache,
   { key, entry, chosenBy }: { readonly key: string; readonly entry: Entry; readonly chosenBy: ChosenBy },
 ): void {
-  // A cell that exists is kept even if a stranger named it. A login with GitLab's routable token needs its cell, and a fleet has few cells.
-  const isCell = chosenBy === "cell" && entry.text !== null;
+  // A cell, key or Pod that exists is kept even if a stranger named it. Logins and tokens need it, and a fleet has few.
+  const exists = (chosenBy === "cell" || chosenBy === "claim") && entry.text !== null;
   const owner = typeof chosenBy === "object" && "owner" in chosenBy ? chosenBy.owner : null;
   const known = kept.get(key);
-  const isWanted = chosenBy === "directory" || owner !== null || isShared(key) || isCell;
+  const isWanted = chosenBy === "directory" || owner !== null || isShared(key) || exists;
   if (!isWanted && known === undefined) {
     if (passing.get(key) !== entry) passing.set(key, entry);
   } else if (known !== entry) kept.set(key, entry, owner);

@@ -81,3 +81,16 @@ test("while strangers make up twelve keys a second, the key of a listed Pod is a
   }
   expect(new Set(found)).toEqual(new Set(["pod-a"]));
 });
+
+test("key of one of 60 Pods: once found, it stays known while strangers spend the budget for made-up keys", async () => {
+  const pods = Array.from({ length: 60 }, (_, index) => `pod-${index}`);
+  await kv.kv.put("directory", JSON.stringify({ v: 1, pods, revision: 1 }));
+  await kv.kv.put(`key/${thumbprint(8)}`, JSON.stringify({ v: 1, pod: "pod-8" }));
+  expect(await podOfKey(thumbprint(8))).toBe("pod-8");
+  isolate.nowMs += 31_000;
+  for (let count = 0; count < 60; count += 1) await podOfKey(thumbprint(count + 20_000));
+  expect(await podOfKey(thumbprint(8))).toBe("pod-8");
+  await kv.kv.delete(`key/${thumbprint(8)}`);
+  isolate.nowMs += 31_000;
+  expect(await podOfKey(thumbprint(8))).toBeNull();
+});
