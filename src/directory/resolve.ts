@@ -124,7 +124,7 @@ export async function assignedPods(
 
 type Found = KvValues & {
   readonly record: DirectoryRecord | null;
-  /** For each name: the keys where its assignment may be, longest prefix first. Once the lists together have `maxKeys` keys, no name is added. */
+  /** For each name: the keys where its assignment may be, longest prefix first. The lists together have at most `maxKeys` keys. */
   readonly keysOf: ReadonlyMap<RepositoryName, readonly string[]>;
 };
 
@@ -161,8 +161,8 @@ async function readAssignments(
   const keysOf = new Map<RepositoryName, readonly string[]>();
   const keys = new Set<string>();
   for (const name of names) {
-    if (keys.size >= maxKeys) break;
     const own = prefixesOf(renamed(known, name)?.to ?? name, depthOf(known)).map(routeKey);
+    if (keys.size + own.length > maxKeys) break;
     keysOf.set(name, own);
     for (const key of own) keys.add(key);
   }

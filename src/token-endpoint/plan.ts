@@ -40,11 +40,18 @@ type Group = { readonly pod: Pod } & Readonly<Scopes>;
 
 const MAX_PODS = 5;
 /**
- * A stranger's token request reads at most 100 keys of KV: `maxReadKeys` of them for its names, and the rest for other records, mostly those of Pods.
- * The bounds are enough for a dozen names of three components that this isolate does not know, and for a hundred names of four components that it has
- * read from KV in the last 30 seconds.
+ * The bounds of a request without credentials. They do not depend on what this isolate knows. Otherwise the answer would show a stranger which private
+ * names are in use. They are enough for a dozen names of three components.
  */
-export const strangerBounds: PlanBounds = { chosenBy: "stranger", maxNewKeys: 40, maxReadKeys: 70, maxKeys: 400 };
+const anonymousBounds: PlanBounds = { chosenBy: "stranger", maxKeys: 40 };
+/**
+ * The bounds of a request whose credentials no Pod has checked. Such a request reads at most 100 keys of KV: `maxReadKeys` of them for its names, and
+ * the rest for other records, mostly those of Pods. The bounds are enough for a dozen names of three components that this isolate does not know, and
+ * for a hundred names of four components that it has read from KV in the last 30 seconds.
+ */
+const uncheckedBounds: PlanBounds = { chosenBy: "stranger", maxNewKeys: 40, maxReadKeys: 70, maxKeys: 400 };
+export const strangerBounds = ({ anonymous }: Pick<TokenRequest, "anonymous">): PlanBounds =>
+  anonymous ? anonymousBounds : uncheckedBounds;
 /** A name costs one key for each of its components, so 1,000 keys are enough for 200 names of five components. */
 export const userBounds = (user: User): PlanBounds => ({ chosenBy: user, maxKeys: 1_000 });
 

@@ -76,10 +76,11 @@ type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
  * (`lacksForm`).
  */
 async function askPlanned(request: TokenRequest, ports: PlanPorts, ask: Ask): Promise<Result<Planned, Refusal>> {
-  const plan = await planQuestions(request, ports, strangerBounds);
+  const bounds = strangerBounds(request);
+  const plan = await planQuestions(request, ports, bounds);
   const isWhole = plan.ok ? !plan.value.isCut : !isBudgetSpent(plan.error);
   if (isWhole || request.anonymous) return askAll(plan, ask);
-  const login = await planQuestions({ ...request, scopes: [] }, ports, strangerBounds);
+  const login = await planQuestions({ ...request, scopes: [] }, ports, bounds);
   const checked = login.ok ? await ask(login.value.questions) : [];
   const [part] = checked.flatMap(({ answer }) => (answer.kind === "granted" ? [answer.part] : []));
   // A Pod that refuses a login would also refuse the same credentials with scopes. So we do not ask a second time.

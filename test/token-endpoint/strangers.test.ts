@@ -48,7 +48,7 @@ const madeUpNames = (count: number) =>
 /** Returns the plan for a token request with these scopes, and how many keys it reads. */
 async function ask(
   scopes: readonly string[],
-  bounds: PlanBounds = strangerBounds,
+  bounds: PlanBounds = strangerBounds({ anonymous: false }),
   asker = new Request("https://edge.test"),
 ) {
   const query = new URLSearchParams(scopes.map((scope) => ["scope", scope]));
@@ -70,7 +70,9 @@ describe("token request of a stranger", () => {
     ["the catalog of 500 Pods", () => ["registry:catalog:*"]],
     ["200 different catalog scopes", () => Array.from({ length: 200 }, (_, index) => `registry:catalog:a${index}`)],
   ])("at most 100 keys of KV are read for %s", async (_, scopes) => {
-    expect((await ask(scopes())).keys).toBeLessThanOrEqual(100);
+    for (const anonymous of [true, false]) {
+      expect((await ask(scopes(), strangerBounds({ anonymous }))).keys).toBeLessThanOrEqual(100);
+    }
   });
 
   test("names that were asked for first get their Pods, and the others are left out", async () => {
@@ -81,7 +83,7 @@ describe("token request of a stranger", () => {
     expect([others?.pod.id, others?.scopes.length, plan.value.isCut]).toEqual(["pod-0", 1, true]);
   });
 
-  test("a second request goes on where the first one was cut", async () => {
+  test("with a password, a second request goes on where the first one was cut", async () => {
     const scopes = pull(Array.from({ length: 60 }, (_, index) => `acme/project-${index}`));
     expect((await ask(scopes)).plan).toMatchObject({ ok: true, value: { isCut: true } });
     expect((await ask(scopes)).plan).toMatchObject({ ok: true, value: { isCut: false } });
@@ -101,7 +103,7 @@ describe("token request of a stranger", () => {
   });
 });
 
-describe("token request of a stranger for 190 names that known users asked for", () => {
+describe("token request of a stranger with a password, for 190 names that known users asked for", () => {
   const names = Array.from({ length: 190 }, (_, index) => `acme/team-${index}`);
   beforeEach(async () => {
     records.set("directory", { ...directoryRecord, depth: 2 });
@@ -251,7 +253,7 @@ test("token request for 200 repositories of one group: the group's conditions ar
   records.set("directory", { ...directoryRecord, depth: 1 });
   isolate.nowMs += 60_000;
   const scopes = pull(Array.from({ length: 200 }, (_, index) => `guarded/app-${index}`));
-  const { plan } = await ask(scopes, strangerBounds, request);
+  const { plan } = await ask(scopes, strangerBounds({ anonymous: false }), request);
   records.set("directory", directoryRecord);
   expect(plan).toMatchObject({ ok: true, value: { questions: [{ scopes: { length: 200 } }] } });
   expect(reads).toBe(50);

@@ -48,3 +48,20 @@ test("a stranger's token for 120 repositories covers only the first ones and liv
   const asked = stack.current.seen("pod-a", "token").map(({ path }) => new URL(path, "http://pod").searchParams);
   expect(asked.map((parameters) => parameters.getAll("scope").length)).toEqual([0, 120]);
 });
+
+test("a stranger's token is cut at the same name, whether or not users of the name have been here", async () => {
+  const client = createClient(stack.current.edge);
+  const used = await client.token(["repository:globex/team/app:pull"]);
+  expect((await client.get("/v2/globex/team/app/tags/list", used)).status).toBe(404);
+  const lifeOf = async (target: string, count: number): Promise<number> => {
+    const names = ["acme/public/image", ...Array.from({ length: count }, (_, index) => `free-${index}`), target];
+    const query = new URLSearchParams(names.map((name) => ["scope", `repository:${name}:pull`]));
+    const answer = await fetch(`${stack.current.edge}/jwt/auth?${query}`);
+    return ((await answer.json()) as { expires_in: number }).expires_in;
+  };
+  for (const target of ["globex/team/app", "free/team/app"]) {
+    expect(await lifeOf(target, 34), target).toBeGreaterThan(60);
+    // The names of this request need 42 keys.
+    for (let round = 0; round < 2; round += 1) expect(await lifeOf(target, 36), target).toBeLessThanOrEqual(60);
+  }
+});
