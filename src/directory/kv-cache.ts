@@ -75,7 +75,7 @@ export type MaxAges = {
 /** For how long a value counts as current. An isolate sees a change in KV at most this much later than KV itself shows it. */
 const hitTtlMs = 30_000;
 /** For how long a missing value counts as current. This is shorter than `hitTtlMs`, so that a new group need not wait 30 s for its first pull. */
-const missTtlMs = 15_000;
+export const missTtlMs = 15_000;
 /** A value that was read longer ago than this is not used, even while KV fails. */
 const maxOutdatedMs = 24 * 60 * 60 * 1_000;
 

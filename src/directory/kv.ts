@@ -12,6 +12,7 @@ import {
   type KvCache,
   lastEntries,
   type MaxAges,
+  missTtlMs,
   pay,
   remember,
   remembered,
@@ -159,7 +160,10 @@ function sortKeys(
   for (const key of keys) {
     const kept = cache.kept.get(key);
     const entry = kept ?? cache.passing.get(key);
-    if (!isDoubted && entry !== undefined && isCurrent(key, entry, { nowMs, ...maxAges })) found.set(key, entry);
+    // Of the keys that only strangers ask for, a found one expires as soon as a missing one. So a spent budget does not show which prefixes exist.
+    const { assignmentMaxAgeMs: maxAgeMs = missTtlMs } = maxAges;
+    const ages = kept === undefined ? { ...maxAges, assignmentMaxAgeMs: Math.min(maxAgeMs, missTtlMs) } : maxAges;
+    if (!isDoubted && entry !== undefined && isCurrent(key, entry, { nowMs, ...ages })) found.set(key, entry);
     else if (!isDoubted && kept !== undefined && !isShared(key) && isCurrent(key, kept, { nowMs }))
       rechecked.set(key, kept);
     else missing.add(key);

@@ -208,6 +208,23 @@ test("when strangers have spent their budget, new names must wait, and those of 
   expect((await ask(pull(madeUpNames(1)))).plan).toMatchObject({ ok: true });
 });
 
+test("when strangers have spent their budget, an assigned prefix that only strangers have asked for looks like a free one", async () => {
+  records.set("directory", { ...directoryRecord, depth: 1 });
+  const found = async () => {
+    const asked = ["acme/app", "free/app"].map((name) =>
+      resolvePod(isolate.directory(), { name: nameOf(name), chosenBy: "stranger" }),
+    );
+    return (await Promise.all(asked)).map(({ ok }) => ok);
+  };
+  expect(await found()).toEqual([true, true]);
+  isolate.nowMs += 14_000;
+  for (let count = 0; count < 300; count += 1) await ask(pull(Array.from({ length: 40 }, () => `w${made++}`)));
+  expect(await found()).toEqual([true, true]);
+  isolate.nowMs += 2_000;
+  expect(await found()).toEqual([false, false]);
+  records.set("directory", directoryRecord);
+});
+
 test("when strangers have spent their budget, a user with good credentials and the cell of a password still find their Pods", async () => {
   for (let count = 0; count < 300; count += 1) await ask(pull(madeUpNames(2)));
   expect((await ask(["repository:acme/new:pull"])).plan.ok).toBe(false);
