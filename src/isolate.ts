@@ -40,9 +40,9 @@ export type Isolate = {
  * - Blocks: 4 MB (400 bytes each with the KV text, at most 10,000). Old names of repositories: 0.3 MB (300 bytes each, at most 1,000).
  * - Assignments: 1 MB (200 bytes each).
  * - Verdicts on stores: 1 MB (500 bytes for each of 2,000 stores, with the KV text).
- * - Secrets: 0.4 MB (2 KB each, opened and parsed).
+ * - Secrets: 1 MB (2 KB each, opened and parsed, one for each Pod).
  * - Verified tokens: 13 MB (the map estimates the size of each, and holds at most 12 MB by this estimate).
- * - Proofs: 15.8 MB (660 bytes each in all three maps).
+ * - Proofs: 15.2 MB (660 bytes each in all three maps).
  * - Signed URLs: 8 MB (the map estimates the size of each, about 1.4 KB).
  * - Manifests and tags: 0.9 MB (300 bytes each; the manifests themselves are in the location's cache).
  * - Budgets of the Pods that issue tokens, of all users of each Pod, and of each user: 0.2 MB (100 bytes for each Pod, 200 bytes for each user).
@@ -72,10 +72,10 @@ export const createIsolate = (): Isolate => ({
     assignments: new BoundedMap(5_000),
     health: new BoundedMap(1),
   },
-  openedSecrets: new BoundedMap(200),
+  openedSecrets: new BoundedMap(500),
   tokens: { verified: createVerifiedTokens(), keys: new WeakMap() },
   proofs: {
-    known: new BoundedMap(20_000),
+    known: new BoundedMap(19_000),
     fromManifests: new BoundedMap(2_000),
     manifestsReadAtMs: new BoundedMap(2_000),
   },

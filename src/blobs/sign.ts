@@ -51,7 +51,7 @@ const bytesPerUrl = 700;
 export const createSigningMemory = (): SigningMemory => ({
   urls: new BoundedMap(10_000, { maxBytes: maxBytesOfUrls, bytesOf: ({ bytes }) => bytes }),
   storeIds: new WeakMap(),
-  secrets: new BoundedMap(200),
+  secrets: new BoundedMap(500),
   dayKeys: new WeakMap(),
 });
 

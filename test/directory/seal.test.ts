@@ -1,5 +1,8 @@
 import { expect, test } from "vitest";
 import { generateSealingKeys, seal, unseal } from "../../src/directory/seal.ts";
+import { createOpenSecret } from "../../src/directory/secrets.ts";
+import { createIsolate } from "../../src/isolate.ts";
+import { maxPods } from "../../src/topology/topology.ts";
 
 const sealedFor = { pod: "pod-a", field: "blobs.stores.0.credentials", scheme: "s3", target: "bucket-a" };
 
@@ -24,4 +27,16 @@ test("an error about a sealed secret names Pod and field, never the value", asyn
   const opened = await unseal("not.a.jwe.at.all", sealedFor, [privateJwk]);
   expect(opened).toMatchObject({ ok: false, error: expect.stringMatching(/pod-a.*blobs\.stores\.0\.credentials/) });
   expect(JSON.stringify(opened)).not.toContain("not.a.jwe");
+});
+
+test("an isolate opens each secret once, even if the directory lists as many Pods as it may", async () => {
+  const { publicJwk, privateJwk } = await generateSealingKeys();
+  const { openedSecrets } = createIsolate();
+  const open = createOpenSecret([privateJwk], openedSecrets);
+  const places = Array.from({ length: maxPods }, (_, index) => ({ ...sealedFor, pod: `pod-${index}` }));
+  const sealed = await Promise.all(places.map((place) => seal("secret", place, publicJwk)));
+  for (const [index, place] of places.entries()) expect((await open(sealed[index] ?? "", place)).ok).toBe(true);
+  // Without a key, only secrets that are in memory can be opened.
+  const again = createOpenSecret([], openedSecrets);
+  for (const [index, place] of places.entries()) expect((await again(sealed[index] ?? "", place)).ok).toBe(true);
 });
