@@ -7,6 +7,7 @@ import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { isDigest, isTag } from "../oci/reference.ts";
 import { isRead } from "../oci/scope.ts";
 import { passPod } from "../pods/gate.ts";
+import { withNoTransform } from "../pods/rewrite.ts";
 import type { Asked, Context } from "./authorize.ts";
 import { otherOfRegistry } from "./move-within-registry.ts";
 import type { ManifestEndpoint } from "./record-manifest.ts";
@@ -89,6 +90,8 @@ async function findHeldManifest(
   const tag = tagged === null ? {} : { taggedAtMs: tagged.askedAtMs };
   const manifest = await kept.findStale({ pod, repository, digest }, tag);
   const response = manifest === null ? null : await responseOf(manifest, request);
+  // The Pod may have said for the digest that caches may keep the manifest for a year. For a tag, this would be wrong after the outage.
+  response?.headers.set("Cache-Control", withNoTransform("no-store"));
   return response === null ? null : ok({ response, outcome: "stale" });
 }
 

@@ -51,6 +51,24 @@ function startRegistry(slow: { readonly method: string; readonly body: string })
   return { held: held.promise, release: released.resolve };
 }
 
+test("while the registry fails, a tag has no Cache-Control of its digest, so that no cache keeps the old manifest under the tag", async () => {
+  const { pull } = await clientOf("globex/cached");
+  pod.answer((response, { method, path }) => {
+    const headers = { "Content-Type": manifestType, "Docker-Content-Digest": digestOfOne };
+    const control = path.includes("sha256:") ? "public, max-age=31536000, immutable" : "no-cache";
+    response.writeHead(200, { ...headers, "Cache-Control": control }).end(method === "HEAD" ? "" : one);
+  });
+  // Docker and containerd pull in this way, so the edge's copy has the headers of the digest.
+  await pull("manifests/1", { method: "HEAD" });
+  await pull(`manifests/${digestOfOne}`);
+  await stack.current.edgeSettled();
+  pod.answer((response) => void response.writeHead(503).end());
+  for (const path of ["manifests/1", `manifests/${digestOfOne}`]) {
+    const { status, headers } = await pull(path, { method: "HEAD" });
+    expect([status, headers["cache-control"]]).toEqual([200, "no-store, no-transform"]);
+  }
+});
+
 describe("while the registry fails, after an answer that came late", () => {
   test.each([
     ["was deleted", "DELETE", 202],
