@@ -30,8 +30,9 @@ function sizeIn(text: string): string | null {
 /** Turns a 413 into OCI form. Any other answer is returned as it is. */
 export async function withTooLargeExplained(answer: Response, bytes: number | null): Promise<Response> {
   if (answer.status !== 413) return answer;
-  const { status, headers } = answer;
-  const text = (await textWithin(answer, MAX_ANSWER_BYTES)) ?? "";
-  const error = tooLarge(text, bytes);
-  return error === null ? new Response(text, { status, headers }) : errorResponse(error);
+  // The Pod's own bytes are sent on, because text that is encoded again may not have the announced length.
+  const error = tooLarge((await textWithin(answer.clone(), MAX_ANSWER_BYTES)) ?? "", bytes);
+  if (error === null) return answer;
+  await answer.body?.cancel().catch(() => {});
+  return errorResponse(error);
 }

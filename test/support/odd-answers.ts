@@ -102,6 +102,7 @@ const body = fc.oneof(
     \xff\xfe
     {"tags":null}
     {"errors":[]}
+    {"errors":[{"message":"\xfc"}]}
     {"repositories":null}
     {"repositories":[7]}
     {"repositories":{}}
@@ -121,8 +122,8 @@ const body = fc.oneof(
     {"__proto__":{"token":"${jwt}"}}`),
   fc.constantFrom("", "[".repeat(20_000), "x".repeat(70_000), `"${"x".repeat(1_100_000)}"`),
 );
-const common = "200 200 201 202 204 206 301 302 303 304 307 308 400 401 403 404 405 416 429";
-const rare = "100 101 103 199 300 305 399 407 418 421 451 499 502 503 504 599 600 999";
+const common = "200 200 201 202 204 206 301 302 303 304 307 308 400 401 403 404 405 413 416 429";
+const rare = "100 101 103 199 205 300 305 399 407 418 421 451 499 502 503 504 599 600 999";
 const status = fc.oneof({ arbitrary: wordOf(common), weight: 4 }, wordOf(rare)).map(Number);
 
 export const oddAnswer = (origins: Origins): fc.Arbitrary<OddAnswer> =>

@@ -341,12 +341,16 @@ describe("a body that is too large for the Pod", () => {
     expect(await answer.json()).toEqual({ errors: [{ code: "SIZE_INVALID", message }] });
   });
 
-  test("a registry's own 413 in OCI form passes as it is", async () => {
-    const own = '{"errors":[{"code":"MANIFEST_INVALID","message":"over 4 MiB"}]}';
-    pod.answer(
-      (response) => void response.writeHead(413, { "Content-Type": "application/json", "X-Own": "1" }).end(own),
-    );
+  const own = '{"errors":[{"code":"MANIFEST_INVALID","message":"\xfcber 4 MiB"}]}';
+  test.each([
+    ["in UTF-8", Buffer.from(own)],
+    ["with a byte order mark", Buffer.from(`\ufeff${own}`)],
+    ["in Latin-1", Buffer.from(own, "latin1")],
+  ])("a registry's own 413 in OCI form passes as it is %s", async (_, bytes) => {
+    const headers = { "Content-Type": "application/json", "Content-Length": bytes.length, "X-Own": "1" };
+    pod.answer((response) => void response.writeHead(413, headers).end(bytes));
     const { answer } = await ask("manifests/1", { method: "PUT", body: "large" });
-    expect([answer.status, answer.headers.get("X-Own"), await answer.text()]).toEqual([413, "1", own]);
+    const body = Buffer.from(await answer.arrayBuffer());
+    expect([answer.status, answer.headers.get("X-Own"), body]).toEqual([413, "1", bytes]);
   });
 });
