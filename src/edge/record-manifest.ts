@@ -94,12 +94,14 @@ function digestsOf(headers: Headers, reference: Reference): readonly Digest[] {
 function recordReference({ status, headers }: Response, { endpoint, pod, sent, services }: Passing): void {
   const { kept, tags } = services.manifests;
   const { reference, name: repository } = endpoint;
+  const type = status === 200 ? manifestTypeOf(headers.get("Content-Type")) : null;
   // If `Accept` lacks a manifest type, a registry may answer 404 or give one image of a list (distribution 2.8, `GetManifest`). Such an answer does
-  // not show what the repository has.
-  if ((status !== 200 && status !== 404) || !acceptsAnyManifest(sent.headers.get("Accept"))) return;
+  // not show what the repository has. A list is never made from something else.
+  const isList = type !== null && !isImageType(type);
+  if ((status !== 200 && status !== 404) || !(isList || acceptsAnyManifest(sent.headers.get("Accept")))) return;
   if (isTag(reference)) {
     const tagged = { pod, repository, tag: reference };
-    const [digest] = manifestTypeOf(headers.get("Content-Type")) === null ? [] : digestsOf(headers, reference);
+    const [digest] = type === null ? [] : digestsOf(headers, reference);
     if (status === 404) services.waitUntil(tags.forgetMissing(tagged, services.now));
     else if (digest !== undefined) tags.record(tagged, digest, services.now);
   } else if (isDigest(reference) && status === 404) {

@@ -69,6 +69,21 @@ test("while the registry fails, a tag has no Cache-Control of its digest, so tha
   }
 });
 
+test("while the registry fails, a tag gives the list that a client got last, although that client does not accept every type", async () => {
+  const { pull, pullInOutage } = await clientOf("globex/lists");
+  const list = "application/vnd.oci.image.index.v1+json";
+  const has = (text: string, digest: string) =>
+    pod.answer((response) => {
+      response.writeHead(200, { "Content-Type": list, "Docker-Content-Digest": digest }).end(text);
+    });
+  has(one, digestOfOne);
+  await pull("manifests/1");
+  has(two, await digestOf(two));
+  const headers = { Accept: `${manifestType}, ${list}` };
+  expect((await pull("manifests/1", { headers })).text).toBe(two);
+  expect(await pullInOutage("manifests/1")).toEqual([200, two]);
+});
+
 describe("while the registry fails, after an answer that came late", () => {
   test.each([
     ["was deleted", "DELETE", 202],
