@@ -52,8 +52,9 @@ function withOwnMount(target: Target | null, { endpoint }: Asked): Target | null
 const linkGrammar = (() => {
   const token = "[\\w!#$%&'*+.^`|~-]+";
   // Matching takes linear time, because each repetition of `parameter` needs a `;`.
-  const parameter = `\\s*;\\s*${token}(?:=(?:"[^"<>]*"|${token}))?`;
-  return new RegExp(`<([^<>]*)>((?:${parameter})*\\s*(?:,\\s*|$))`, "gy");
+  const quoted = '"(?:[^"<>\\\\]|\\\\[^<>])*"';
+  const parameter = `\\s*;\\s*${token}(?:\\s*=\\s*(?:${quoted}|${token}))?`;
+  return new RegExp(`<([^<>]*)>((?:${parameter})*\\s*(?:(?:,\\s*)+|$))`, "gy");
 })();
 
 /**
@@ -93,10 +94,11 @@ const pathFor = (endpoint: Endpoint, { pathname }: URL, { oldName = null }: Aske
 
 const nameOf = (endpoint: Endpoint): string | null => (hasRepository(endpoint) ? endpoint.name : null);
 
-/** Returns the URL. Null if it is neither on the Pod's host nor on the edge's. */
-function ownUrl(text: string, { pod, edgeOrigin }: Asked): URL | null {
-  if (!URL.canParse(text, pod.registry)) return null;
-  const url = new URL(text, pod.registry);
+/** Returns the URL. A relative one begins at the request's (RFC 9110 §10.2.2). Null if it is neither on the Pod's host nor on the edge's. */
+function ownUrl(text: string, { pod, endpoint, edgeOrigin }: Asked): URL | null {
+  const base = pod.registry + formatPath(endpoint);
+  if (!URL.canParse(text, base)) return null;
+  const url = new URL(text, base);
   // Only the host is compared, because a Pod behind a TLS terminator may name itself with `http:`.
   return url.host === new URL(pod.registry).host || url.host === new URL(edgeOrigin).host ? url : null;
 }

@@ -71,7 +71,8 @@ describe("a Pod's Location becomes 502", () => {
     "/v2/",
     "/v2/_catalog",
     "/",
-    "x",
+    "../x",
+    "//x",
     "/v2/globex/App/manifests/1",
     "/v2//globex/app/manifests/1",
     "/v2/globex/app/manifests/%2e%2e%2f1",
@@ -94,6 +95,16 @@ describe("a Pod's Location that leads on within what was asked for", () => {
   ])("it passes: %s with %d to %s", async (line, status, location) => {
     const { answer } = await ask(line, status, { Location: pod.url + location });
     expect([answer.status, answer.headers.get("Location")]).toEqual([status, location]);
+  });
+
+  test.each([
+    ["POST /v2/globex/app/blobs/uploads/", 202, "7b6c?_state=x", "/v2/globex/app/blobs/uploads/7b6c?_state=x&_pod="],
+    ["PATCH /v2/globex/app/blobs/uploads/7b6c", 202, "?_state=y", "/v2/globex/app/blobs/uploads/7b6c?_state=y&_pod="],
+    ["PUT /v2/globex/app/manifests/1", 201, digest, `/v2/globex/app/manifests/${digest}`],
+  ])("it is relative to the request's URL: %s with %d to %s", async (line, status, location, wanted) => {
+    // A digest as the whole reference needs the `./`, because its `sha256:` is otherwise read as a scheme (RFC 3986 §4.2).
+    const { answer } = await ask(line, status, { Location: `./${location}`.replace("./?", "?") });
+    expect([answer.status, answer.headers.get("Location")]).toEqual([status, expect.stringContaining(wanted)]);
   });
 
   test.each([
@@ -155,6 +166,7 @@ describe("a Pod's Link", () => {
   test.each([
     ["tags", `GET ${tags}`, `<POD${tags}?n=2&last=b>; rel="next"`],
     ["referrers", `GET /v2/globex/app/referrers/${digest}`, `</v2/globex/app/referrers/${digest}?p=2>;rel=next`],
+    ["spaces, escapes and empty elements", `GET ${tags}`, `<POD${tags}?n=2>; rel = "next"; title="page \\"2\\"", ,`],
     [
       "GitLab's tags in both directions",
       "GET /gitlab/v1/repositories/globex/app/tags/list/",
@@ -164,5 +176,10 @@ describe("a Pod's Link", () => {
   ])("it becomes a path on the edge for %s", async (_, line, link) => {
     const { answer } = await ask(line, 200, { Link: link.replaceAll("POD", pod.url) });
     expect([answer.status, answer.headers.get("Link")]).toEqual([200, link.replaceAll("POD", "")]);
+  });
+
+  test.each(["?n=2&last=b", "list?n=2&last=b"])("it is relative to the request's URL: %s", async (place) => {
+    const { answer } = await ask(`GET ${tags}?n=2`, 200, { Link: `<${place}>; rel="next"` });
+    expect([answer.status, answer.headers.get("Link")]).toEqual([200, `<${tags}?n=2&last=b>; rel="next"`]);
   });
 });
