@@ -77,7 +77,7 @@ async function pullManifest(passing: Passing): Promise<Result<Response, Refusal>
   const copied = isCopyDue(type, digests, passing) ? copyBody(response, copyTerms(passing)) : null;
   if (copied === null) return answer;
   services.waitUntil(record(copied, { ...passing, response, digests, source: "pull", type }));
-  return ok(new Response(copied.body, response));
+  return ok(new Response(copied.body, { status: response.status, headers: response.headers }));
 }
 
 const copyTerms = ({ services, pod }: Passing): CopyTerms => ({ budget: services.manifests.copies, pod: pod.id });

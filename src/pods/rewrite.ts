@@ -61,7 +61,8 @@ const dropped = [
  * gateway.
  */
 export async function rewriteResponse(response: Response, context: RewriteContext): Promise<Result<Response, Refusal>> {
-  const answer = new Response(response.body, response);
+  // The Pod's reason phrase is left out: a tab is allowed there (RFC 9112 §4), but not in a `Response`.
+  const answer = new Response(response.body, { status: response.status, headers: response.headers });
   const { headers } = answer;
   // `Access-Control-…` headers are dropped, because only the operator decides which sites may read answers.
   dropHopByHop(headers, (name) => dropped.includes(name) || name.startsWith("access-control-"));

@@ -148,7 +148,7 @@ export function answerText({ status: code, headers, body: content, framing }: Od
       : framing === "until the end"
         ? []
         : [`Content-Length: ${announced[framing]}`];
-  const lines = [`HTTP/1.1 ${code} Odd`, ...headers.map(([name, value]) => `${name}: ${value}`), ...framed];
+  const lines = [`HTTP/1.1 ${code} Odd\tindeed`, ...headers.map(([name, value]) => `${name}: ${value}`), ...framed];
   const text = framing === "chunks" ? `${chunks}0\r\n\r\n` : framing === "cut" ? `${chunks}ffff\r\nab` : content;
   return `${lines.join("\r\n")}\r\n\r\n${text}`;
 }

@@ -242,6 +242,17 @@ test.each(["999 Odd", "600 Odd", "101 Switching Protocols"])(
   },
 );
 
+test.each([
+  ["GET", "tags/list", 200],
+  ["GET", "manifests/1", 200],
+  ["PUT", "manifests/1", 201],
+] as const)("a tab in a Pod's reason phrase does no harm: %s %s", async (method, path, status) => {
+  const head = `HTTP/1.1 ${status} All\twell\r\nContent-Type: application/vnd.oci.image.manifest.v1+json`;
+  pod.answer((response) => void response.socket?.end(`${head}\r\nContent-Length: 2\r\n\r\n{}`));
+  const { answer } = await ask(path, method === "PUT" ? { method, body: "{}" } : { method });
+  expect([answer.status, await answer.text()]).toEqual([status, "{}"]);
+});
+
 test("a Pod's 401 gets the edge's realm and service, keeps its error and loses scopes of other names", async () => {
   const scope = "repository:globex/app:pull,push repository:globex/secret:pull";
   const challenge = `Bearer realm="http://pod.test/auth",service="pod-b",scope="${scope}",error="insufficient_scope"`;
