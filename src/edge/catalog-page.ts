@@ -63,7 +63,7 @@ export async function readPage(
   if (!pods.ok) return pods;
   const unknown = listed.findIndex((name) => !pods.value.has(name));
   const names = unknown < 0 ? listed : listed.slice(0, unknown);
-  const hasMore = response.headers.has("Link") || entries.length > counted.length || unknown >= 0;
+  const hasMore = hasNext(response.headers) || entries.length > counted.length || unknown >= 0;
   const end = names.at(-1) ?? null;
   // The next page begins after the last name of this page, and an empty page has no last name. So an empty page that says that more names follow
   // counts as no page.
@@ -73,6 +73,9 @@ export async function readPage(
   const repositories = [...new Set(names)].filter((name) => pods.value.get(name)?.id === pod);
   return ok({ pod, after, repositories, end, hasMore });
 }
+
+/** Whether a page names a next one. Its `Link` may also name others (RFC 8288 §3.3), such as the first page. */
+const hasNext = (headers: Headers): boolean => /;\s*rel\s*=\s*"?next"?\s*(?:[;,]|$)/i.test(headers.get("Link") ?? "");
 
 /** Returns the entries of a page. Null if the text is not a page. Registries in Go write an empty list as null. */
 function readEntries(text: string): readonly unknown[] | null {

@@ -94,30 +94,42 @@ describe("catalog with a bad page size", async () => {
   });
 });
 
-describe("catalog with an entry that is not a repository name", async () => {
+describe("catalog of a Pod that answers as told", async () => {
   const pod = await startOddPod();
   const stack = useStack({ topology: asPodB(pod), seedImages: false });
+
+  test.each(["first", "prev"])("a page whose only link is its %s one is the last page", async (relation) => {
+    const link = { Link: `</v2/_catalog?n=4>; rel="${relation}"` };
+    pod.answer((response) => void response.writeHead(200, link).end('{"repositories":["globex/a"]}'));
+    const client = createClient(stack.current.edge);
+    const answer = await client.get("/v2/_catalog?n=4", await client.token([catalogScope]));
+    expect([answer.status, answer.headers.get("Link")]).toEqual([200, null]);
+    expect(await answer.json()).toEqual({ repositories: ["globex/a"] });
+  });
 
   test.each([
     ["a lone surrogate", '"\\ud800"'],
     ["nothing", '""'],
     ["upper case", '"Globex/A"'],
     ["a header's length and more", `"${"a".repeat(100_000)}"`],
-  ])("the entry is left out, and the next page begins after the last good name: %s", async (_, odd) => {
-    const link = { Link: '</v2/_catalog?last=x>; rel="next"' };
-    pod.answer((response, { path }) => {
-      if (path.includes("last=")) response.writeHead(200).end('{"repositories":["globex/c"]}');
-      else response.writeHead(200, link).end(`{"repositories":["globex/a",${odd},"globex/b",${odd}]}`);
-    });
-    const client = createClient(stack.current.edge);
-    const token = await client.token([catalogScope]);
-    const first = await client.get("/v2/_catalog?n=4", token);
-    expect([first.status, await first.json()]).toEqual([200, { repositories: ["globex/a", "globex/b"] }]);
-    const next = /^<([^>]+)>/.exec(first.headers.get("Link") ?? "")?.[1] ?? "";
-    const second = await client.get(next, token);
-    expect([second.status, await second.json()]).toEqual([200, { repositories: ["globex/c"] }]);
-    expect(pod.seen.map(({ path }) => path)).toEqual(["/v2/_catalog?n=4", "/v2/_catalog?n=4&last=globex%2Fb"]);
-  });
+  ])(
+    "an entry that is not a repository name is left out, and the next page begins after the last good name: %s",
+    async (_, odd) => {
+      const link = { Link: '</v2/_catalog?last=x>; rel="next"' };
+      pod.answer((response, { path }) => {
+        if (path.includes("last=")) response.writeHead(200).end('{"repositories":["globex/c"]}');
+        else response.writeHead(200, link).end(`{"repositories":["globex/a",${odd},"globex/b",${odd}]}`);
+      });
+      const client = createClient(stack.current.edge);
+      const token = await client.token([catalogScope]);
+      const first = await client.get("/v2/_catalog?n=4", token);
+      expect([first.status, await first.json()]).toEqual([200, { repositories: ["globex/a", "globex/b"] }]);
+      const next = /^<([^>]+)>/.exec(first.headers.get("Link") ?? "")?.[1] ?? "";
+      const second = await client.get(next, token);
+      expect([second.status, await second.json()]).toEqual([200, { repositories: ["globex/c"] }]);
+      expect(pod.seen.map(({ path }) => path)).toEqual(["/v2/_catalog?n=4", "/v2/_catalog?n=4&last=globex%2Fb"]);
+    },
+  );
 });
 
 describe("catalog that a Pod refuses to a good token", async () => {
