@@ -129,7 +129,7 @@ const atOnceMs = 50;
 export async function watchAnswer(response: Response, limits: WatchLimits): Promise<WatchedAnswer> {
   const { body, headers } = response;
   // An encoded body is not watched, because JavaScript would see it decoded, and the client would get other bytes than the Pod sent.
-  if (body === null || headers.has("Content-Encoding")) return { response, ended: null };
+  if (body === null || (headers.get("Content-Encoding") ?? "identity") !== "identity") return { response, ended: null };
   const bytes = announcedBytes(body, headers);
   const isSmall = bytes !== null && bytes > 0 && bytes <= mostBytesAtOnce;
   const begun = beginReading(body, isSmall ? bytes : leastPieceBytes);

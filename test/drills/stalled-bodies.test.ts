@@ -49,6 +49,7 @@ describe("answer's body that stands still", () => {
   test.each([
     ["of announced length", { "Content-Length": "100" }],
     ["in chunks", {}],
+    ["with `Content-Encoding: identity`", { "Content-Encoding": "identity" }],
     [
       "that may prove blobs",
       { "Content-Length": "100", "Content-Type": manifestType, "Docker-Content-Digest": digest },
