@@ -94,7 +94,10 @@ async function keepForIssuer(
 }
 
 export type NameBounds = Pick<ReadOptions, "maxNewKeys" | "maxReadKeys"> & {
-  /** How many keys the names may have in all, including keys that this isolate knows. */
+  /**
+   * How many keys the names may have in all, including keys that this isolate knows. The first name may have more, because otherwise a catalog could
+   * stop at that name.
+   */
   readonly maxKeys?: number;
 };
 
@@ -124,7 +127,7 @@ export async function assignedPods(
 
 type Found = KvValues & {
   readonly record: DirectoryRecord | null;
-  /** For each name: the keys where its assignment may be, longest prefix first. The lists together have at most `maxKeys` keys. */
+  /** For each name: the keys where its assignment may be, longest prefix first. Together, the lists have at most `maxKeys` keys, unless there is one name. */
   readonly keysOf: ReadonlyMap<RepositoryName, readonly string[]>;
 };
 
@@ -162,7 +165,7 @@ async function readAssignments(
   const keys = new Set<string>();
   for (const name of names) {
     const own = prefixesOf(renamed(known, name)?.to ?? name, depthOf(known)).map(routeKey);
-    if (keys.size + own.length > maxKeys) break;
+    if (keys.size > 0 && keys.size + own.length > maxKeys) break;
     keysOf.set(name, own);
     for (const key of own) keys.add(key);
   }

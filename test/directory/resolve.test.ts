@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { resolvePod } from "../../src/directory/resolve.ts";
+import { assignedPods, resolvePod } from "../../src/directory/resolve.ts";
 import type { PlainHttp } from "../../src/lib/address.ts";
 import { parseRepositoryName } from "../../src/oci/repository-name.ts";
 import { type Isolate, startIsolate, startKv } from "../support/isolate.ts";
@@ -276,4 +276,14 @@ describe("resolvePod", () => {
       expect([plainHttp, resolved]).toEqual([plainHttp, allowed.includes(plainHttp)]);
     }
   });
+});
+
+test("of many names, the first is looked up even if it needs more keys than are allowed, so that a catalog goes on", async () => {
+  await put({ directory: { v: 1, revision: 1, default: "pod-a", credentials: "own" } });
+  const names = ["a/b/c/d/e", "f"].flatMap((text) => {
+    const name = parseRepositoryName(text);
+    return name.ok ? [name.value] : [];
+  });
+  const found = await assignedPods(isolate.directory("nowhere"), names, { chosenBy: "pod", maxKeys: 4 });
+  expect(found.ok ? [...found.value.keys()] : found.error.text).toEqual(["a/b/c/d/e"]);
 });
