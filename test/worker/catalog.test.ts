@@ -107,6 +107,17 @@ describe("catalog of a Pod that answers as told", async () => {
     expect(await answer.json()).toEqual({ repositories: ["globex/a"] });
   });
 
+  test.each(["next", "next last", "last next", "NEXT"])(
+    "a page with a link of relation %s has a next page",
+    async (relation) => {
+      const link = { Link: `</v2/_catalog?n=1&last=globex%2Fa>; rel="${relation}"` };
+      pod.answer((response) => void response.writeHead(200, link).end('{"repositories":["globex/a"]}'));
+      const client = createClient(stack.current.edge);
+      const answer = await client.get("/v2/_catalog?n=1", await client.token([catalogScope]));
+      expect([answer.status, answer.headers.get("Link")]).toEqual([200, expect.stringContaining('rel="next"')]);
+    },
+  );
+
   test.each([
     ["a lone surrogate", '"\\ud800"'],
     ["nothing", '""'],
