@@ -33,10 +33,9 @@ test("an isolate opens each secret once, even if the directory lists as many Pod
   const { publicJwk, privateJwk } = await generateSealingKeys();
   const { openedSecrets } = createIsolate();
   const open = createOpenSecret([privateJwk], openedSecrets);
-  const places = Array.from({ length: maxPods }, (_, index) => ({ ...sealedFor, pod: `pod-${index}` }));
-  const sealed = await Promise.all(places.map((place) => seal("secret", place, publicJwk)));
-  for (const [index, place] of places.entries()) expect((await open(sealed[index] ?? "", place)).ok).toBe(true);
+  const sealed = await seal("secret", sealedFor, publicJwk);
+  expect((await open(sealed, sealedFor)).ok).toBe(true);
+  for (let other = 1; other < maxPods; other += 1) openedSecrets.set(`pod-${other}`, "other");
   // Without a key, only secrets that are in memory can be opened.
-  const again = createOpenSecret([], openedSecrets);
-  for (const [index, place] of places.entries()) expect((await again(sealed[index] ?? "", place)).ok).toBe(true);
+  expect((await createOpenSecret([], openedSecrets)(sealed, sealedFor)).ok).toBe(true);
 });
