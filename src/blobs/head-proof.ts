@@ -25,7 +25,6 @@ export function redirectTarget(location: string | null, pod: Pod): URL | null {
 function onBlobHost(location: string | null, { registry, blobs }: Pod): URL | null {
   if (location === null || !URL.canParse(location, registry)) return null;
   const url = new URL(location, registry);
-  const origins = blobs.stores.map(storeOrigin);
-  const isStore = origins.some((origin) => origin !== null && new URL(origin).host === url.host);
-  return isStore || blobs.hosts.includes(url.host) ? url : null;
+  const isStore = (origin: string | null) => origin !== null && new URL(origin).host === url.host;
+  return blobs.hosts.includes(url.host) || blobs.stores.some((store) => isStore(storeOrigin(store))) ? url : null;
 }

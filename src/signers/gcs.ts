@@ -6,14 +6,13 @@ import { canonicalRequest, presign, scopedHmac } from "./sigv4.ts";
 import {
   bucketEntries,
   bucketOrigin,
-  hasOrigin,
+  hasBucketOrigin,
   located,
   nonEmpty,
   objectPath,
   originUrl,
   sealed,
   storeConfig,
-  wantsName,
 } from "./store.ts";
 
 /** A service account's key file, as Google hands it out, or an HMAC key. An HMAC signature takes a hundredth of the CPU time of an RSA signature. */
@@ -30,7 +29,7 @@ const config = v.pipe(
     location: v.optional(nonEmpty, "auto"),
     credentials: sealed,
   }),
-  v.check((store) => hasOrigin(store), wantsName),
+  hasBucketOrigin(),
 );
 
 /** Signed URLs of Google Cloud Storage ("V4 signing process"). */

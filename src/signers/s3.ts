@@ -5,14 +5,13 @@ import { canonicalRequest, type PresignRequest, presign, scopedHmac } from "./si
 import {
   bucketEntries,
   bucketOrigin,
-  hasOrigin,
+  hasBucketOrigin,
   located,
   nonEmpty,
   objectPath,
   originUrl,
   sealed,
   storeConfig,
-  wantsName,
 } from "./store.ts";
 
 /** An access key, as AWS hands it out. A temporary key also has a session token and an expiry time. */
@@ -34,7 +33,7 @@ const config = v.pipe(
     region: nonEmpty,
     credentials: sealed,
   }),
-  v.check((store) => hasOrigin(store), wantsName),
+  hasBucketOrigin(),
 );
 
 /** AWS Signature Version 4 in the query, for S3 and all stores with S3's protocol: R2 (region `auto`), MinIO, Ceph, versitygw. */

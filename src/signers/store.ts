@@ -75,9 +75,12 @@ export function bucketOrigin({ endpoint, bucket, addressing }: BucketConfig): st
   return addressing === "virtual-host" ? `${protocol}//${bucket}.${host}` : `${protocol}//${host}`;
 }
 
-/** Whether the bucket's origin is a URL. An IP address has no hosts below it. */
-export const hasOrigin = (config: BucketConfig): boolean => URL.canParse(bucketOrigin(config));
-export const wantsName = "a host name as `endpoint` for `addressing: virtual-host`";
+/** Refuses an endpoint at an IP address if its buckets are virtual hosts, because an address has no hosts below it. */
+export const hasBucketOrigin = <Config extends BucketConfig>() =>
+  v.check(
+    (config: Config) => URL.canParse(bucketOrigin(config)),
+    "a host name as `endpoint` for `addressing: virtual-host`",
+  );
 
 /** The escaped path of an object on {@link bucketOrigin}. */
 export const objectPath = ({ bucket, addressing }: BucketConfig, key: string): string =>
