@@ -79,8 +79,8 @@ export type Proofs = {
   /** Records that the blob was deleted. After this, neither an earlier proof nor a manifest proves the blob, but only a later HEAD. */
   forget(blob: Owned): void;
   /**
-   * Forgets a blob that the Pod, asked at `askedAt`, says it does not have, if memory or cache has a proof of it from before. A cache that cannot be
-   * read may have such a proof, so then the blob is forgotten too.
+   * Forgets a blob that the Pod does not have, if memory or cache has a proof of it from before `askedAt`, when the Pod was asked. If the cache cannot
+   * be read, it may have such a proof, so then the blob is forgotten too.
    */
   forgetMissing(blob: Owned, askedAt: Date): Promise<void>;
 };

@@ -135,16 +135,16 @@ async function authorizeName(
     const isLeft = await isLeftBehind(granted.error, { ...resolution.value, wanted }, context);
     return isLeft ? err({ reason: "upload-unknown" }) : granted;
   }
-  const { grant, resolution: served } = granted.value;
-  // During a move between two Pods of one registry, the token may be good only at the other Pod, which does not serve the group. Then `served` names
-  // the other Pod, and the request goes there. The request must also pass the serving Pod's gate, because the serving Pod may be down or read-only.
+  const { grant, resolution: chosen } = granted.value;
+  // During a move between two Pods of one registry, the token may be good only at the Pod that does not serve the group. The request then goes to that
+  // Pod. It must also pass the gate of the serving Pod, because the serving Pod may be down or read-only.
   const serving = passGate(endpoint.method, resolution.value, services);
-  const isServing = served === resolution.value;
-  const admitted = serving.ok && !isServing ? passGate(endpoint.method, served, services) : serving;
+  const isServing = chosen === resolution.value;
+  const admitted = serving.ok && !isServing ? passGate(endpoint.method, chosen, services) : serving;
   if (admitted.ok) {
     const wide = await refuseBeyondName(own, admitted.value, services);
     if (!wide.ok) return wide;
-    const { assignment, moving } = served;
+    const { assignment, moving } = chosen;
     const oldName = renamed?.from ?? null;
     return ok({ pod: admitted.value, grant, assignment, moving, oldName, endpoint: own });
   }
@@ -157,9 +157,9 @@ async function authorizeName(
 type Located = Resolution & { readonly home?: Pod | null };
 
 /**
- * Whether an upload's Pod has lost the name, and the token is good only at the name's new Pod. A new token would be from the new Pod too. So the
- * client would get a 401 again, and a 401 ends docker's push. At a 404, docker begins the upload again (moby, `retryOnError`), and then it is at the
- * new Pod.
+ * Whether an upload goes on at the Pod where it began, while its repository belongs to another Pod now, and the token is good only there. A 401 would
+ * end docker's push, because the client's next token would be from that other Pod too. At a 404, docker begins the upload again (moby,
+ * `retryOnError`), and the new upload goes to that other Pod.
  */
 async function isLeftBehind(
   refusal: Refusal,

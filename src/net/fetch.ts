@@ -45,7 +45,7 @@ export type FetchPorts = {
   readonly mayRetry?: () => boolean;
   /** A request's body is cut if no byte of it moves for this long. */
   readonly stallMs: number;
-  /** While a write waits for its answer, these pings show whether the service is still there. Without them, it waits for its deadline. */
+  /** While a write waits for its answer, these pings show whether the service is still there. Without pings, we wait until the write's deadline. */
   readonly ping?: Ping;
 };
 

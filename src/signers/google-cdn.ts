@@ -9,7 +9,7 @@ import { epochSeconds } from "./window.ts";
 /** What is signed. `url`: the URL itself. `prefix`: a prefix of URLs, which is sent in a query parameter. Our prefix is the whole URL of one blob. */
 const signedForm = v.optional(v.picklist(["url", "prefix"]), "url");
 
-/** Google Cloud CDN signed URLs. The CDN passes unsigned requests on to the bucket behind it, so that bucket must be private. */
+/** Google Cloud CDN signed URLs. The bucket behind the CDN must be private, because the CDN passes unsigned requests on to it. */
 export const googleCdn = defineSigner({
   config: storeConfig("google-cdn", { ...cdnEntries, form: signedForm, credentials: sealed }),
   secret: v.objectAsync({ ...secretEntries, keyName: nonEmpty, key: base64HmacKey("SHA-1") }),

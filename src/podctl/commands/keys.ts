@@ -58,8 +58,8 @@ function rotateCommand(): Command {
 
 The Worker then accepts both keys of each list. The keys in SEALING_KEYS open the sealed secrets of the topology, so seal each secret again
 with the new sealing.jwk, and apply the topology. From EDGE_KEYS, the edge derives other keys, such as the one that binds an upload to its
-Pod. So uploads that began before the rotation need the old key for up to one week. Wait until that week is over, and the check "sealed values"
-of \`podctl doctor\` is ok. Then remove the second key, which is the old one, from each list, and upload the secrets again.`,
+Pod. So uploads that began before the rotation need the old key for up to one week. Wait until that week is over and until the check "sealed
+values" of \`podctl doctor\` is ok. Then remove the second key, which is the old one, from each list, and upload the secrets again.`,
     )
     .action(async () => {
       const { secrets, dropped } = orFail(await rotateSecrets(await text(process.stdin)));

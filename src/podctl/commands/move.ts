@@ -72,7 +72,7 @@ export function moveCommand(): Command {
     .option("--state <folder>", "the folder where podctl saves how far each move is", "moves")
     .option(
       "--overwrite",
-      "move even if the new Pod has tags that the old Pod lacks, or other manifests for the same tags; podctl then removes these tags from the new Pod, or overwrites them",
+      "move even if tags at the new Pod would be lost: podctl removes each tag that the old Pod lacks, and overwrites each tag that has another manifest at the old Pod",
     )
     .option("--take-over", "continue a move that another operator has begun")
     .addOption(edgeOption())
