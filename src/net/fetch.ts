@@ -58,10 +58,14 @@ export async function fetchWithin(request: FetchRequest, ports: FetchPorts): Pro
   return ports.mayRetry?.() ? fetchOnce(request, ports) : first;
 }
 
+/** A Worker's `fetch` sends no User-Agent by itself, and many firewalls refuse a request without one. */
+const ownUserAgent = "registry-edge";
+
 const unread: PodFailure = { reason: "client-left", text: "its answer has no reader any more" };
 
 async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Result<Response, PodFailure>> {
   const { fetcher, waitUntil, onSend } = ports;
+  if (!request.headers.has("User-Agent")) request.headers.set("User-Agent", ownUserAgent);
   const deadline = startDeadline(request, ports);
   onSend?.();
   const answered = fetcher.fetch(request.url, {

@@ -99,6 +99,12 @@ const slowBody = (): ReadableStream =>
   });
 const never = () => {};
 
+test("a call without a User-Agent gets the edge's own, because firewalls refuse a request without one", async () => {
+  pod.answer((response, { headers }) => void response.writeHead(headers["user-agent"] === undefined ? 403 : 200).end());
+  expect((await call()).status).toBe(200);
+  expect(pod.seen[0]?.headers["user-agent"]).toBe("registry-edge");
+});
+
 describe("deadline of a fetch", () => {
   test("it ends the wait for headers", async () => {
     pod.answer(never);

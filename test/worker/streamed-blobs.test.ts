@@ -50,8 +50,9 @@ describe("group whose blobs come through the Pod", async () => {
     ]);
     const [sent] = storage.seen;
     expect([storage.seen.length, sent?.path.endsWith("/data?signature=secret")]).toEqual([1, true]);
-    const told = ["authorization", "cookie", "user-agent", "cf-connecting-ip", "x-forwarded-for", "accept"];
+    const told = ["authorization", "cookie", "cf-connecting-ip", "x-forwarded-for", "accept"];
     expect(told.filter((name) => sent?.headers[name] !== undefined)).toEqual([]);
+    expect(sent?.headers["user-agent"]).toBe("registry-edge");
     expect(stack.current.edgeSeen().at(-1)).toMatchObject({ outcome: "streamed", responseBytes: 20, pod: "pod-b" });
     expect(stack.current.edgeLines().join()).not.toContain("signature=secret");
   });

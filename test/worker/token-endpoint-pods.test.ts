@@ -271,6 +271,22 @@ describe("token endpoint, forms", () => {
   });
 });
 
+test("a token service that refuses requests without a User-Agent gets the edge's own, and never the client's", async () => {
+  tokenService.answer((response, { headers }) =>
+    headers["user-agent"] === undefined ? refuse(response) : grant(response),
+  );
+  const scope = "scope=repository:globex/b:pull";
+  const headers = { "User-Agent": "docker/27" };
+  const body = `${scope}&grant_type=password&username=demo&password=demo`;
+  expect((await get(scope, { ...demo, ...headers })).status).toBe(200);
+  expect((await fetch(`${stack.current.edge}/jwt/auth`, { method: "POST", headers, body })).status).toBe(200);
+  const asked = tokenService.seen.map(({ method, headers: sent }) => [method, sent["user-agent"]]);
+  expect(asked).toEqual([
+    ["GET", "registry-edge"],
+    ["POST", "registry-edge"],
+  ]);
+});
+
 describe("token endpoint, a Pod's answer", () => {
   test.each([
     ["a refusal with a reason", 403, '{"errors":[{"code":"DENIED","message":"access forbidden"}],"http_status":403}'],
