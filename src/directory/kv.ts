@@ -50,15 +50,15 @@ export type KvValues = {
 
 export type ReadOptions = MaxAges & {
   /**
-   * Who chose the keys. If this is a function, it is called only if a key has no current value in the cache's `kept`, or if KV fails. The function
-   * may have to check a token.
+   * Who chose the keys. Pass a function if this takes work, such as the check of a token. It is called only if a key has no current value in the
+   * cache's `kept`, or if KV's last answer was a failure.
    */
   readonly chosenBy?: ChosenBy | (() => Promise<ChosenBy>);
   /** The read takes at most this many keys that are not yet in the cache's `kept`. */
   readonly maxNewKeys?: number;
   /**
-   * The read takes at most this many keys from KV, besides those that every request needs. A key above this limit gets a current value of the cache's
-   * `kept`, even if the value is older than {@link MaxAges} allows. Without such a value, the key is in `unread`.
+   * The read takes at most this many keys from KV, besides those that every request needs. A key above this limit gets its value from the cache's
+   * `kept`, as if the read had no {@link MaxAges}. If there is no such value, the key is in `unread`.
    */
   readonly maxReadKeys?: number;
   /** The read waits for KV and fails if KV fails, even if there are older values. */

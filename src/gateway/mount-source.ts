@@ -66,8 +66,8 @@ function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
 
 /**
  * Says what is wrong with the headers of the source's answer, or returns null. If the answer is not a whole, uncompressed blob of an announced length,
- * the gateway begins no upload. Otherwise a hostile store could fill the registry's disk with incomplete uploads, which a token without the right to
- * delete cannot cancel.
+ * the gateway begins no upload. Otherwise a hostile store could fill the registry's disk with incomplete uploads. The gateway can cancel an upload
+ * only if the client's token may delete.
  */
 function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes: number): string | null {
   if (status !== 200) return `answered ${status}`;

@@ -21,8 +21,8 @@ type TokenPorts = Omit<GracePorts, "maxRepositories"> &
 
 /**
  * The edge remembers the pulls that a Pod grants, so that it can grant them itself while the Pod's token service is down. It does this for at most
- * this many repositories of one request. Only mirrors name more. A repository costs up to four calls of the location's cache, and a request may make
- * 50 calls in all (Workers' free plan).
+ * this many repositories of one request, because each costs up to four calls of the location's cache, and Workers' free plan allows 50 calls for a
+ * request. Of all clients, only mirrors ask for more repositories at once.
  */
 const maxRememberedRepositories = 6;
 

@@ -176,7 +176,7 @@ test.each([
     };
     return { ...kv, read };
   };
-  const refused = `"${quiet}" could not be read when this command began; run the command again`;
+  const refused = `"${quiet}" could not be read when this command began, or its move has begun since; run the command again`;
   await expect(command({ ...target, openKv })).rejects.toThrow(refused);
   expect((await readStackKv(stack.current, [key])).get(key)).toBe(record);
   vi.unstubAllEnvs();

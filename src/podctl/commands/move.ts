@@ -59,7 +59,7 @@ export function moveCommand(): Command {
     .option("--jobs <n>", "how many requests and copies podctl makes at the same time, for each Pod", parseCount, 8)
     .option(
       "--wait <seconds>",
-      "podctl announces the phases 'freeze' and 'settle' this many seconds before they begin, so that every location of the edge learns of them in time; use less than 90 only in tests, because a push could be lost",
+      "podctl announces the phases 'freeze' and 'settle' this many seconds before they begin, so that every location of the edge learns of them in time; with less than 90, a push could be lost, so use less only in tests",
       parseSeconds,
       90,
     )

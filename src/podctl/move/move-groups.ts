@@ -27,7 +27,7 @@ export async function makeMove(
   await ask(await movedTexts(opened, read, to), `Move this at ${target.name}?`, options);
   await forEach(prefixes, options, async (prefix) => {
     const way = (live: LiveAssignment): Way => {
-      refuseUnread(prefix, read);
+      refuseUnasked(prefix, read);
       return { from: live.pod, to, way: "there" };
     };
     return withGroup(opened, prefix, { ...options, way }, async (group) => {
@@ -78,10 +78,12 @@ async function movedTexts(opened: MoveTarget, read: readonly Assigned[], to: Pod
 
 type Assigned = LiveAssignment & { readonly prefix: Prefix };
 
-/** Refuses a group whose assignment could not be read for the question, because the operator was not asked about this group. */
-function refuseUnread(prefix: Prefix, read: readonly Assigned[]): void {
-  if (read.some((each) => each.prefix === prefix)) return;
-  throw new CliFailure(`"${prefix}" could not be read when this command began; run the command again`);
+/** Refuses a group about which the operator was not asked. */
+function refuseUnasked(prefix: Prefix, asked: readonly Assigned[]): void {
+  if (asked.some((each) => each.prefix === prefix)) return;
+  throw new CliFailure(
+    `"${prefix}" could not be read when this command began, or its move has begun since; run the command again`,
+  );
 }
 
 /** Reads the groups' assignments, without those that cannot be read. */
@@ -101,8 +103,9 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
   await ask(texts, `Write this to ${target.name}?`, options);
   await forEach(prefixes, options, async (prefix) => {
     const way = (live: LiveAssignment, state: StateFile) => {
-      // A move may have begun since the question. A group that is not being moved was not in the question, and only its state file is shortened.
-      refuseUnread(prefix, live.record?.move === undefined ? read : moving);
+      // The operator was asked only about groups that were being moved, and a move may have begun since. A group that is still not being moved needs
+      // no question, because `wayBack` refuses it, or only its state file is left to be shortened.
+      refuseUnasked(prefix, live.record?.move === undefined ? read : moving);
       return wayBack(prefix, live, state);
     };
     return withGroup(opened, prefix, { ...options, way }, async (group) => {

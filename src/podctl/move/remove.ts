@@ -9,8 +9,9 @@ import type { Answer, Registry } from "./registry.ts";
 import { deleteScope, pushScope } from "./scopes.ts";
 
 /**
- * Removes manifests. Most registries then also remove their tags. A manifest that is gone already is no error. Some registries refuse to remove a
- * manifest that an index still names, so we try those again after the others. Throws a CliFailure if no manifest can be removed any more.
+ * Removes manifests. With a manifest, most registries also remove its tags. A manifest that is gone already is no error. Some registries refuse to
+ * remove a manifest that an index still names, so we try such manifests again after the others. Throws a CliFailure if all that are left are refused
+ * in this way, or at once if a manifest is refused with another status.
  */
 export async function removeManifests(
   registry: Registry,
