@@ -93,6 +93,8 @@ function tokenServiceRequest(request: TokenRequest, question: PodQuestion): Fetc
     headers,
     body: byForm ? parameters.toString() : null,
     bodyBytes: null,
+    // If the edge repeats this request, the Pod may make two tokens. This does no harm.
+    isRepeatable: true,
     deadlineMs: tokenDeadlineMs,
   };
 }

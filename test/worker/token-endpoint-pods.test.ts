@@ -241,6 +241,20 @@ describe("token endpoint, forms", () => {
     }
   });
 
+  test("a form whose connection to the Pod breaks is sent once more, as a GET is", async () => {
+    for (const ask of [
+      () => get("scope=repository:globex/b:pull"),
+      () => post({ grant_type: "password", username: "demo", password: "demo", scope: "repository:globex/b:pull" }),
+    ]) {
+      let calls = 0;
+      tokenService.answer((response) => {
+        calls += 1;
+        return calls === 1 ? void response.destroy() : grant(response);
+      });
+      expect([(await ask()).status, calls]).toEqual([200, 2]);
+    }
+  });
+
   test("a form that is too long is refused", async () => {
     const answer = await post({ scope: "repository:globex/b:pull", padding: "x".repeat(100_000) });
     expect([answer.status, await codeOf(answer)]).toEqual([400, "QUERY_INVALID"]);
