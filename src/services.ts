@@ -138,6 +138,8 @@ const createCallService =
       send,
       ping: () => pingRequest(pod, service),
       silenceMs: silenceMs(request),
+      // A form for a token is a POST, but it says as much about its service as a GET.
+      doWritesCount: service === "token",
       waitUntil,
       clock: () => Date.now(),
     });

@@ -55,10 +55,10 @@ export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number)
 const silentAfterMs = deadlinesMs.read - 1_000;
 
 /**
- * Returns after how many milliseconds of silence a call counts as a failure of the service. Null (never) for a list or a write, because they may take
- * long.
+ * Returns after how many milliseconds of silence a call counts as a failure of the service. Null (never) for a list or a write to a registry, because
+ * they may take long.
  */
-export const silenceMs = ({ method, deadlineMs }: Pick<FetchRequest, "method" | "deadlineMs">): number | null =>
-  isRead(method) && deadlineMs <= tokenDeadlineMs ? silentAfterMs : null;
+export const silenceMs = ({ deadlineMs }: Pick<FetchRequest, "deadlineMs">): number | null =>
+  deadlineMs <= tokenDeadlineMs ? silentAfterMs : null;
 
 export const tokenDeadlineMs = 30_000;

@@ -148,6 +148,30 @@ describe("token service of one Pod", () => {
     60_000,
   );
 
+  test.each<Fault>([{ mode: "status", status: 503 }, { mode: "hang" }])(
+    "with the fault %j, it is also down for containerd, which asks only by forms",
+    async (fault) => {
+      const sendForm = () => {
+        const user = { grant_type: "password", username: "demo", password: "demo" };
+        const body = new URLSearchParams({ ...user, scope: "repository:acme/hello:pull" });
+        return fetch(`${stack.current.edge}/jwt/auth`, { method: "POST", body });
+      };
+      await stack.current.setFault("pod-a", "token", fault);
+      const failing = Array.from({ length: 3 }, sendForm);
+      await (fault.mode === "hang" ? sleep(10_500) : Promise.all(failing));
+      stack.current.clearSeen();
+      for (let count = 0; count < 10; count += 1) await expectRefused(sendForm);
+      const seen = stack.current
+        .seen("pod-a", "token")
+        .map(({ method, authorization }) => `${method} ${authorization}`);
+      expect(seen.filter((each) => each !== "GET none")).toEqual([]);
+      await stack.current.setFault("pod-a", "token", { mode: "none" });
+      await expectBack(getTokenOfA, 200);
+      await Promise.all(failing);
+    },
+    60_000,
+  );
+
   test("a token for two Pods whose one token service is down comes at once from the other", async () => {
     await stack.current.setFault("pod-a", "token", { mode: "refuse" });
     await Promise.all([getTokenOfA(), getTokenOfA(), getTokenOfA()]);
