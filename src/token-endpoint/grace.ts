@@ -18,7 +18,7 @@ export type GracePorts = Omit<AskPorts, "signal"> &
     readonly grants: RememberedGrants;
     readonly waitUntil: (promise: Promise<unknown>) => void;
     readonly trace: Trace;
-    /** A request to one Pod can name many repositories. The edge remembers, forgets and grants the pulls of at most this many of them. */
+    /** A request to one Pod can name many repositories. The edge remembers and grants the pulls of at most this many of them. */
     readonly maxRepositories: number;
   };
 
@@ -108,30 +108,32 @@ async function learn(answer: PodAnswer, learned: Learned): Promise<void> {
 }
 
 /** Remembers the pulls that a token grants. Forgets pulls that were asked for but not granted. A token that does not verify changes nothing. */
-async function rememberGranted(jwt: string, { question, asker, ports }: Learned): Promise<void> {
+async function rememberGranted(jwt: string, learned: Learned): Promise<void> {
+  const { question, asker, ports } = learned;
   const { grants, maxRepositories, now } = ports;
   const verdict = await verifyToken(jwt, question.pod, ports);
   if (verdict.kind !== "verified") return;
   const granted = pulled(verdict.access);
   const refused = pulled(question.scopes).filter((name) => !granted.includes(name));
-  await Promise.all([
-    grants.remember(asker, granted.slice(0, maxRepositories), now),
-    grants.forget(asker, refused.slice(0, maxRepositories)),
-  ]);
+  await Promise.all([grants.remember(asker, granted.slice(0, maxRepositories), now), forgetPulls(refused, learned)]);
 }
+
+/** If too many pulls were refused to forget them one by one, all grants of these credentials are forgotten. */
+const forgetPulls = (refused: readonly string[], { asker, ports: { grants, maxRepositories } }: Learned) =>
+  refused.length > maxRepositories ? grants.forgetAll(asker) : grants.forget(asker, refused);
 
 /**
  * A 401 or a refused login is about the credentials, so all grants of these credentials are forgotten. Any other refusal is only about the
  * repositories in the question. All strangers share their grants. So a stranger's refusal counts only if just the pull of one repository was asked
  * for. Otherwise anyone could end the grant of a public image by also asking for a push.
  */
-async function forgetRefused(status: number, { question, asker, ports }: Learned): Promise<void> {
-  const { grants, maxRepositories } = ports;
+async function forgetRefused(status: number, learned: Learned): Promise<void> {
+  const { question, asker, ports } = learned;
   const { scopes } = question;
   const isStranger = asker.credentials[0] === "anonymous";
   if (isStranger && !isOnePull(scopes)) return;
-  if (!isStranger && (status === 401 || scopes.length === 0)) await grants.forgetAll(asker);
-  else await grants.forget(asker, pulled(scopes).slice(0, maxRepositories));
+  if (!isStranger && (status === 401 || scopes.length === 0)) await ports.grants.forgetAll(asker);
+  else await forgetPulls(pulled(scopes), learned);
 }
 
 const isOnePull = ([scope, ...others]: readonly Access[]): boolean =>

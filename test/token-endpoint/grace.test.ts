@@ -192,6 +192,19 @@ describe("grace", () => {
     }
   });
 
+  test.each<[string, () => Said | Promise<Said>]>([
+    ["a 403", () => status(403)],
+    ["a token without the right", () => tokenFor([])],
+  ])("%s for more repositories than are forgotten one by one ends all grants of these credentials", async (_, said) => {
+    const names = manyNames.slice(0, 7);
+    for (const name of names) await ask([name], await tokenFor(repositoriesOf([name])), { request: user });
+    const other = { ...user, authorization: `Basic ${btoa("other:other")}` };
+    await ask(names.slice(0, 1), await tokenFor(repositoriesOf(names.slice(0, 1))), { request: other });
+    await ask(names, await said(), { request: user });
+    for (const name of names) expect(await ownGrant(await ask([name], down, { request: user }))).toBeNull();
+    expect(await ownGrant(await ask(names, down, { request: other }))).toEqual(names.slice(0, 1));
+  });
+
   test("a stranger's token for 200 repositories costs none", async () => {
     for (const said of [await tokenFor(repositoriesOf(manyNames)), await tokenFor([]), status(403), down]) {
       await ask(manyNames, said);
