@@ -8,7 +8,9 @@ import { err, ok, type Result } from "../lib/result.ts";
 /** A part of the token that a client gets. A grant of the edge has `endsAt`, because its sealed text does not show its end. */
 export type IssuedPart = PodPart | (EdgePart & { readonly endsAt: Date });
 
-const answer = v.object({ token: v.optional(v.string()), access_token: v.optional(v.string()) });
+/** As clients in Go read it, a token that is null or empty is missing. */
+const optionalToken = v.nullish(v.string(), "");
+const answer = v.object({ token: optionalToken, access_token: optionalToken });
 
 /**
  * Returns the token in a Pod's answer: one compact JWT, so that a Pod cannot add another Pod's part to the bundle. The token must end in the future,
@@ -18,8 +20,8 @@ export function parseTokenAnswer(text: string, now: Date): Result<string, string
   const json = parseJson(text);
   if (json === undefined) return err("token service's answer is not JSON");
   const parsed = v.safeParse(answer, json);
-  const token = parsed.success ? (parsed.output.token ?? parsed.output.access_token) : undefined;
-  if (token === undefined || !isCompactJwt(token)) return err("token service's answer has no compact JWT");
+  const token = parsed.success ? parsed.output.token || parsed.output.access_token : "";
+  if (!isCompactJwt(token)) return err("token service's answer has no compact JWT");
   return jwtSeconds(token, now) > 0
     ? ok(token)
     : err("token service's answer has a token whose exp is not in the future");

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { PodId } from "../../src/directory/pod-id.ts";
 import { base64url, utf8 } from "../../src/lib/bytes.ts";
-import { tokenResponse } from "../../src/token-endpoint/answer.ts";
+import { parseTokenAnswer, tokenResponse } from "../../src/token-endpoint/answer.ts";
 
 const now = new Date("2026-01-01T00:00:00Z");
 const seconds = now.getTime() / 1000;
@@ -21,3 +21,14 @@ test.each([
   const answer = tokenResponse([{ kind: "pod", pod: "pod-a" as PodId, jwt }], now, null);
   expect(await answer.json()).toMatchObject({ expires_in: remaining });
 });
+
+test.each(["token", "access_token"])(
+  "a Pod's answer may have its token only as %s, and null or an empty text under the other name",
+  (name) => {
+    const jwt = `e30.${base64url(utf8(`{"exp":${seconds + 300}}`))}.c2ln`;
+    for (const missing of [undefined, null, ""]) {
+      const text = JSON.stringify({ token: missing, access_token: missing, [name]: jwt });
+      expect(parseTokenAnswer(text, now)).toEqual({ ok: true, value: jwt });
+    }
+  },
+);
