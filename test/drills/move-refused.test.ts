@@ -103,6 +103,41 @@ describe("a move is refused with the finding of doctor", () => {
   });
 });
 
+test.each(["down", "read-only"])(
+  "a Pod that is %s gets no group: none is moved there, and no move goes on or goes back to it",
+  async (state) => {
+    await mountProbe(state);
+    await addOwning(state, {});
+    const [pod, route] = [`pod/${state}`, "route/acme"];
+    const before = await readStackKv(stack.current, [pod, route]);
+    const record = JSON.parse(before.get(pod) ?? "{}") as object;
+    await stack.current.putKv(pod, JSON.stringify({ ...record, state, reason: "Garbage is being collected." }));
+    stack.current.clearSeen();
+    const write = (members: object) =>
+      stack.current.putKv(route, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
+    const move = (...args: readonly string[]) =>
+      podctl(["move", "acme", ...args, "--wait", "0.1", "--state", folder], { env });
+    const stderr = `podctl: Pod "${state}" is recorded as ${state}, and a move needs it to be active; give it the state "active" and run the command again\n`;
+    expect(await move("--to", state, "--plan")).toEqual({ code: 1, stdout: "", stderr });
+    expect(await move("--to", state, "--yes")).toMatchObject({ code: 1, stderr });
+    for (const [args, members] of [
+      [["--to", state], { pod: "pod-a", move: moveIn("copy", state) }],
+      [["--back"], { pod: state, move: moveIn("settle", "pod-a") }],
+    ] as const) {
+      await write(members);
+      const resumed = await move(...args, "--yes", "--take-over");
+      expect([resumed.code, resumed.stderr.endsWith(stderr)]).toEqual([1, true]);
+      const { move: left } = JSON.parse(
+        (await readStackKv(stack.current, [route])).get(route) ?? "{}",
+      ) as typeof members;
+      expect(left.phase).toBe(members.move.phase);
+    }
+    await stack.current.putKv(route, before.get(route) ?? "");
+    const written = stack.current.seen("pod-b", "registry").filter(({ method }) => !["GET", "HEAD"].includes(method));
+    expect(written).toEqual([]);
+  },
+);
+
 test("a plan says what doctor could not check, and that no registry says how much room it has", async () => {
   await mountProbe("unprobed");
   await addOwning("unprobed", {});

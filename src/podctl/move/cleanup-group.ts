@@ -28,7 +28,7 @@ export async function cleanUp(group: OpenedGroup, jobs: number): Promise<number>
     ended = await endSettled(ports, way, live);
   }
   await waitAfterSince(ports, ended, { afterMs: ports.waitMs, forWhat: "every edge knows it" });
-  const { deleted, left } = await deleteManifests(scope, createCheck(ports, ended));
+  const { deleted, left } = await deleteManifests(scope, createCheck(ports, way, ended));
   note(`${ports.prefix}: ${counted(deleted, "manifest")} deleted at ${way.from}`);
   if (left.length > 0) note(leftText(group, left));
   return deleted;

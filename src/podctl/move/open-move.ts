@@ -1,8 +1,9 @@
 /** Opens what a move works on: KV, the group, and the registries of both Pods. Also runs the checks that both Pods must pass. */
 
 import type { Pod } from "../../directory/directory.ts";
-import { nameIn, routeKey } from "../../directory/keys.ts";
+import { nameIn, podKey, routeKey } from "../../directory/keys.ts";
 import type { PodId } from "../../directory/pod-id.ts";
+import { parseJsonObject } from "../../lib/json.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { checkDeployment } from "../doctor/check-deployment.ts";
 import type { Check } from "../doctor/findings.ts";
@@ -43,6 +44,19 @@ export async function readPod({ directory }: MoveTarget, id: PodId): Promise<Pod
   const pod = orDamaged(await directory.pod(id));
   if (pod === null) throw new CliFailure(`Pod "${id}" is not in KV; add it to the topology file and apply that first`);
   return pod;
+}
+
+/**
+ * Throws a CliFailure if the Pod is `down` or `read-only`. The edge would then refuse the group's pulls or pushes there. And the Pod's registry may be
+ * collecting garbage, which deletes a blob that was just copied.
+ */
+export async function refuseInactive(kv: KvStore, id: PodId): Promise<void> {
+  const key = podKey(id);
+  const { state } = parseJsonObject((await kv.read([key])).get(key) ?? "") ?? {};
+  if (state !== "down" && state !== "read-only") return;
+  throw new CliFailure(
+    `Pod "${id}" is recorded as ${state}, and a move needs it to be active; give it the state "active" and run the command again`,
+  );
 }
 
 /**

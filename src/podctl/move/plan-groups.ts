@@ -6,7 +6,7 @@ import { CliFailure } from "../failure.ts";
 import { count, counted, print, printJson, startProgress } from "../output.ts";
 import type { Target } from "../target/target.ts";
 import { closeBoth, type MoveOptions, type OpenedGroup, openBoth, type Pods, type Prefixes } from "./open-group.ts";
-import { checkPod, type MoveTarget, openMoveTarget, readGroup, userAt } from "./open-move.ts";
+import { checkPod, type MoveTarget, openMoveTarget, readGroup, refuseInactive, userAt } from "./open-move.ts";
 import { readAssignment } from "./phases.ts";
 import { type GroupPlan, planGroup } from "./plan-group.ts";
 import { haveOneRegistry } from "./within-registry.ts";
@@ -121,6 +121,7 @@ async function planOne(planning: Planning): Promise<GroupPlan> {
 
 async function checkBoth(opened: MoveTarget, prefix: Prefix, { from, to }: Pods): Promise<readonly Check[]> {
   if (from === to) throw new CliFailure(`"${prefix}" is at Pod "${to}" already`);
+  await refuseInactive(opened.kv, to);
   const checks = [from, to].map(async (id) => checkPod(opened, id, await userAt(opened, id, id === to)));
   return (await Promise.all(checks)).flat();
 }

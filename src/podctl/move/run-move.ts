@@ -4,7 +4,7 @@ import { writesEndMs } from "../../directory/moves.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import type { GroupCopy } from "./copy-group.ts";
-import { readGroup } from "./open-move.ts";
+import { readGroup, refuseInactive } from "./open-move.ts";
 import type { LiveAssignment, Step } from "./phases.ts";
 import type { MayWrite } from "./registry.ts";
 import { announce, endAt, enter, leave, type MovePorts, sinceOf, stepOf, type Way, waitAfterSince } from "./steps.ts";
@@ -43,7 +43,7 @@ export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise
       case "copy":
         // When a move back is asked for, `settle` may be announced but not begun. We wait until it begins, because only then `way.from` takes pushes.
         if (way.way === "back") await waitAfterSince(ports, live, { afterMs: 0, forWhat: `${way.from} takes pushes` });
-        await copyRounds(ports, { live, copy });
+        await copyRounds(ports, way, { live, copy });
         live = await announce(ports, way, { live, step: announced(way, "freeze", live) });
         say(`${prefix}: freeze announced; pushes are refused in ${secondsOf(waitMs)} s`);
         break;
@@ -112,9 +112,9 @@ function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignm
  * Copies round after round, until a round changes little or takes no longer than `waitMs`. The freeze is then announced, and begins `waitMs` later. A
  * further round would gain nothing, because just as much may change again during these `waitMs`.
  */
-async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void> {
+async function copyRounds(ports: MovePorts, way: Way, { live, copy }: Moved): Promise<void> {
   const { prefix, say, waitMs } = ports;
-  const mayWrite = createCheck(ports, live);
+  const mayWrite = createCheck(ports, way, live);
   for (let round = 1; ; round += 1) {
     const beganMs = performance.now();
     const { changes, problems } = await copy.round(mayWrite);
@@ -127,9 +127,9 @@ async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void
 }
 
 /** Copies what has changed, compares both Pods, and returns what differs. */
-async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<readonly string[]> {
+async function copyAndCompare(ports: MovePorts, way: Way, { live, copy }: Moved): Promise<readonly string[]> {
   const endedMs = inFlightMs(ports.waitMs);
-  const mayWrite = createCheck(ports, live);
+  const mayWrite = createCheck(ports, way, live);
   // After this wait, deletions from before the freeze have ended. A manifest that is deleted after the copy would stay at the target, and the
   // comparison would miss it if it has no tag.
   await waitAfterSince(ports, live, { afterMs: endedMs / 2, forWhat: "pushes are refused" });
@@ -149,15 +149,17 @@ const checkedForMs = 10_000;
 
 /**
  * Returns a function that throws a CliFailure if the assignment is not the one that this run knows. If another operator took over the move while this
- * run was suspended, a write could overwrite pushes at the target, and a deletion could delete the only copy.
+ * run was suspended, a write could overwrite pushes at the target, and a deletion could delete the only copy. The function also throws if the Pod
+ * that the group moves to is not active any more.
  */
-export function createCheck(ports: MovePorts, live: LiveAssignment): MayWrite {
+export function createCheck(ports: MovePorts, { to }: Way, live: LiveAssignment): MayWrite {
   let checkedAtMs = 0;
   let checking: Promise<void> | null = null;
   const check = async () => {
     const nowMs = Date.now();
     await readUnchanged(ports.kv, ports.prefix, live);
     await refuseOtherGroup(ports);
+    await refuseInactive(ports.kv, to);
     checkedAtMs = nowMs;
   };
   return async () => {
@@ -215,7 +217,7 @@ async function inTime(ports: MovePorts, way: Way, moved: Moved): Promise<readonl
   });
   try {
     // A copy that is late goes on until `withGroup` closes the connections to both Pods.
-    return await Promise.race([copyAndCompare(ports, moved), late]);
+    return await Promise.race([copyAndCompare(ports, way, moved), late]);
   } finally {
     ended.abort();
   }
