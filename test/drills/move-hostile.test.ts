@@ -20,7 +20,7 @@ async function openPod(id: string, answer: Answer, options: { readonly limits?: 
   return openRegistry(pod, { user: null, jobs: 2, auth: "none", ...options });
 }
 
-const limits: Limits = { idleMs: { read: 200, write: 5_000 }, answerMs: 10_000 };
+const limits: Limits = { idleMs: { read: 200, write: 5_000 }, answerMs: 10_000, pausesMs: [10, 10] };
 
 const name = repositoryName("globex/app");
 const digestOf = (text: string) => sha256(Buffer.from(text));
@@ -270,6 +270,29 @@ describe("move from a hostile registry", () => {
       `the registry of Pod "source" has not answered GET "/v2/${name}/tags/list" whole in 0.3 s`,
     );
     expect(asked).toBe(1);
+    registry.close();
+  });
+
+  test("a registry that fails only for one image ends the command with the image, because the operator must find it there", async () => {
+    let asked = 0;
+    const broken = '{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{}}]}';
+    const registry = await openPod(
+      "source",
+      ({ method, url = "" }, response) => {
+        if (url.includes("/tags/list")) return void response.end('{"tags":["broken"]}');
+        asked += 1;
+        response.writeHead(500).end(method === "HEAD" ? "" : broken);
+      },
+      { limits },
+    );
+    const fails = 'the registry of Pod "source" fails: it answers 500 to';
+    const rest = "; run the command again, it goes on where it was";
+    const path = `/v2/${name}/manifests/broken`;
+    await expect(takeSnapshot(registry, name, { jobs: 1 })).rejects.toThrow(`${fails} HEAD "${path}"${rest}`);
+    expect(asked).toBe(1 + limits.pausesMs.length);
+    await expect(registry.ask({ method: "PUT", path, scopes: [] })).rejects.toThrow(
+      `${fails} PUT "${path}": ${broken}${rest}`,
+    );
     registry.close();
   });
 

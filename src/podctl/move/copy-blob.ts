@@ -5,13 +5,12 @@ import type { Digest } from "../../oci/digest.ts";
 import { isDigest, type Reference } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
-import { inOneLine } from "../output.ts";
 import { limitTo, wrongLength } from "./blob-length.ts";
 import { type GatewayCopy, minGatewayBytes } from "./gateway-copy.ts";
 import { readBytes } from "./http-exchange.ts";
 import { hasBlob } from "./lists.ts";
 import type { NamedBlob } from "./manifest-parts.ts";
-import { isOutage, pausesMs, placeOf, type Registry } from "./registry.ts";
+import { isOutage, pausesMs, placeOf, type Registry, textOf } from "./registry.ts";
 import { deleteScope, pullScope, pushScope } from "./scopes.ts";
 
 export type Both = { readonly source: Registry; readonly target: Registry };
@@ -159,6 +158,3 @@ async function stream(
   // With one of these statuses, the registry may have forgotten the upload in a restart. So `copyBlob` begins a new upload.
   return isOutage(put.value.status) || [400, 404, 416].includes(put.value.status) ? passing(text) : final(text);
 }
-
-/** Returns the beginning of a registry's answer, for a message. */
-export const textOf = (bytes: Uint8Array): string => inOneLine(new TextDecoder().decode(bytes).slice(0, 300).trim());

@@ -3,9 +3,10 @@ import pMap from "p-map";
 import type { Digest } from "../../oci/digest.ts";
 import type { Reference, Tag } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
-import { type CopyWays, copyBlob, nameOf, textOf } from "./copy-blob.ts";
+import { type CopyWays, copyBlob, nameOf } from "./copy-blob.ts";
 import type { Limit } from "./limit.ts";
 import { digestOf, indexType, type ManifestParts, type NamedBlob } from "./manifest-parts.ts";
+import { textOf } from "./registry.ts";
 import { pushScope } from "./scopes.ts";
 import { fallbackTag, getManifest, headManifest, type Manifest, type Snapshot } from "./snapshot.ts";
 

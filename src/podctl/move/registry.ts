@@ -8,6 +8,7 @@ import type { Pod } from "../../directory/directory.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Access, covers } from "../../oci/scope.ts";
 import { CliFailure } from "../failure.ts";
+import { inOneLine } from "../output.ts";
 import type { User } from "../target/operator.ts";
 import { type Connections, exchange, openConnections, type Received, readBytes, type Sent } from "./http-exchange.ts";
 import { createLimit } from "./limit.ts";
@@ -49,7 +50,7 @@ export type Registry = {
 
 /** This is enough for every manifest, because distribution takes manifests of at most 4 MiB. */
 const maxAnswerBytes = 16 * 1024 * 1024;
-/** The pauses between the tries of a request. They last about a minute together, because a registry may be in a restart. */
+/** These pauses last about a minute together, because a registry may be in a restart. */
 export const pausesMs: readonly number[] = [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000];
 export const isOutage = (status: number): boolean => status === 429 || (status >= 500 && status !== 501);
 
@@ -66,13 +67,15 @@ export type Limits = {
   readonly idleMs: { readonly read: number; readonly write: number };
   /** How long a whole answer of `ask` may take. Without this limit, a Pod that sends a byte now and then would keep the command running for ever. */
   readonly answerMs: number;
+  /** The pauses between the tries of `ask`. */
+  readonly pausesMs: readonly number[];
 };
 
 /**
  * A write gets more time than a read, because some registries stop in the middle of a write when the client leaves. For example, distribution then
  * deletes a manifest, but leaves most of the manifest's thousands of tags.
  */
-const defaultLimits: Limits = { idleMs: { read: 60_000, write: 300_000 }, answerMs: 10 * 60_000 };
+const defaultLimits: Limits = { idleMs: { read: 60_000, write: 300_000 }, answerMs: 10 * 60_000, pausesMs };
 
 /** How one try is sent. `fresh`: with a new token. */
 type Sending = { readonly fresh: boolean; readonly signal: AbortSignal };
@@ -138,6 +141,13 @@ function createSender(pod: Pod, { auth, limits, tokens, connections, closing }: 
   return { send, sendWhole };
 }
 
+/** Names the request, because a registry may answer 500 only for one broken image, which the operator must find. */
+const refusalOf = (question: Question, { status, bytes }: Answer): string =>
+  [`it answers ${status} to ${askedFor(question)}`, textOf(bytes)].filter((text) => text !== "").join(": ");
+
+/** Returns the beginning of a registry's answer, for a message. */
+export const textOf = (bytes: Uint8Array): string => inOneLine(new TextDecoder().decode(bytes).slice(0, 300).trim());
+
 const askedFor = ({ method = "GET", path }: Question): string => `${method} "${path.split("?")[0]}"`;
 
 type SenderOptions = Pick<RegistryOptions, "auth"> & {
@@ -159,12 +169,12 @@ export function openRegistry(pod: Pod, options: RegistryOptions): Registry {
     ask: (question) =>
       isAllowed(async () => {
         let last = "";
-        for (const pauseMs of [...pausesMs, null]) {
+        for (const pauseMs of [...limits.pausesMs, null]) {
           let answer = await sendWhole(question, false);
           // The token may have expired, or the token service may have been restarted with another key. So we try again with a new token.
           if (answer.ok && answer.value.status === 401) answer = await sendWhole(question, true);
           if (answer.ok && !isOutage(answer.value.status)) return answer.value;
-          last = answer.ok ? `it answers ${answer.value.status}` : answer.error;
+          last = answer.ok ? refusalOf(question, answer.value) : answer.error;
           if (pauseMs !== null) await sleep(pauseMs);
         }
         throw new CliFailure(

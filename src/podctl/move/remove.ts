@@ -3,9 +3,8 @@ import type { Digest } from "../../oci/digest.ts";
 import type { Reference, Tag } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
-import { textOf } from "./copy-blob.ts";
 import { digestOf, indexType } from "./manifest-parts.ts";
-import type { Answer, Registry } from "./registry.ts";
+import { type Answer, type Registry, textOf } from "./registry.ts";
 import { deleteScope, pushScope } from "./scopes.ts";
 
 /**
