@@ -51,11 +51,14 @@ export type FetchPorts = {
 
 /** Calls a Pod and follows no redirects. A request that may be repeated is sent once more if its connection breaks. */
 export async function fetchWithin(request: FetchRequest, ports: FetchPorts): Promise<Result<Response, PodFailure>> {
+  const startedAtMs = Date.now();
   const first = await fetchOnce(request, ports);
   const isRepeatable = isRead(request.method) || request.isRepeatable === true;
   if (first.ok || first.error.reason !== "unreachable" || first.error.noConnection || !isRepeatable) return first;
   // The Pod may close a kept-alive connection just as we use that connection again, so a broken connection does not mean that the Pod is down.
-  return ports.mayRetry?.() ? fetchOnce(request, ports) : first;
+  // If the connection broke late, the second try gets only the rest of the deadline.
+  const deadlineMs = request.deadlineMs - (Date.now() - startedAtMs);
+  return deadlineMs > 0 && ports.mayRetry?.() ? fetchOnce({ ...request, deadlineMs }, ports) : first;
 }
 
 /** A Worker's `fetch` sends no User-Agent by itself, and many firewalls refuse a request without one. */

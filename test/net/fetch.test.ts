@@ -115,6 +115,19 @@ describe("deadline of a fetch", () => {
     ]);
   });
 
+  test("two tries of a read share it, so that the client does not wait twice as long", async () => {
+    const tries: ("breaks" | "hangs")[] = ["breaks", "hangs"];
+    pod.answer(async (response) => {
+      if (tries.shift() === "hangs") return never();
+      await sleep(deadlineMs - 300);
+      response.destroy();
+    });
+    const startedAt = Date.now();
+    expect(await (await call()).json()).toMatchObject({ reason: "silent" });
+    expect([tries, pod.seen.length]).toEqual([[], 2]);
+    expect(Date.now() - startedAt).toBeLessThan(deadlineMs + 400);
+  });
+
   test("it does not cut an answer that has begun", async () => {
     pod.answer(async (response) => {
       response.writeHead(200);
