@@ -189,10 +189,13 @@ async function locate(
   if (id === null) return err({ reason: "upload-unknown" });
   const found = await directory.findPod(id, options);
   if (!found.ok) return found;
+  const { pod } = found.value;
+  // The Pod was removed after its groups had got another Pod. The client must begin the upload again, and it then goes to that other Pod.
+  if (pod === null) return err({ reason: "upload-unknown" });
   const current = resolution.value;
   const stale = current.stale ?? found.value.stale;
-  const isOther = found.value.pod?.id !== current.pod?.id;
+  const isOther = pod.id !== current.pod?.id;
   // If the group's current Pod has the same registry, the upload goes on there, because the old Pod may no longer give tokens for the group.
-  if (isOther && found.value.pod?.registry === current.pod?.registry) return ok({ ...current, stale });
-  return ok({ ...current, pod: found.value.pod, moving: null, stale, home: isOther ? current.pod : null });
+  if (isOther && pod.registry === current.pod?.registry) return ok({ ...current, stale });
+  return ok({ ...current, pod, moving: null, stale, home: isOther ? current.pod : null });
 }

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { privateImage } from "../../src/local/images.ts";
 import { createClient, pushBlob, sha256 } from "../support/client.ts";
-import { forgetDepth, useStack } from "../support/toy-stack.ts";
+import { forgetDepth, readStackKv, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack();
 const bytes = new Uint8Array(Buffer.from("a layer"));
@@ -58,6 +58,24 @@ test("an upload stays with its Pod when the assignment changes", async () => {
   const done = await client.get(`${location}&digest=${digest}`, token, { method: "PUT", body: bytes });
   expect(done.status).toBe(201);
   expect(stack.current.seen("pod-b", "registry").filter(({ path }) => path.includes("moved"))).toEqual([]);
+});
+
+test("an upload whose Pod was removed gets 404 as an unknown upload with any token, so that clients begin it again", async () => {
+  const route = (pod: string) => JSON.stringify({ v: 1, pod, revision: 3, state: "active" });
+  await stack.current.putKv("pod/pod-c", (await readStackKv(stack.current, ["pod/pod-a"])).get("pod/pod-a") ?? "");
+  await stack.current.putKv("route/left", route("pod-c"));
+  await stack.current.restartEdge();
+  const { client, token, location } = await startUpload("left/app");
+  await stack.current.deleteKv("pod/pod-c");
+  await stack.current.putKv("route/left", route("pod-b"));
+  await stack.current.restartEdge();
+  stack.current.clearSeen();
+  for (const each of [token, await client.token(["repository:left/app:pull,push"])]) {
+    const answer = await client.get(location, each, { method: "PATCH", body: bytes });
+    expect([answer.status, await answer.json()]).toMatchObject([404, { errors: [{ code: "BLOB_UPLOAD_UNKNOWN" }] }]);
+  }
+  expect((await startUpload("left/app")).status).toBe(202);
+  expect(stack.current.seen("pod-a", "registry")).toEqual([]);
 });
 
 test("a pin that is forged, or of another repository or upload, gets 404 as an unknown upload", async () => {
