@@ -16,7 +16,7 @@ export type PlainHttp = "everywhere" | "loopback" | "nowhere";
 export const allowsPlainHttp = (plainHttp: PlainHttp, hostname: string): boolean =>
   plainHttp === "everywhere" || (plainHttp === "loopback" && isLoopback(hostname));
 
-const isLoopback = (hostname: string): boolean => /^((.+\.)?localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
+export const isLoopback = (hostname: string): boolean => /^((.+\.)?localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 
 /**
  * An address as a number of 128 bits. An IPv4 address has the number of its IPv6 form, `::ffff:192.0.2.1` (RFC 4291 §2.5.5.2), so that both forms are

@@ -78,7 +78,7 @@ function withDefaults(key: string, json: unknown): unknown {
 }
 
 /**
- * An assignment is written after its Pod and the Pod's keys, and deleted before them. So the edge never finds an assignment whose Pod has no record.
+ * An assignment is written after its Pod and the Pod's keys, and deleted before them. So KV never has an assignment whose Pod has no record.
  * The directory record is written after all other records and before the first delete. `DirectorySteps` says why.
  */
 const writeOrder: readonly RecordKind[] = ["pod", "key", "cell", "blocks", "route", "directory"];

@@ -57,6 +57,8 @@ export type DirectorySteps = {
    * - It has all other changes, except a smaller depth, because the edge must find old assignments with longer prefixes until they are deleted.
    */
   readonly settled: string | null;
+  /** Whether names without an assignment leave their default Pod. */
+  readonly changesDefault: boolean;
 };
 
 /**
@@ -77,6 +79,7 @@ export function directorySteps(from: DirectoryRecord | null, to: DirectoryConten
   return {
     widened: isWider ? textOf({ ...before, depth, sharedRegistries, pods: [...known, ...added] }) : null,
     settled: from !== null && settled === textOf(from) ? null : settled,
+    changesDefault: from?.default !== undefined && from.default !== to.default,
   };
 }
 

@@ -42,6 +42,7 @@ function kvOf(
     read: async (keys) => new Map(keys.map((key) => [key, texts.get(key) ?? null])),
     write: () => Promise.reject(new Error("a plan writes nothing")),
     remove: () => Promise.reject(new Error("a plan deletes nothing")),
+    untilSeen: () => Promise.reject(new Error("a plan waits for no edge")),
   };
 }
 

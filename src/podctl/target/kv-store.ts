@@ -1,10 +1,11 @@
 /** A KV namespace with any number of keys. It belongs to an account or to the running stack; both have the same API. */
 import { setTimeout as sleep } from "node:timers/promises";
 import pMap from "p-map";
+import { isLoopback } from "../../lib/address.ts";
 import { chunksOf } from "../../lib/collections.ts";
 import { metadataOf } from "../../topology/record-text.ts";
 import { CliFailure } from "../failure.ts";
-import { count } from "../output.ts";
+import { count, note } from "../output.ts";
 import { type KvAddress, openKvApi, type Page } from "./kv-api.ts";
 
 export type ListedKey = { readonly key: string; readonly metadata: unknown };
@@ -22,6 +23,8 @@ export type KvStore = {
   write(entries: readonly KvEntry[], notAfter?: Date): Promise<void>;
   /** Deletes the keys. The caller passes at most {@link maxBulkKeys}. */
   remove(keys: readonly string[]): Promise<void>;
+  /** Waits until every edge sees what has been written. */
+  untilSeen(): Promise<void>;
 };
 
 /** The API's limits for one call: how many keys it may write or delete, and how many it may read. */
@@ -31,6 +34,8 @@ const readsAtOnce = 4;
 /** A bulk call may report keys that KV did not write or delete. podctl sends these keys again, but makes at most this many calls. */
 const maxRounds = 5;
 const roundPauseMs = 100;
+/** KV needs up to 60 s until it shows a change everywhere, and an isolate of the edge uses what it has read for 30 s. */
+const seenAfterSeconds = 90;
 /** A directory with a million assignments has 1,000 pages of keys, and some more may be empty. */
 const maxPages = 5_000;
 const withoutEnd =
@@ -68,6 +73,12 @@ export function openKvStore(address: KvAddress): KvStore {
       ),
     remove: (keys) =>
       repeatForRest("deleted", new Map(keys.map((key) => [key, null])), (left) => api.deleteMany([...left.keys()])),
+    async untilSeen() {
+      // The KV of the local stack has no delay, and neither has that of a test.
+      if (address.baseUrl !== undefined && isLoopback(new URL(address.baseUrl).hostname)) return;
+      note(`waiting ${seenAfterSeconds} s, until every location of the edge knows what has been written`);
+      await sleep(seenAfterSeconds * 1_000);
+    },
   };
 }
 

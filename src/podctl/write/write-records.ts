@@ -3,6 +3,7 @@ import { directoryKey, kindOf } from "../../directory/keys.ts";
 import { chunksOf } from "../../lib/collections.ts";
 import type { DirectorySteps } from "../../topology/record-text.ts";
 import { type KvStore, maxBulkKeys } from "../target/kv-store.ts";
+import { keysAbove } from "./moving.ts";
 
 /** One key to write, or to delete if `text` is null. `text` is a function because the texts of a million records are not needed at once. */
 export type Write = { readonly key: string; readonly text: (() => string) | null };
@@ -12,6 +13,9 @@ type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: num
 /**
  * Writes and deletes records. `writes` must be in the order of `inWriteOrder`. In between, this also writes the directory record, with the texts of
  * {@link DirectorySteps}. The caller writes the directory record's final text at the end.
+ *
+ * For a time, an edge may have a later write and not an earlier one. This waits wherever that could give a name a wrong Pod or no Pod, or lift a
+ * restriction of its group.
  */
 export async function writeRecords(
   kv: KvStore,
@@ -27,13 +31,27 @@ export async function writeRecords(
       onProgress(chunk.length);
     }
   }
+  // Otherwise a name that has just got its assignment could go to the new default Pod.
+  if (steps.changesDefault && written.some(isRoute)) await kv.untilSeen();
   if (deleted.length > 0 && steps.settled !== null) await kv.write([[directoryKey, steps.settled]]);
-  for (const [, some] of byKind(deleted)) {
+  for (const [kind, some] of byKind(deleted)) {
+    // Otherwise a name that loses its assignment could go to the old default Pod, or get the old settings of a shorter prefix.
+    if (kind === "route" && (steps.changesDefault || isAnyBelow(some, written))) await kv.untilSeen();
+    // Otherwise an assignment that an edge still has could name a Pod without a record.
+    if (kind === "pod") await kv.untilSeen();
     for (const chunk of chunksOf(some, maxBulkKeys)) {
       await kv.remove(chunk.map(({ key }) => key));
       onProgress(chunk.length);
     }
   }
+}
+
+const isRoute = ({ key }: Write): boolean => kindOf(key) === "route";
+
+/** Whether one of the deleted assignments is below a written one, as `acme/app` is below `acme`. */
+function isAnyBelow(deleted: readonly Write[], written: readonly Write[]): boolean {
+  const keys = new Set(written.map(({ key }) => key));
+  return deleted.some(({ key }) => keysAbove(key).some((above) => keys.has(above)));
 }
 
 const byKind = (writes: readonly Write[]) => Map.groupBy(writes, ({ key }) => kindOf(key));
