@@ -5,7 +5,12 @@ import type { OciError } from "./oci/errors.ts";
  * Every reason why a request is refused. `edge/refuse.ts` turns each reason into an OCI error. The comment of a reason says if the client sees its
  * `text`. Any other `text` is only for the log, because it may name Pods and keys of the directory.
  */
-export type Refusal =
+export type Refusal = Reason & {
+  /** The Pod of the request, for the log. */
+  readonly pod?: string;
+};
+
+type Reason =
   /** The request itself is wrong, or asks for something that this registry does not do. The client gets `error`. */
   | { readonly reason: "refused"; readonly error: OciError }
   | Unauthorized
@@ -14,13 +19,13 @@ export type Refusal =
   /** The operator has blocked the name or the digest. The operator wrote the text, and the client sees it. */
   | { readonly reason: "blocked"; readonly text: string }
   /** The Pod is down, or the Pod or the repository's group is read-only. The client sees the text. */
-  | { readonly reason: "read-only" | "down"; readonly text: string; readonly pod?: string }
+  | { readonly reason: "read-only" | "down"; readonly text: string }
   /** The name's group is being moved to another Pod, and writes are refused for some minutes. The client sees the text. */
-  | { readonly reason: "moving"; readonly text: string; readonly pod: string }
+  | { readonly reason: "moving"; readonly text: string }
   /** The operator does not let clients of this place or network use the group. The operator wrote the text, and the client sees it. */
-  | { readonly reason: "client-denied"; readonly text: string; readonly pod: string }
+  | { readonly reason: "client-denied"; readonly text: string }
   /** The request writes to a repository under its old name. The client sees the text, which says the new name. */
-  | { readonly reason: "renamed"; readonly text: string; readonly pod?: string }
+  | { readonly reason: "renamed"; readonly text: string }
   /** The client sent a POST, but the Pod's token service takes only GET. The edge answers 404, and clients then ask again with GET. */
   | { readonly reason: "no-form" }
   /**

@@ -19,7 +19,7 @@ export function attribute(
 ): AttributedAnswer {
   const answer = reply.ok
     ? reply.value
-    : refuse(reply.error, { ...asked, access: accessList(requiredAccess(endpoint)) });
+    : { ...refuse(reply.error, { ...asked, access: accessList(requiredAccess(endpoint)) }), pod: reply.error.pod };
   return about(endpoint, { ...answer, pod: answer.pod ?? asked.pod });
 }
 

@@ -34,7 +34,7 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
     case "read-only":
     case "moving":
     case "renamed":
-      return { ...answer({ code: "DENIED", message: refusal.text }, "refused", refusal.reason), ...podOf(refusal) };
+      return answer({ code: "DENIED", message: refusal.text }, "refused", refusal.reason);
     case "upload-unknown":
       return answer(uploadUnknown, "refused");
     case "no-form":
@@ -49,7 +49,7 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
         refusal.text,
       );
     case "down":
-      return { ...answer(unavailable(refusal.text), "unavailable", refusal.reason), ...podOf(refusal) };
+      return answer(unavailable(refusal.text), "unavailable", refusal.reason);
     case "unreachable":
     case "silent":
     case "breaker-open":
@@ -71,8 +71,6 @@ const answer = (error: OciError, outcome: Outcome, cause?: string): Answer => ({
   outcome,
   ...(cause === undefined ? {} : { cause }),
 });
-
-const podOf = ({ pod }: { readonly pod?: string }): { readonly pod?: string } => (pod === undefined ? {} : { pod });
 
 const nameUnknown = { code: "NAME_UNKNOWN", message: "repository name not known to registry" } as const;
 const uploadUnknown = { code: "BLOB_UPLOAD_UNKNOWN", message: "blob upload unknown to registry" } as const;

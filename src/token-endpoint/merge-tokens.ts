@@ -56,7 +56,10 @@ export async function mergeTokens(
       ? undefined
       : (refused.find(({ question }) => question.withCredentials) ?? refused[0] ?? missing[0]));
   await Promise.all(missing.filter((each) => each !== decisive).map(discard));
-  if (decisive !== undefined) return refusalOf(decisive, request, plan);
+  if (decisive !== undefined) {
+    const answer = await refusalOf(decisive, request, plan);
+    return answer.ok ? answer : err({ ...answer.error, pod: decisive.question.pod.id });
+  }
   const isShort = kept.length < granted.length || missing.some(({ answer }) => answer.kind === "unavailable");
   const parts = kept.map(({ part }) => part);
   return ok(tokenResponse(parts, now, plan.isCut || isShort ? incompleteLifeSeconds : null));

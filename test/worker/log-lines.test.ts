@@ -90,6 +90,19 @@ describe("log line", async () => {
     expect(line).not.toHaveProperty("subject");
   });
 
+  test("a token request that fails names the Pod whose token service fails, also if the scopes are in a form", async () => {
+    const realm = `${stack.current.edge}/jwt/auth`;
+    const push = "scope=repository:globex/private:pull,push";
+    const form = { method: "POST", body: `${push}&grant_type=password&username=demo&password=demo` };
+    await stack.current.setFault("pod-b", "token", { mode: "refuse" });
+    const lines = [
+      await lineOf(() => fetch(realm, form)),
+      await lineOf(() => fetch(`${realm}?scope=repository:acme/hello:pull&${push}`)),
+    ];
+    await stack.current.setFault("pod-b", "token", { mode: "none" });
+    for (const line of lines) expect(line).toMatchObject({ status: 503, outcome: "unavailable", pod: "pod-b" });
+  });
+
   test("no token and no signed URL is in the lines of a login, a pull and a push", async () => {
     await stack.current.edgeSettled();
     stack.current.clearSeen();
