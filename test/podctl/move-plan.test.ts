@@ -4,7 +4,7 @@ import type { Tag } from "../../src/oci/reference.ts";
 import type { Prefix } from "../../src/oci/repository-name.ts";
 import { differencesOf, sizeOf, workOf } from "../../src/podctl/move/differences.ts";
 import { isInGroup } from "../../src/podctl/move/lists.ts";
-import { partsOf } from "../../src/podctl/move/manifest-parts.ts";
+import { digestedPart, partsOf } from "../../src/podctl/move/manifest-parts.ts";
 import { fallbackTag, fingerprintOf, type Snapshot } from "../../src/podctl/move/snapshot.ts";
 
 const digestOf = (letter: string): Digest => {
@@ -136,6 +136,20 @@ describe("what a manifest names", () => {
       blob(c, { urls: [] }),
     ];
     expect(partsOf(bytesOf({ layers })).blobs.map(({ elsewhere }) => elsewhere)).toEqual([true, true, false]);
+  });
+
+  test("the digest of docker's first schema leaves out the signatures, because a registry signs anew for each answer", () => {
+    const type = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    const unsigned = '{\n   "schemaVersion": 1,\n   "name": "acme/old"\n}';
+    const signed = (signature: string) => {
+      const format = JSON.stringify({ formatLength: unsigned.length - 2, formatTail: "Cn0", time: signature });
+      const signatures = [{ signature, protected: Buffer.from(format).toString("base64url") }];
+      return Buffer.from(`${unsigned.slice(0, -2)},\n   "signatures": ${JSON.stringify(signatures)}\n}`);
+    };
+    for (const signature of ["one", "other"])
+      expect(Buffer.from(digestedPart(signed(signature), type)).toString()).toBe(unsigned);
+    for (const odd of [unsigned, '{"signatures":[{"protected":3}]}', "<html>"])
+      expect(Buffer.from(digestedPart(Buffer.from(odd), type)).toString()).toBe(odd);
   });
 
   test("bytes that are not JSON name nothing", () => {

@@ -18,12 +18,26 @@ export type ManifestParts = {
 const nothing: ManifestParts = { blobs: [], children: [] };
 const manifestType = /manifest|index/i;
 
+export const signedType = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 export const indexType = "application/vnd.oci.image.index.v1+json";
 
 export function digestOf(bytes: Uint8Array, algorithm: "sha256" | "sha512" = "sha256"): Digest {
   const digest = parseDigest(`${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`);
   if (!digest.ok) throw new Error("a hash is a digest");
   return digest.value;
+}
+
+/**
+ * Returns the bytes over which a registry computes a manifest's digest. A manifest of docker's first schema contains its signatures, and its digest is
+ * that of the bytes before they were added: of the first `formatLength` bytes, followed by `formatTail` (libtrust, `JSONSignature`).
+ */
+export function digestedPart(bytes: Uint8Array, type: string): Uint8Array {
+  if (type !== signedType) return bytes;
+  const [signature] = listOf(parseJsonObject(new TextDecoder().decode(bytes))?.["signatures"]);
+  const format = parseJsonObject(Buffer.from(textOf(Object(signature)["protected"]), "base64url").toString());
+  const { formatLength, formatTail } = format ?? {};
+  if (typeof formatLength !== "number") return bytes;
+  return Buffer.concat([bytes.subarray(0, formatLength), Buffer.from(textOf(formatTail), "base64url")]);
 }
 
 /** Reads each kind of manifest: images, indexes, artifacts, and docker's first schema. */

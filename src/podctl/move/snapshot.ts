@@ -7,7 +7,7 @@ import type { Reference, Tag } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import { listReferrers, listTags, type Referrer, refused } from "./lists.ts";
-import { digestOf, indexType, type ManifestParts, partsOf } from "./manifest-parts.ts";
+import { digestedPart, digestOf, indexType, type ManifestParts, partsOf, signedType } from "./manifest-parts.ts";
 import type { Registry } from "./registry.ts";
 import { pullScope } from "./scopes.ts";
 
@@ -38,7 +38,7 @@ const accept = [
   "application/vnd.docker.distribution.manifest.v2+json",
   "application/vnd.docker.distribution.manifest.list.v2+json",
   "application/vnd.oci.artifact.manifest.v1+json",
-  "application/vnd.docker.distribution.manifest.v1+prettyjws",
+  signedType,
   "*/*;q=0.1",
 ].join(", ");
 
@@ -65,7 +65,7 @@ const mostBytes = 4 * 1024 * 1024;
  */
 const mostParts = 10_000;
 
-/** Null if the repository has no such manifest. The digest is computed from the bytes. */
+/** Null if the repository has no such manifest. The digest is computed from the bytes (see `digestedPart`). */
 export async function getManifest(
   registry: Registry,
   name: RepositoryName,
@@ -82,9 +82,10 @@ export async function getManifest(
       `"${name}:${reference}" at Pod "${registry.pod.id}" has more than ${mostBytes} bytes or names more than ${mostParts} blobs and manifests, so it cannot be moved`,
     );
   }
+  const type = mediaTypeOf(answer.headers["content-type"] ?? null);
   return {
-    digest: digestOf(bytes, reference.startsWith("sha512:") ? "sha512" : "sha256"),
-    type: mediaTypeOf(answer.headers["content-type"] ?? null),
+    digest: digestOf(digestedPart(bytes, type), reference.startsWith("sha512:") ? "sha512" : "sha256"),
+    type,
     bytes,
     parts,
   };
