@@ -32,3 +32,18 @@ test.each<[number, OutgoingHttpHeaders, boolean]>([
     expect([answer.status, begun]).toEqual(isThere ? [201, []] : [409, [`POST ${uploads}`]]);
   },
 );
+
+test("mount: source and registry get a User-Agent, because firewalls refuse a request without one", async () => {
+  const agents: (string | undefined)[] = [];
+  const port = await serveForTest(({ method, headers }, response) => {
+    agents.push(headers["user-agent"]);
+    response.writeHead(method === "HEAD" ? 404 : 503).end();
+  });
+  const gateway = await startTestGateway({ env: { REGISTRY: `http://127.0.0.1:${port}` } });
+  const source = await startSource((request, response) => {
+    agents.push(request.headers["user-agent"]);
+    sends(blob)(request, response);
+  });
+  await mount(gateway, await orderOf(gateway, source.url));
+  expect(agents).toEqual(["registry-edge", "registry-edge", "registry-edge"]);
+});
