@@ -57,7 +57,7 @@ export type DirectorySteps = {
    * - It has all other changes, except a smaller depth, because the edge must find old assignments with longer prefixes until they are deleted.
    */
   readonly settled: string | null;
-  /** Whether names without an assignment leave their default Pod. */
+  /** Whether the names without an assignment get another Pod than before. */
   readonly changesDefault: boolean;
 };
 
@@ -79,7 +79,7 @@ export function directorySteps(from: DirectoryRecord | null, to: DirectoryConten
   return {
     widened: isWider ? textOf({ ...before, depth, sharedRegistries, pods: [...known, ...added] }) : null,
     settled: from !== null && settled === textOf(from) ? null : settled,
-    changesDefault: from?.default !== undefined && from.default !== to.default,
+    changesDefault: from !== null && from.default !== to.default,
   };
 }
 

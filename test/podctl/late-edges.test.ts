@@ -86,6 +86,15 @@ describe("an edge that sees the records of a write in another order", () => {
       },
     ],
     [
+      "a name that loses its assignment because its Pod becomes the first default Pod",
+      {
+        name: "globex/app",
+        before: topologyOf(topologyText(both, "assignments: { acme: pod-a, hooli: pod-b, globex: pod-b }")),
+        after: topologyOf(topologyText(both, "assignments: { acme: pod-a, hooli: pod-b }", "default: pod-b")),
+        finds: ["pod-b"],
+      },
+    ],
+    [
       "a name that leaves a Pod that is removed",
       {
         name: "globex/app",
