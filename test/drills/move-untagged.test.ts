@@ -212,6 +212,23 @@ describe("podctl move", () => {
     for (const registry of [a, b]) registry.close();
   });
 
+  test("a signature with a tag goes to a Pod that lists referrers, although no client has put it into the index that takes the place of a list", async () => {
+    const group = "unlisted";
+    const app = `${group}/app`;
+    await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-b" }));
+    const image = await pushTagged(stack.current, app, "1");
+    const listed = await pushReferrer(stack.current, app, image, null);
+    await push(stack.current, app, image.replace(":", "-"), indexOf(listed));
+    const unlisted = await pushReferrer(stack.current, app, image, "signature");
+    const { a, b } = await openWithoutLists();
+    expect(await copyAndCompare({ source: b, target: a }, group)).toEqual([]);
+    const { referrers } = await takeSnapshot(a, app as RepositoryName, { jobs: 2 });
+    expect([...referrers.values()].flat().map(({ digest }) => digest)).toEqual(
+      expect.arrayContaining([listed, unlisted]),
+    );
+    for (const registry of [a, b]) registry.close();
+  });
+
   test("a repository of ten images for two platforms is copied, because its manifests are many and not deep", async () => {
     const group = "platforms";
     await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a" }));

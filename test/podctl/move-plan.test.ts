@@ -78,6 +78,19 @@ describe("what a copy lacks", () => {
     ]);
   });
 
+  test("where only the target lists referrers, a referrer that it lacks is a difference, and a further one is not", () => {
+    const referring = (...digests: readonly Digest[]) => ({
+      also: [b, c],
+      referrers: new Map([[a, digests.map((digest) => ({ digest, descriptor: {} }))]]),
+    });
+    const source = snapshotOf({ "1": a }, referring(b));
+    const targetWith = (...digests: readonly Digest[]) =>
+      snapshotOf({ "1": a }, { ...referring(...digests), listsReferrers: true });
+    const differences = (target: Snapshot) => differencesOf("acme/app", [source, "pod-a"], [target, "pod-b"]);
+    expect(differences(targetWith(c, b))).toEqual([]);
+    expect(differences(targetWith(c))).toEqual([`the referrers of acme/app@${a} are ${b} at pod-a and none at pod-b`]);
+  });
+
   test("the fingerprint of a repository changes with each tag, manifest and referrer, and not with their order", () => {
     const one = snapshotOf({ "1": a, "2": b });
     const others = [

@@ -1,6 +1,7 @@
 /** Compares a repository at the source with its copy at the target, and says what to copy and what to remove. Pure. */
 import type { Digest } from "../../oci/digest.ts";
 import type { Tag } from "../../oci/reference.ts";
+import type { Referrer } from "./lists.ts";
 import { fallbackTag, type Snapshot, textOfReferrers } from "./snapshot.ts";
 
 /** What must be done at the target, so that it holds what the source holds. */
@@ -53,6 +54,8 @@ export function differencesOf(
   const made = madeTags(source, target);
   const outdated = new Set([...made].map((tag) => source.tags.get(tag)));
   const tags = new Set([...source.tags.keys(), ...target.tags.keys()]);
+  // The target then lists each manifest that has a `subject`. At the source, clients name the referrers in an index, and may have left one out.
+  const mayListMore = target.listsReferrers && !source.listsReferrers;
   const say = (digest: Digest | undefined) => digest ?? "nothing";
   return [
     ...[...tags]
@@ -65,10 +68,17 @@ export function differencesOf(
       .filter((digest) => !target.manifests.has(digest) && !outdated.has(digest))
       .map((digest) => `${name}@${digest} is at ${from} and not at ${to}`),
     ...[...new Set([...source.referrers.keys(), ...target.referrers.keys()])].flatMap((digest) => {
-      const [one, other] = [source, target].map(({ referrers }) => textOfReferrers(referrers.get(digest) ?? []));
+      const own = source.referrers.get(digest) ?? [];
+      const listed = target.referrers.get(digest) ?? [];
+      const [one, other] = [own, mayListMore ? onlyThose(listed, own) : listed].map(textOfReferrers);
       return one === other
         ? []
         : [`the referrers of ${name}@${digest} are ${one || "none"} at ${from} and ${other || "none"} at ${to}`];
     }),
   ];
+}
+
+function onlyThose(referrers: readonly Referrer[], wanted: readonly Referrer[]): readonly Referrer[] {
+  const digests = new Set(wanted.map(({ digest }) => digest));
+  return referrers.filter(({ digest }) => digests.has(digest));
 }
