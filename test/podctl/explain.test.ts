@@ -281,13 +281,14 @@ describe("explain:", () => {
     expect(result(await asked("/v2/"), "answer")).toBe("200");
   });
 
-  test("the catalog of a fleet without tokens comes from every Pod, as the Worker asks for it", async () => {
+  test("the catalog is merged from all Pods, and is an error if a Pod gives none", async () => {
     const steps = await explain("GET", "/v2/_catalog", { auth: "none" });
     expect([result(steps, "answer"), lines(steps, "answer")]).toEqual([
-      "503 UNAVAILABLE: 2 of 2 registries gave no catalog; try again",
+      "one list, merged from those of all Pods",
       ["pod-a", "pod-b"].map((id) => `GET ${stack.current.pods[id as "pod-a"].registry.url}/v2/_catalog?n=100`),
     ]);
-    expect(result(steps, "assumed")).toBe("every Pod answers with 200 (--pod-status)");
+    const without = await explain("GET", "/v2/_catalog", { auth: "none", podStatus: 404 });
+    expect(result(without, "answer")).toBe("503 UNAVAILABLE: 2 of 2 registries gave no catalog; try again");
   });
 
   test("the answer that a Pod is assumed to give decides what follows", async () => {
