@@ -57,9 +57,12 @@ export async function openOrder(text: string, sealing: Sealing): Promise<Result<
 
 const isText = (value: unknown): value is string => typeof value === "string";
 
-/** containerd ends a push if the registry sends no headers for 30 s (`ResponseHeaderTimeout`), so a copy for containerd must end earlier. */
+/**
+ * containerd ends a push if the registry sends no headers for 30 s (`ResponseHeaderTimeout`), so a copy for containerd must end earlier. docker with
+ * the containerd store (`containerd-client/…`) and the BuildKit in docker use the same transport.
+ */
 const impatientMs = 20_000;
 
 /** Returns how long after the client's request a copy must have ended. */
 export const copyMsFor = (userAgent: string | null): number =>
-  /\bcontainerd\//i.test(userAgent ?? "") ? impatientMs : mountLimits.copyMs;
+  /\b(containerd|buildkit)\b/i.test(userAgent ?? "") ? impatientMs : mountLimits.copyMs;
