@@ -160,8 +160,8 @@ const createCallGateway =
       send: (sent) => fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, stallMs }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
-      // If an order gets no answer, the gateway has failed, because a gateway that is up answers every order. A failed write to another service
-      // usually says nothing about that service, because the written content may be the cause.
+      // If an order gets no answer, the gateway has failed, because a gateway that is up answers every order. A failed write to a registry
+      // usually says nothing about the registry, because the written content may be the cause.
       doWritesCount: true,
       waitUntil,
       clock: () => Date.now(),
