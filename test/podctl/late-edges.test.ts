@@ -126,4 +126,17 @@ describe("an edge that sees the records of a write in another order", () => {
     const found = await foundDuring("initech/app", async (on) => undoWrite(on, await readLastWrite(on)));
     expect([...found]).toEqual(["pod-a"]);
   });
+
+  test("is not waited for if an apply removes a Pod that had no names, or assigns and unassigns names of the same default Pod", async () => {
+    const untilSeen = () => Promise.reject(new Error("podctl waits"));
+    await apply(
+      kv,
+      topologyOf(topologyText(["pod-a", "pod-b", "pod-c"], "assignments: { acme: pod-a }", "default: pod-a")),
+    );
+    const [unused, assigned] = ["acme: pod-a", "initech: pod-b"].map((line) =>
+      topologyOf(topologyText(both, `assignments: { ${line} }`, "default: pod-a")),
+    );
+    for (const topology of [unused, assigned]) if (topology !== undefined) await apply({ ...kv, untilSeen }, topology);
+    expect(JSON.parse(textOf("directory") ?? "")).toMatchObject({ revision: 3, pods: both });
+  });
 });

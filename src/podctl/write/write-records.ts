@@ -34,11 +34,8 @@ export async function writeRecords(
   // Otherwise a name that has just got its assignment could go to the new default Pod.
   if (steps.changesDefault && written.some(isRoute)) await kv.untilSeen();
   if (deleted.length > 0 && steps.settled !== null) await kv.write([[directoryKey, steps.settled]]);
-  for (const [kind, some] of byKind(deleted)) {
-    // Otherwise a name that loses its assignment could go to the old default Pod, or get the old settings of a shorter prefix.
-    if (kind === "route" && (steps.changesDefault || isAnyBelow(some, written))) await kv.untilSeen();
-    // Otherwise an assignment that an edge still has could name a Pod without a record.
-    if (kind === "pod") await kv.untilSeen();
+  if (relyOnWrites(deleted, written, steps)) await kv.untilSeen();
+  for (const [, some] of byKind(deleted)) {
     for (const chunk of chunksOf(some, maxBulkKeys)) {
       await kv.remove(chunk.map(({ key }) => key));
       onProgress(chunk.length);
@@ -48,10 +45,19 @@ export async function writeRecords(
 
 const isRoute = ({ key }: Write): boolean => kindOf(key) === "route";
 
-/** Whether one of the deleted assignments is below a written one, as `acme/app` is below `acme`. */
-function isAnyBelow(deleted: readonly Write[], written: readonly Write[]): boolean {
-  const keys = new Set(written.map(({ key }) => key));
-  return deleted.some(({ key }) => keysAbove(key).some((above) => keys.has(above)));
+/**
+ * Whether an edge that sees the deletions before the writes could give a name the old default Pod or a Pod without a record, or lift a restriction that
+ * a longer prefix had.
+ */
+function relyOnWrites(
+  deleted: readonly Write[],
+  written: readonly Write[],
+  { changesDefault }: DirectorySteps,
+): boolean {
+  if (changesDefault) return deleted.length > 0;
+  const routes = new Set(written.filter(isRoute).map(({ key }) => key));
+  const isConcerned = ({ key }: Write) => kindOf(key) === "pod" || keysAbove(key).some((above) => routes.has(above));
+  return routes.size > 0 && deleted.some(isConcerned);
 }
 
 const byKind = (writes: readonly Write[]) => Map.groupBy(writes, ({ key }) => kindOf(key));
