@@ -76,6 +76,20 @@ test("a Location whose path begins with another host leads doctor's token to no 
   expect(seen).toEqual([]);
 });
 
+test("a Location that is relative to the upload's own URL is followed, as the edge does", async () => {
+  const relative = ({ location = "" }: { location?: string | undefined }) => ({
+    location: location.replace(/^.*\/uploads\//, ""),
+  });
+  const [pod] = await seedAll([
+    [
+      "relative",
+      "",
+      () => onlyRegistry(({ method }) => (["POST", "PATCH"].includes(method ?? "") ? { change: relative } : null)),
+    ],
+  ]);
+  expect(findings(await check({ pods: [pod ?? ""], write: true }))).toEqual([]);
+});
+
 test("doctor removes what it wrote", async () => {
   stack.current.clearSeen();
   await check({ write: true, pods: ["pod-b"] });

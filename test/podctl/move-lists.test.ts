@@ -2,7 +2,9 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { expect, test } from "vitest";
 import type { Pod } from "../../src/directory/directory.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
-import { type Prefix, parseRepositoryName } from "../../src/oci/repository-name.ts";
+import type { Digest } from "../../src/oci/digest.ts";
+import { type Prefix, parseRepositoryName, type RepositoryName } from "../../src/oci/repository-name.ts";
+import { copyBlob } from "../../src/podctl/move/copy-blob.ts";
 import { listRepositories, listTags } from "../../src/podctl/move/lists.ts";
 import { namedPod } from "../../src/podctl/move/open-group.ts";
 import { openRegistry, type Registry } from "../../src/podctl/move/registry.ts";
@@ -110,4 +112,28 @@ test("a registry whose pages lead in a circle is read once", async () => {
     "/v2/acme/app/tags/list?last=1": { body: { tags: ["2", "not a tag"] }, next: "/v2/acme/app/tags/list?n=1000" },
   });
   expect(await listTags(registry, name.value)).toEqual(["1", "2"]);
+});
+
+test("a Link and a Location that are relative to the URL of the request are followed, as the edge does", async () => {
+  const listing = await registryOf({
+    "/v2/_catalog?n=1000": { body: { repositories: ["acme/app"] }, next: "?last=x" },
+    "/v2/_catalog?last=x": { body: { repositories: ["acme/b"] } },
+  });
+  expect(await listRepositories(listing, group)).toEqual(["acme/app", "acme/b"]);
+  const asked: string[] = [];
+  const port = await serveForTest((request, response) => {
+    const { method, url } = request;
+    asked.push(`${method} ${url}`);
+    const status = { HEAD: 404, GET: 200, POST: 202, PUT: 201 }[method ?? ""] ?? 500;
+    const answer = () => response.writeHead(status, { Location: "7b6c?_state=x" }).end(method === "GET" ? "abc" : "");
+    request.resume().once("end", answer);
+  });
+  const pod = { id: "pod-a", registry: `http://127.0.0.1:${port}`, blobs: { hosts: [], stores: [] } };
+  const registry = openRegistry(pod as unknown as Pod, { user: null, jobs: 2, auth: "none" });
+  const [name, digest] = ["acme/app" as RepositoryName, `sha256:${"a".repeat(64)}` as Digest];
+  const ways = { source: registry, target: registry, gateway: null };
+  const blob = { digest, bytes: 3, elsewhere: false };
+  expect(await copyBlob(ways, name, { blob, home: null, namedBy: digest })).toBe("copied");
+  expect(asked.at(-1)).toBe(`PUT /v2/acme/app/blobs/uploads/7b6c?_state=x&digest=${digest}`);
+  registry.close();
 });

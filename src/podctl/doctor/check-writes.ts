@@ -54,8 +54,9 @@ async function startUpload(
   { url, headers }: Repository,
   edgeHost: string,
 ): Promise<URL | null> {
-  const started = await call(`${url}/blobs/uploads/`, { method: "POST", headers });
-  const location = locationIn(started, pod);
+  const uploads = new URL(`${url}/blobs/uploads/`);
+  const started = await call(uploads, { method: "POST", headers });
+  const location = locationIn(started, uploads);
   if (location === null) {
     const isUntested = answerOf(started) === 405 && pod.blobs.proof === "manifest";
     if (isUntested) checks.found("manifests", "manifests-untested", "the registry takes no uploads (405)");
@@ -91,7 +92,7 @@ async function sendBlob(
 ): Promise<boolean> {
   const headers = { ...repository.headers, "Content-Type": "application/octet-stream" };
   const patched = await call(place, { method: "PATCH", headers, body: new Blob([blob]).stream() });
-  const location = locationIn(patched, pod);
+  const location = locationIn(patched, place);
   if (location === null) {
     const text = `the upload's PATCH without a Content-Length is answered ${answerOf(patched)}; want 202 with a Location`;
     checks.found("upload", "push-refused", text);
@@ -107,10 +108,10 @@ async function sendBlob(
 
 const answerOf = (answer: Result<Called, string>): number | string => (answer.ok ? answer.value.status : answer.error);
 
-/** Returns where an upload goes on. Null if the answer is not 202 with a Location. */
-function locationIn(answer: Result<Called, string>, { registry }: Pod): URL | null {
+/** Returns where an upload goes on after a request to `asked`. Null if the answer is not 202 with a Location. */
+function locationIn(answer: Result<Called, string>, asked: URL): URL | null {
   const text = answer.ok && answer.value.status === 202 ? answer.value.headers.get("Location") : null;
-  return text !== null && URL.canParse(text, registry) ? new URL(text, registry) : null;
+  return text !== null && URL.canParse(text, asked) ? new URL(text, asked) : null;
 }
 
 /** Returns the same path and query at the registry. Another host must not get the token. */

@@ -91,15 +91,11 @@ async function startUpload(
 ): Promise<string> {
   const query = mount === null ? "" : `?mount=${mount.digest}&from=${mount.from}`;
   const scopes = mount === null ? [pushScope(name)] : [pushScope(name), pullScope(mount.from)];
-  const answer = await target.ask({
-    method: "POST",
-    path: `/v2/${name}/blobs/uploads/${query}`,
-    scopes,
-    body: new Uint8Array(),
-  });
+  const path = `/v2/${name}/blobs/uploads/${query}`;
+  const answer = await target.ask({ method: "POST", path, scopes, body: new Uint8Array() });
   if (answer.status === 201) return "mounted";
   const { location } = answer.headers;
-  const place = location === undefined ? null : placeOf(location, target.pod);
+  const place = location === undefined ? null : placeOf(location, path, target.pod);
   if (answer.status !== 202 || place === null) {
     throw new CliFailure(
       `Pod "${target.pod.id}" answers ${answer.status} to an upload in "${name}": ${textOf(answer.bytes)}`,

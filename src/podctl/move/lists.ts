@@ -148,15 +148,15 @@ async function* pages(registry: Registry, first: string, scopes: readonly Access
       );
     }
     yield answer;
-    const next: string | null = nextOf(answer, registry.pod);
+    const next: string | null = nextOf(answer, path, registry.pod);
     path = next !== null && !seen.has(next) ? next : null;
   }
 }
 
-function nextOf({ headers }: Answer, pod: Pod): string | null {
+function nextOf({ headers }: Answer, asked: string, pod: Pod): string | null {
   const link = [headers["link"] ?? []].flat().join(", ");
   const [, target] = /<([^>]*)>\s*;[^,]*rel="?next"?/.exec(link) ?? [];
-  return target === undefined ? null : placeOf(target, pod);
+  return target === undefined ? null : placeOf(target, asked, pod);
 }
 
 const bodyOf = ({ bytes }: Answer): Readonly<Record<string, unknown>> =>

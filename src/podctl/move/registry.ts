@@ -206,12 +206,13 @@ export const guardWrites = (registry: Registry, mayWrite: MayWrite): Registry =>
 });
 
 /**
- * Returns the path and the query of a URL in a registry's `Link` or `Location`. We leave out its host: a registry may be configured with the edge's
- * host name, but a move talks to the Pod. Null if the text is not a URL.
+ * Returns the path and the query of a URL in a registry's `Link` or `Location`. A relative one begins at `asked`, the path of the request. We leave
+ * out its host: a registry may be configured with the edge's host name, but a move talks to the Pod. Null if the text is not a URL.
  */
-export function placeOf(text: string, { registry }: Pod): string | null {
-  if (!URL.canParse(text, registry)) return null;
-  const { pathname, search } = new URL(text, registry);
+export function placeOf(text: string, asked: string, { registry }: Pod): string | null {
+  const base = registry + asked;
+  if (!URL.canParse(text, base)) return null;
+  const { pathname, search } = new URL(text, base);
   return pathname + search;
 }
 
