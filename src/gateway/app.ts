@@ -59,7 +59,12 @@ export function createGateway(
     writeLog(recordOf({ ...request, client, requestBytes }, served));
     return served.response;
   });
-  const listen = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const listen = getRequestListener(app.fetch, {
+    overrideGlobalObjects: false,
+    // The gateway does not use the request's host, and HTTP/1.0, in which some load balancers check the health, has no `Host`.
+    hostname: "gateway",
+    errorHandler: malformedRequest,
+  });
   return {
     listener: (incoming, outgoing) => void listen(incoming, outgoing),
     drain: () => {
@@ -74,6 +79,18 @@ export function createGateway(
  */
 const isUnreadGet = ({ method, complete }: IncomingMessage): boolean =>
   (method === "GET" || method === "HEAD") && !complete;
+
+/**
+ * Answers a request whose URL or `Host` does not parse. The answer closes the connection, because no time limit holds for the rest of the request. A
+ * stranger who sends it slowly could otherwise keep the gateway from shutting down.
+ */
+const malformedRequest = (): Response =>
+  errorResponse({
+    code: "UNSUPPORTED",
+    status: 400,
+    message: "the request's URL or Host is malformed; want the push location as it is",
+    headers: { Connection: "close" },
+  });
 
 /** The log has at most this much of a path. The path of an upload is shorter, but a stranger can send a path of 128 KB. */
 const maxLoggedCharacters = 2_000;

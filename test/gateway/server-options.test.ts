@@ -71,12 +71,16 @@ test.each([
   },
 );
 
+function gatewayServer(): http.Server {
+  const env = { POD: "pod-a", REGISTRY: "http://127.0.0.1:9", EDGE: "https://registry.example.com" };
+  const gateway = createGateway(gatewayConfig({ ...env, GATEWAY_KEY: gatewayKey() }), () => {});
+  return http.createServer(options, gateway.listener);
+}
+
 test.each(["/-/health", "/v2/acme/app/blobs/uploads/1", "/x"])(
   "gateway's server over HTTP: a GET of %s with a body that does not end is answered, and does not keep it from ending",
   async (path) => {
-    const env = { POD: "pod-a", REGISTRY: "http://127.0.0.1:9", EDGE: "https://registry.example.com" };
-    const gateway = createGateway(gatewayConfig({ ...env, GATEWAY_KEY: gatewayKey() }), () => {});
-    const server = http.createServer(options, gateway.listener);
+    const server = gatewayServer();
     const client = await rawClient(await listenForTest(server));
     client.send(`GET ${path} HTTP/1.1\r\nHost: uploads\r\n\r\n`);
     await expect.poll(() => client.received()).toContain("HTTP/1.1 ");
@@ -88,6 +92,29 @@ test.each(["/-/health", "/v2/acme/app/blobs/uploads/1", "/x"])(
     clearInterval(slow);
   },
 );
+
+test.each([
+  ["Host that is no host", "GET / HTTP/1.1\r\nHost: a/b"],
+  ["path with a backslash", "PATCH /\\x HTTP/1.1\r\nHost: uploads"],
+])(
+  "gateway's server over HTTP: a %s gets 400, and its body that does not end does not keep it from ending",
+  async (_, head) => {
+    const server = gatewayServer();
+    const client = await rawClient(await listenForTest(server));
+    client.send(`${head}\r\nContent-Length: 1000\r\n\r\n`);
+    await expect.poll(() => client.received()).toContain("HTTP/1.1 400 ");
+    const slow = setInterval(() => client.send("x"), 50);
+    expect(await Promise.race([ended(server), sleep(5_000, "still open")])).toBe("ended");
+    clearInterval(slow);
+  },
+);
+
+test("gateway's server over HTTP: a health check by HTTP/1.0 without Host, as HAProxy sends it, gets 200", async () => {
+  const client = await rawClient(await listenForTest(gatewayServer()));
+  client.send("GET /-/health HTTP/1.0\r\n\r\n");
+  await expect.poll(() => client.received()).toContain('{"status":"ok"}');
+  expect(client.received()).toMatch(/^HTTP\/1\.1 200 /);
+});
 
 test("gateway's server: with its own TLS, a client that sends half of its headers does not keep it from ending", async () => {
   const server = tlsServer();
