@@ -164,4 +164,23 @@ describe("doctor of a Pod's gateway", () => {
     const { url } = await startGateway({ GATEWAY_KEY: key, REGISTRY: closedOrigin });
     expect(await checkWith({ url, key })).toEqual(["pod-b: gateway-registry"]);
   });
+
+  test.each([
+    ["a proxy that asks for the secret of `trust`", 403, "<html>403 Forbidden</html>"],
+    ["another web server", 404, "<html>404 Not Found</html>"],
+    ["a server that answers every path with a page", 200, "<html>Welcome</html>"],
+  ])("one whose REGISTRY is %s is found", async (_, status, text) => {
+    odd.answer((response) => void response.writeHead(status).end(text));
+    const key = gatewayKey();
+    const { url } = await startGateway({ GATEWAY_KEY: key, REGISTRY: odd.url });
+    expect(await checkWith({ url, key })).toEqual(["pod-b: gateway-registry"]);
+  });
+
+  test("a registry without tokens, which answers that it does not know the upload, passes", async () => {
+    const errors = [{ code: "BLOB_UPLOAD_UNKNOWN", message: "blob upload unknown to registry" }];
+    odd.answer((response) => void response.writeHead(404).end(JSON.stringify({ errors })));
+    const key = gatewayKey();
+    const { url } = await startGateway({ GATEWAY_KEY: key, REGISTRY: odd.url });
+    expect(await checkWith({ url, key })).toEqual([]);
+  });
 });

@@ -43,7 +43,7 @@ async function checkGrant({ pod, checks, probe, probed, deployment }: PodUnderTe
   if (messageOf(status.value).startsWith(unknownEdge)) {
     return checks.found("gateway", "gateway-edge", `it refuses grants of the edge at ${deployment.edge}`);
   }
-  if (status.value.status >= 500) {
+  if (!isOfRegistry(status.value)) {
     return checks.found("gateway", "gateway-registry", `it answers ${status.value.status} for its registry`);
   }
   checks.ok("gateway", `opens the edge's grants, refuses a forged one, reaches its registry; ${whoGoes(pod)}`);
@@ -56,6 +56,10 @@ const whoGoes = ({ gateway }: Pod): string =>
 
 /** Whether the gateway refused the grant. A registry, too, answers 404 to an upload that it does not know, but with another message. */
 const isOwnRefusal = (answer: Called): boolean => messageOf(answer) === uploadUnknown.message;
+
+/** Whether a registry may have given this answer. It does not know the upload, so it asks for a token, or answers with an error in OCI form. */
+const isOfRegistry = ({ status, text }: Called): boolean =>
+  status === 401 || (status < 500 && messageIn(text) !== null);
 
 /** Returns the message of a 404's first error, or an empty text. */
 const messageOf = ({ status, text }: Called): string => (status === 404 ? (messageIn(text) ?? "") : "");

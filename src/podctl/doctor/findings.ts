@@ -59,7 +59,8 @@ export const advice = {
     "give the gateway this Pod's id (POD) and the key that is sealed in the record (GATEWAY_KEY), or seal the gateway's own key",
   "gateway-edge":
     "add the origin by which clients call the edge to the gateway's EDGE: without it, the gateway refuses every upload",
-  "gateway-registry": "set the gateway's REGISTRY to the registry's address as the gateway reaches it",
+  "gateway-registry":
+    "set the gateway's REGISTRY to the registry's address as the gateway reaches it, not to a proxy that asks for the secret of `trust`",
   "push-refused":
     "look in the logs of the registry and of the proxy or tunnel in front of it: one of them refuses uploads",
   "location-foreign":
