@@ -75,10 +75,13 @@ export function bucketOrigin({ endpoint, bucket, addressing }: BucketConfig): st
   return addressing === "virtual-host" ? `${protocol}//${bucket}.${host}` : `${protocol}//${host}`;
 }
 
-/** Refuses an endpoint at an IP address if its buckets are virtual hosts, because an address has no hosts below it. */
+/**
+ * Refuses an endpoint at an IP address if its buckets are virtual hosts, because an address has no hosts below it. valibot also makes this check for an
+ * endpoint that `originUrl` refuses.
+ */
 export const hasBucketOrigin = <Config extends BucketConfig>() =>
   v.check(
-    (config: Config) => URL.canParse(bucketOrigin(config)),
+    (config: Config) => !URL.canParse(config.endpoint) || URL.canParse(bucketOrigin(config)),
     "a host name as `endpoint` for `addressing: virtual-host`",
   );
 

@@ -238,6 +238,19 @@ describe("resolvePod", () => {
       /"pod\/pod-a" is wrong at "blobs.stores.0.scheme": want .*"s3"/,
     ],
     [
+      "a bucket at an endpoint without https://",
+      {
+        "route/acme": active("pod-a"),
+        "pod/pod-a": {
+          ...pod("https://a.test"),
+          blobs: {
+            stores: [{ scheme: "s3", endpoint: "s3.test", region: "r", bucket: "blobs", credentials: "sealed" }],
+          },
+        },
+      },
+      /"pod\/pod-a" is wrong at "blobs.stores.0.endpoint": want URL$/,
+    ],
+    [
       "a password in a registry that is no URL",
       { "route/acme": active("pod-a"), "pod/pod-a": pod("https//user:hush@a.test") },
       /"pod\/pod-a" is wrong at "registry": want URL$/,

@@ -153,3 +153,15 @@ test.each(["https://10.0.0.5:9000", "https://[2001:db8::1]:9000"])(
     }
   },
 );
+
+test.each(["s3.eu-central-1.amazonaws.com", "storage:9000", "https://", ""])(
+  "a bucket's endpoint that is not an origin is a mistake with its place: %j",
+  (endpoint) => {
+    const gcs = { scheme: "gcs", endpoint, bucket: "blobs", credentials: "sealed" };
+    for (const store of [{ ...s3, endpoint }, gcs])
+      for (const addressing of ["path", "virtual-host"])
+        expect(mistakesOf({ ...store, addressing })).toMatch(
+          /^pods\.pod-a\.blobs\.stores\[0\]\.endpoint: .*wrong; want/,
+        );
+  },
+);
