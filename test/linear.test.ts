@@ -5,6 +5,7 @@ import { keyId } from "../src/auth/verify.ts";
 import type { Pod } from "../src/directory/directory.ts";
 import { isKeyId } from "../src/directory/key-id.ts";
 import { parsePodId } from "../src/directory/pod-id.ts";
+import { hasNext } from "../src/edge/catalog-page.ts";
 import { parsePlaces } from "../src/edge/merge-catalog.ts";
 import { isHost, parseCidr, parseIp } from "../src/lib/address.ts";
 import { parseBase64, parseBase64url } from "../src/lib/bytes.ts";
@@ -20,6 +21,7 @@ import { parseReference, parseTag } from "../src/oci/reference.ts";
 import { parsePrefix, parseRepositoryName } from "../src/oci/repository-name.ts";
 import { isRepository, parseScopes } from "../src/oci/scope.ts";
 import { readLocation, rewriteLink } from "../src/pods/targets.ts";
+import { tooLarge } from "../src/pods/too-large.ts";
 import { plainText, redactPath } from "../src/telemetry/log-line.ts";
 import { parseTokenAnswer } from "../src/token-endpoint/answer.ts";
 import { parseTokenRequest } from "../src/token-endpoint/request.ts";
@@ -82,6 +84,8 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
   "rewriteLink, of 8 KB": (text) => rewriteLink(text.slice(0, 8_192), asked),
   "rewriteLink, of 8 KB of parameters": (text) => rewriteLink(`</v2/a/tags/list>;${text}`.slice(0, 8_192), asked),
   readLocation: (text) => readLocation(text, 201, asked),
+  "hasNext, of relations": (text) => hasNext(headersWith("Link", `</v2/_catalog>; rel="${text}`)),
+  tooLarge: (text) => tooLarge(text, null),
   // A text with many `&` would be a query of many parameters. `parsePlaces` gets at most 100 of them, so we replace each `&`.
   parsePlaces: (text) => parsePlaces(`_after=pod-a:${text.replaceAll("&", "a")}`),
   redactPath: (text) => redactPath(new URL(`${edge}/v2/?${text}`)),
@@ -125,6 +129,7 @@ const pieces = [
     ',scope="',
     ',realm="',
     ' realm="x',
+    "next ",
     "sha256:a",
     "%3a",
     "..",

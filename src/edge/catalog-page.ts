@@ -75,8 +75,8 @@ export async function readPage(
 }
 
 /** Whether a page names a next one. Its `Link` may also name others, and one link may have several relations (RFC 8288 §3.3). */
-const hasNext = (headers: Headers): boolean =>
-  /;\s*rel\s*=\s*(?:next|"(?:[^"]* )?next(?: [^"]*)?")\s*(?:[;,]|$)/i.test(headers.get("Link") ?? "");
+export const hasNext = (headers: Headers): boolean =>
+  /;\s*rel\s*=\s*(?:next\s*(?:[;,]|$)|"(?:[^"]* )?next[ "])/i.test(headers.get("Link") ?? "");
 
 /** Returns the entries of a page. Null if the text is not a page. Registries in Go write an empty list as null. */
 function readEntries(text: string): readonly unknown[] | null {
