@@ -39,8 +39,9 @@ function runCronOf(stack: Stack): void {
 }
 
 /**
- * If npm is killed, we may get no signal, so we watch whether npm is still our parent. If our parent is not npm, we do not watch it, because a shell
- * may start us in the background and then end.
+ * If npm is killed, we may get no signal, so we watch whether npm is still our parent. The script in package.json begins with `exec`. Otherwise our
+ * parent would be npm's shell, which does not end with npm. If npm did not start us, we watch nothing, because a shell may start us in the background
+ * and then end.
  */
 function endWithNpm(end: () => Promise<void>): void {
   if (process.env["npm_lifecycle_event"] === undefined) return;

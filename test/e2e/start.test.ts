@@ -39,6 +39,7 @@ describeWith(["npm", ...realPods], "npm start at its end", () => {
   it.each([
     ["toy", "Ctrl-C", (pid: number) => process.kill(-pid, "SIGINT")],
     ["toy", "SIGTERM to npm only", (pid: number) => process.kill(pid, "SIGTERM")],
+    ["toy", "SIGKILL to npm only", (pid: number) => process.kill(pid, "SIGKILL")],
     ["distribution-v3", "Ctrl-C", (pid: number) => process.kill(-pid, "SIGINT")],
     ["registry", "Ctrl-C", (pid: number) => process.kill(-pid, "SIGINT")],
   ])("%s Pods leave no process, no port and no stack.json after %s", async (pods, _, end) => {
