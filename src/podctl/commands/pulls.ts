@@ -19,8 +19,9 @@ export function pullsCommand(): Command {
     .addHelpText(
       "after",
       `
+A file with the edge's own lines, and the files of Logpush:
   podctl pulls sha256:… access.log --since 2026-11-23
-  zcat logs/*.gz | podctl pulls sha256:… -
+  zcat logs/*.gz | jq -r '.Logs[].Message[]' | podctl pulls sha256:… -
 
 A pull by tag counts as a pull of the manifest that the tag named at that time. To pull an image of several platforms, a client pulls the
 image index and then the manifest of its platform, so you can ask for either digest. The user is the \`sub\` of the token. No user is shown

@@ -43,7 +43,9 @@ export async function* readLog(log: string): AsyncGenerator<string | null> {
 
 /** The message if no line of a log could be read. Without this message, the report would look as if the log had no requests. */
 export const unreadable = (log: string, kind: string): string =>
-  `no line of "${log}" is a line of ${kind}; if it is compressed, pass \`-\` and pipe the text of zcat into podctl`;
+  `no line of "${log}" is a line of ${kind}; ${howToRead}`;
+const howToRead =
+  "pipe it into podctl through zcat if it is compressed, and through jq if it is of Logpush, OTLP or wrangler tail (docs/logs.md)";
 
 /**
  * Returns how many requests a log line counts for. The edge logs only a part of the ordinary requests, and `sample` is that part. Null if `sample` is
