@@ -56,7 +56,7 @@ export function moveCommand(): Command {
     .addOption(
       exclusive("--cleanup", "end a move that is in the phase settle, and delete the groups' manifests at the old Pod"),
     )
-    .option("--jobs <n>", "how many requests and copies podctl makes at the same time, for each Pod", parseCount, 8)
+    .option("--jobs <n>", "how many requests and copies podctl makes at once, for each group and Pod", parseCount, 8)
     .option(
       "--wait <seconds>",
       "podctl announces the phases 'freeze' and 'settle' this many seconds before they begin, so that every location of the edge learns of them in time; with less than 90, a push could be lost, so use less only in tests",
