@@ -54,7 +54,8 @@ function relyOnWrites(
   written: readonly Write[],
   { changesDefault }: DirectorySteps,
 ): boolean {
-  if (changesDefault) return deleted.length > 0;
+  // Without deletions, we make no set of what may be a million keys.
+  if (changesDefault || deleted.length === 0) return deleted.length > 0;
   const routes = new Set(written.filter(isRoute).map(({ key }) => key));
   const isConcerned = ({ key }: Write) => kindOf(key) === "pod" || keysAbove(key).some((above) => routes.has(above));
   return routes.size > 0 && deleted.some(isConcerned);
