@@ -53,7 +53,7 @@ function recordOf(
     repository,
     digest,
     pod,
-    cause,
+    cause: shown(cause ?? null, maxCauseCharacters),
     // The Pod does not get the body of a read, so the log says 0.
     requestBytes: isRead(request.method) ? 0 : announcedBytes(request.body, request.headers),
     responseBytes: request.method === "HEAD" ? 0 : bytesOf(response, outcome),
@@ -70,6 +70,8 @@ function digestIn({ headers }: Response): Digest | undefined {
 }
 
 const maxUserAgentCharacters = 256;
+/** A cause may name the host to which a Pod redirects, which can have thousands of characters. */
+const maxCauseCharacters = 1_000;
 /** Cloudflare sets the client's address (at most 45 characters) and the ray id (20). On the local stack, a client can set them to a longer text. */
 const maxIdCharacters = 64;
 

@@ -167,6 +167,20 @@ describe("LOG_SAMPLE of 0", async () => {
       ["unavailable", 503, 1],
     ]);
   });
+
+  test("a line is shorter than the 16,384 characters at which Logpush cuts, whatever the client and the Pod send", async () => {
+    const client = createClient(stack.current.edge);
+    const token = await client.token(["repository:globex/app:pull"]);
+    const location = `https://${"a.".repeat(8_000)}test/`;
+    pod.answer((response) => void response.writeHead(307, { Location: location }).end());
+    stack.current.clearSeen();
+    const path = `/v2/globex/app/blobs/${layer.digest}?n=${"\\".repeat(10_000)}`;
+    expect((await client.get(path, token, { headers: { "User-Agent": '"'.repeat(1_000) } })).status).toBe(502);
+    await stack.current.edgeSettled();
+    const [line = ""] = stack.current.edgeLines();
+    expect(JSON.parse(line)).toMatchObject({ cause: expect.stringContaining("redirects a blob to"), pod: "pod-b" });
+    expect(line.length).toBeLessThan(16_384);
+  });
 });
 
 describe("LOG_SAMPLE of 0.2", () => {
