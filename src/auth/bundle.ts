@@ -49,7 +49,7 @@ export function parseToken(text: string): Result<Token, "malformed"> {
 function parsePart(text: string): TokenPart | null {
   const slash = text.indexOf("/");
   const pod = parsePodId(text.slice(0, Math.max(slash, 0)));
-  if (slash <= 0 || !pod.ok) return null;
+  if (!pod.ok) return null;
   const token = text.slice(slash + 1);
   if (isCompactJwt(token)) return { kind: "pod", pod: pod.value, jwt: token };
   const sealed = token.startsWith(edgePrefix) ? token.slice(edgePrefix.length) : "";

@@ -1,4 +1,4 @@
-import { decodeJwt, decodeProtectedHeader, importJWK, type JWK, jwtVerify } from "jose";
+import { decodeJwt, decodeProtectedHeader, importJWK, type JWK, type JWTPayload, jwtVerify } from "jose";
 import { JOSEError, JWSSignatureVerificationFailed } from "jose/errors";
 import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
@@ -137,26 +137,26 @@ const differentEntries = (access: readonly Access[]): readonly Access[] => [
   ...new Map(access.map((entry) => [JSON.stringify(entry), entry])).values(),
 ];
 
-/** Returns the access that a token claims, without a check of its signature. Null if its claims cannot be read. */
-export function claimedAccess(jwt: string): readonly Access[] | null {
+/** Returns a token's claims, without a check of its signature. Null if the token cannot be read. */
+export function claimsOf(jwt: string): JWTPayload | null {
   try {
-    return readAccess(decodeJwt(jwt)["access"]);
+    return decodeJwt(jwt);
   } catch {
     return null;
   }
+}
+
+/** Returns the access that a token claims, without a check of its signature. Null if its claims cannot be read. */
+export function claimedAccess(jwt: string): readonly Access[] | null {
+  const claims = claimsOf(jwt);
+  return claims === null ? null : readAccess(claims["access"]);
 }
 
 /**
  * Returns the token's `sub`, without a check of its signature. Null if it has none, or if the token cannot be read. A client without a login, or with
  * a GitLab deploy token, gets a token without a `sub`.
  */
-export function subjectOf(jwt: string): string | null {
-  try {
-    return readSubject(decodeJwt(jwt).sub);
-  } catch {
-    return null;
-  }
-}
+export const subjectOf = (jwt: string): string | null => readSubject(claimsOf(jwt)?.sub);
 
 const readSubject = (claim: unknown): string | null =>
   typeof claim === "string" && claim !== "" ? plainText(claim, maxSubjectCharacters) : null;
@@ -176,12 +176,9 @@ export function keyId(jwt: string): Result<string | null, "malformed"> {
 
 /** Whether a token has ended by its own `exp`. We look at this first, because a check of the signature takes more time. */
 function hasEnded(jwt: string, now: Date): boolean {
-  try {
-    const { exp }: { readonly exp?: unknown } = decodeJwt(jwt);
-    return typeof exp === "number" && now.getTime() / 1000 > exp + leewaySeconds;
-  } catch {
-    return true;
-  }
+  const claims: { readonly exp?: unknown } | null = claimsOf(jwt);
+  if (claims === null) return true;
+  return typeof claims.exp === "number" && now.getTime() / 1000 > claims.exp + leewaySeconds;
 }
 
 type Check = { readonly key: ImportedKey; readonly algorithm: string; readonly pod: Pod; readonly now: Date };

@@ -1,7 +1,6 @@
-import { decodeJwt } from "jose";
 import * as v from "valibot";
 import { type EdgePart, formatBundle, isCompactJwt, type PodPart } from "../auth/bundle.ts";
-import { claimedAccess } from "../auth/verify.ts";
+import { claimedAccess, claimsOf } from "../auth/verify.ts";
 import { jsonResponse, parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
@@ -46,13 +45,9 @@ export const remainingSeconds = (part: IssuedPart, now: Date): number =>
   part.kind === "pod" ? jwtSeconds(part.jwt, now) : Math.floor((part.endsAt.getTime() - now.getTime()) / 1000);
 
 function jwtSeconds(jwt: string, now: Date): number {
-  try {
-    const { exp }: { readonly exp?: unknown } = decodeJwt(jwt);
-    // If `exp` is missing, too large or not a number, clients cannot read it as a time, so the token counts as expired.
-    return typeof exp === "number" && Math.abs(exp) < Number.MAX_SAFE_INTEGER
-      ? Math.max(0, Math.floor(exp - now.getTime() / 1000))
-      : 0;
-  } catch {
-    return 0;
-  }
+  const exp: unknown = claimsOf(jwt)?.exp;
+  // If `exp` is missing, too large or not a number, clients cannot read it as a time, so the token counts as expired.
+  return typeof exp === "number" && Math.abs(exp) < Number.MAX_SAFE_INTEGER
+    ? Math.max(0, Math.floor(exp - now.getTime() / 1000))
+    : 0;
 }
