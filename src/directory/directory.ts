@@ -1,4 +1,3 @@
-import type * as v from "valibot";
 import { allowsPlainHttp, type PlainHttp } from "../lib/address.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { DirectoryFailure } from "../refusal.ts";
@@ -9,13 +8,12 @@ import type { ReadKv, ReadOptions } from "./kv.ts";
 import { type Parsed, type ParsedRecords, parseOnce, readOnce } from "./parsed-records.ts";
 import type { PodId } from "./pod-id.ts";
 import {
-  cellRecord,
   type DirectoryRecord,
   directoryRecord,
+  ownerRecord,
   type PodRecord,
   parseRecord,
   podRecord,
-  tokenKeyRecord,
 } from "./records.ts";
 
 /** A Pod's id and record. An isolate uses the same object until the record changes, so weak maps can keep what is computed from its parts. */
@@ -66,13 +64,12 @@ type DirectoryPorts = {
 const maxScannedPods = 50;
 
 export function createDirectory({ readKv, now, plainHttp, parsedPods, parsedRecords }: DirectoryPorts): Directory {
-  const read = async <T>(key: string, schema: v.GenericSchema<unknown, T>, options?: ReadOptions) => {
+  const podNamedBy = async (key: string, options: ReadOptions): Promise<Result<PodId | null, DirectoryFailure>> => {
     const values = await readKv([key], options);
-    return values.ok ? parseStored(key, values.value.textOf(key), schema) : directoryFailure(values.error);
-  };
-  const podNamedBy = async (key: string, schema: v.GenericSchema<unknown, { pod: PodId }>, options?: ReadOptions) => {
-    const found = await read(key, schema, options);
-    return found.ok ? ok(found.value?.pod ?? null) : found;
+    if (!values.ok) return directoryFailure(values.error);
+    const text = values.value.textOf(key);
+    const found = text === null ? ok(null) : parseRecord(key, text, ownerRecord);
+    return found.ok ? ok(found.value?.pod ?? null) : directoryFailure(found.error);
   };
   const findPod = async (id: PodId, options?: ReadOptions): Promise<Result<FoundPod, DirectoryFailure>> => {
     const values = await readKv([podKey(id)], options);
@@ -124,9 +121,9 @@ export function createDirectory({ readKv, now, plainHttp, parsedPods, parsedReco
       const listed = await record();
       if (!listed.ok) return listed;
       const holder = await holderOf(kid, listed.value.pods ?? []);
-      return holder === null ? podNamedBy(tokenKeyKey(kid), tokenKeyRecord, { chosenBy: "claim" }) : ok(holder);
+      return holder === null ? podNamedBy(tokenKeyKey(kid), { chosenBy: "claim" }) : ok(holder);
     },
-    podOfCell: (cell) => podNamedBy(cellKey(cell), cellRecord, { chosenBy: "cell" }),
+    podOfCell: (cell) => podNamedBy(cellKey(cell), { chosenBy: "cell" }),
   };
 }
 
@@ -169,16 +166,6 @@ export const othersOfRegistry = (record: DirectoryRecord | null, id: PodId): rea
  */
 export const isOnlyOfRegistry = (record: DirectoryRecord, id: PodId): boolean =>
   record.pods?.includes(id) === true && othersOfRegistry(record, id).length === 0;
-
-function parseStored<T>(
-  key: string,
-  text: string | null,
-  schema: v.GenericSchema<unknown, T>,
-): Result<T | null, DirectoryFailure> {
-  if (text === null) return ok(null);
-  const record = parseRecord(key, text, schema);
-  return record.ok ? record : directoryFailure(record.error);
-}
 
 export const directoryFailure = (text: string): Result<never, DirectoryFailure> => err({ reason: "directory", text });
 

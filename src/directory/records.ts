@@ -77,7 +77,7 @@ const trust = v.variant("kind", [
 ]);
 
 /** The program next to the registry that takes uploads above the CDN's limit for a body. Null or missing if the Pod has no gateway. */
-const gateway = v.nullable(
+const gateway = v.nullish(
   v.strictObject({
     url: origin,
     key: sealed,
@@ -96,7 +96,7 @@ export const podFields = {
   audience: v.pipe(v.string(), v.nonEmpty()),
   keys: v.pipe(v.array(publicKey), v.maxLength(10)),
   trust: v.optional(trust),
-  gateway: v.optional(gateway),
+  gateway,
   blobs: v.optional(blobs, {}),
   outage: v.optional(outage, {}),
   probe: v.optional(
@@ -152,8 +152,8 @@ export const directoryRecord = v.strictObject({
   appliedAt: v.optional(v.pipe(v.string(), v.isoTimestamp())),
   appliedBy: v.optional(v.string()),
 });
-export const tokenKeyRecord = v.strictObject({ v: version, pod: podId });
-export const cellRecord = v.strictObject({ v: version, pod: podId });
+/** The Pod to which a token key or a GitLab cell belongs. */
+export const ownerRecord = v.strictObject({ v: version, pod: podId });
 
 /** The limit exists because the Worker holds all blocks in memory. */
 export const maxBlocks = 10_000;

@@ -2,14 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import * as v from "valibot";
 import { kindOf, type RecordKind } from "../directory/keys.ts";
-import {
-  assignmentRecord,
-  blocksRecord,
-  cellRecord,
-  directoryRecord,
-  podRecord,
-  tokenKeyRecord,
-} from "../directory/records.ts";
+import { assignmentRecord, blocksRecord, directoryRecord, ownerRecord, podRecord } from "../directory/records.ts";
 import { isObject, parseJson } from "../lib/json.ts";
 
 /** A record as it is in KV. */
@@ -46,8 +39,8 @@ function saysAlready(key: string, text: string, wanted: object): boolean {
 
 const schemas: Readonly<Record<RecordKind, v.GenericSchema>> = {
   pod: podRecord,
-  key: tokenKeyRecord,
-  cell: cellRecord,
+  key: ownerRecord,
+  cell: ownerRecord,
   blocks: blocksRecord,
   route: assignmentRecord,
   directory: directoryRecord,

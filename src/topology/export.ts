@@ -7,9 +7,9 @@ import {
   type AssignmentRecord,
   assignmentRecord,
   blocksRecord,
-  cellRecord,
   type DirectoryRecord,
   directoryRecord,
+  ownerRecord,
   type PodRecord,
   parseRecord,
   podRecord,
@@ -32,7 +32,7 @@ export function exportTopology(records: readonly LiveRecord[]): Result<ExportedT
   const byKind = Map.groupBy(records, ({ key }) => kindOf(key));
   const pods = parseAll(byKind.get("pod"), podRecord);
   if (!pods.ok) return pods;
-  const cells = parseAll(byKind.get("cell"), cellRecord);
+  const cells = parseAll(byKind.get("cell"), ownerRecord);
   if (!cells.ok) return cells;
   const routes = parseAll(byKind.get("route"), assignmentRecord);
   if (!routes.ok) return routes;
