@@ -117,18 +117,15 @@ const maxComparedAtOnce = 12;
 export function createProofs(ports: ProofPorts): Proofs {
   const { memory, clock } = ports;
   const { known, manifestsReadAtMs } = memory;
-  const find: Proofs["find"] = async (blob) => {
-    const found = await lookUp(blob, 0, ports);
+  const findWithin = async (blob: Owned, staleSeconds: number): Promise<FoundIn | null> => {
+    const found = await lookUp(blob, staleSeconds, ports);
     return found === "unreadable" ? null : found;
   };
   const forget: Proofs["forget"] = (blob) =>
     remember(keyOf(blob), { kind: "tombstone", atMs: clock().getTime(), terms: "" }, ports);
   return {
-    find,
-    findStale: async (blob) => {
-      const found = await lookUp(blob, blob.pod.outage.staleSeconds, ports);
-      return found === "unreadable" ? null : found;
-    },
+    find: (blob) => findWithin(blob, 0),
+    findStale: (blob) => findWithin(blob, blob.pod.outage.staleSeconds),
     record: (blob, askedAt) => {
       const newest = known.get(keyOf(blob));
       // A HEAD that was sent before the blob was deleted proves nothing.
@@ -144,7 +141,7 @@ export function createProofs(ports: ProofPorts): Proofs {
         memory.fromManifests.set(keyOf(blob), proof);
       }
       // The first blobs are looked up in the location's cache now. Any other blob is looked up when a client asks for it.
-      await Promise.all(unheard.slice(0, maxComparedAtOnce).map(find));
+      await Promise.all(unheard.slice(0, maxComparedAtOnce).map((blob) => lookUp(blob, 0, ports)));
     },
     hasManifest: (manifest) => {
       const readAtMs = manifestsReadAtMs.get(keyOf(manifest));

@@ -11,11 +11,7 @@ const detailsSchema = v.strictObject({
   /** The Pod that the manifest came from, and its registry (see `holderOf`). */
   holder: v.string(),
   bytes: v.number(),
-  headers: v.pipe(
-    v.unknown(),
-    v.check(isTexts),
-    v.transform((headers) => headers as Readonly<Record<string, string>>),
-  ),
+  headers: v.custom<Readonly<Record<string, string>>>(isTexts),
 });
 
 /** A manifest from the location's cache. Its body must be read or cancelled. */

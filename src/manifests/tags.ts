@@ -11,11 +11,7 @@ import type { RepositoryName } from "../oci/repository-name.ts";
 export type Tagged = { readonly pod: Pod; readonly repository: RepositoryName; readonly tag: Tag };
 
 const seenSchema = v.strictObject({
-  digest: v.pipe(
-    v.string(),
-    v.check((text) => parseDigest(text).ok),
-    v.transform((text) => text as Digest),
-  ),
+  digest: v.custom<Digest>((text) => typeof text === "string" && parseDigest(text).ok),
   /** When the Pod was asked. A deletion after this time may have removed the tag. */
   askedAtMs: v.number(),
   /** From when on the Pod gives this digest: after a push the time of its answer, otherwise `askedAtMs`. */
