@@ -139,6 +139,30 @@ describe.concurrent("phase that is announced while KV is slow", () => {
   );
 });
 
+test("a run that cannot end a freeze because KV fails says that pushes may still be refused", async () => {
+  const frozen = 'the KV API cannot be reached; pushes to "acme" may still be refused; run the command again soon';
+  for (const differences of [[], ["acme/app:1 differs"]]) {
+    const { server, ports, live } = await startGroup(inPhase("freeze"));
+    let isFailing = false;
+    const copy: GroupCopy = {
+      copied: nothingCopied(),
+      round: async () => ({ changes: 0, problems: [] }),
+      compare: async () => {
+        isFailing = true;
+        return differences;
+      },
+    };
+    const read: KvStore["read"] = (keys) => {
+      if (isFailing) throw new CliFailure("the KV API cannot be reached");
+      return ports.kv.read(keys);
+    };
+    const running = runMove({ ...ports, kv: { ...ports.kv, read } }, way, { live: await live(), copy });
+    await expect(running).rejects.toThrow(frozen);
+    expect((await live()).record?.move).toMatchObject({ phase: "freeze" });
+    await server.stop();
+  }
+});
+
 describe("run that was stopped while another operator changed the assignment", () => {
   const changed = 'another operator has changed the assignment of "acme"; `podctl move acme --status` shows it';
   /** Makes a `GroupCopy`. In each of its rounds, `change` is called and the clock is set a minute ahead, as if podctl had been stopped meanwhile. */

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type MovePhase, maxSkewMs } from "../../directory/moves.ts";
 import type { PodId } from "../../directory/pod-id.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
-import { CliFailure } from "../failure.ts";
+import { CliFailure, leavingBehind } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import type { Limit } from "./limit.ts";
 import type { LiveAssignment, Step } from "./phases.ts";
@@ -71,7 +71,9 @@ function write(
     await state.write({ v: 1, from, to, way, since });
     return since;
   };
-  return inTurn(() => writeStep(kv, prefix, { from: live, step, begin: saveTime }));
+  const writing = () => inTurn(() => writeStep(kv, prefix, { from: live, step, begin: saveTime }));
+  if (live.record?.move?.phase !== "freeze") return writing();
+  return leavingBehind(`pushes to "${prefix}" may still be refused; run the command again soon`, writing);
 }
 
 /** How many times a phase is announced if KV takes too long each time. */
