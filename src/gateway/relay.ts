@@ -44,7 +44,8 @@ export function relay(
   const { request } = url.protocol === "https:" ? https : http;
   const outgoing = request(url, {
     method: incoming.method,
-    headers: { ...headers, ...framing(incoming) },
+    // With `Connection: close`, which Node would send, a registry that answers before the body has ended closes at once, and its answer may be lost.
+    headers: { ...headers, ...framing(incoming), Connection: "keep-alive" },
     // Each request has a connection of its own. A registry may close a kept connection just when it is used again, and a body cannot be sent twice.
     agent: false,
   });

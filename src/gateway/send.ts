@@ -22,8 +22,14 @@ export function send(url: string, { method, headers, body, signal }: Request): P
   const framing = body === undefined ? { "Content-Length": "0" } : { "Transfer-Encoding": "chunked" };
   const outgoing = request(url, {
     method,
-    // Node sends no User-Agent by itself, and many firewalls refuse a request without one.
-    headers: { "User-Agent": "registry-edge", ...headers, ...(method === "GET" || method === "HEAD" ? {} : framing) },
+    headers: {
+      // Node sends no User-Agent by itself, and many firewalls refuse a request without one.
+      "User-Agent": "registry-edge",
+      ...headers,
+      ...(method === "GET" || method === "HEAD" ? {} : framing),
+      // As in `relay`: with `Connection: close`, the answer of a server that does not read the whole body may be lost.
+      Connection: "keep-alive",
+    },
     // Each request has a connection of its own. A server may close a kept connection just when it is used again, and a body cannot be sent twice.
     agent: false,
     signal,

@@ -7,7 +7,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { grantParameter, sealGrant } from "../../src/pods/upload-grant.ts";
 import { edgeOrigin, repositoryName, startTestGateway } from "../support/gateway.ts";
 import { rawClient, rawService } from "../support/raw-sockets.ts";
-import { startToyPod, type ToyPod } from "../support/toy-pod.ts";
+import { serveForTest, startToyPod, type ToyPod } from "../support/toy-pod.ts";
 
 const path = "/v2/acme/stream/blobs/uploads/1";
 const limits = { stallMs: 60_000, answerMs: 60_000 };
@@ -116,6 +116,20 @@ describe("gateway, bodies", () => {
     expect(client.received()).toMatch(/^HTTP\/1\.1 403 /);
     // The gateway closes the connection and does not wait for the rest of the body.
     await expect.poll(() => client.closed(), { timeout: 5_000 }).toBe(true);
+  });
+
+  test("a registry's early refusal of a large body is not lost, because the gateway does not ask the registry to close the connection", async () => {
+    // A server that is asked to close does so right after its answer. The rest of the body then breaks the connection, and the answer is lost.
+    const registry = await serveForTest((_, response) => void response.writeHead(403).end());
+    const { gateway, target } = await gatewayTo(registry);
+    const body = Buffer.alloc(30 * 1024 * 1024);
+    for (let time = 0; time < 5; time += 1) {
+      const request = http.request(gateway.url + target, { method: "PATCH" }).on("error", () => {});
+      request.end(body);
+      await once(request, "response");
+      request.destroy();
+    }
+    expect(gateway.lines.map(({ status }) => status)).toEqual([403, 403, 403, 403, 403]);
   });
 
   test("a proxy's 413 in HTML becomes an OCI error", async () => {
