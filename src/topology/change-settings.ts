@@ -2,7 +2,7 @@
 import * as v from "valibot";
 import { assignmentRecord } from "../directory/records.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { formatPath, type Mistake, mistakeOf } from "./mistake.ts";
+import { formatPath, mistakeOf } from "./mistake.ts";
 import { needlessReason, settingsMistakes } from "./settings.ts";
 import { parseYaml } from "./yaml.ts";
 
@@ -11,7 +11,7 @@ type Members = Readonly<Record<string, unknown>>;
 const lists = ["clients.allow", "clients.deny"];
 const conditions = ["countries", "continents", "asns", "colos", "cidrs"];
 const texts = ["state", "reason", "clients.reason", "delivery", "uploads"];
-export const settingKeys: readonly string[] = [
+const settingKeys: readonly string[] = [
   ...texts,
   "clients",
   ...lists.flatMap((list) => [list, ...conditions.map((member) => `${list}.${member}`)]),
@@ -95,7 +95,5 @@ function checked(assignment: Members): Result<Members, string> {
   if ("reason" in assignment && assignment["state"] === "active") return err(`reason: ${needlessReason}`);
   const parsed = v.safeParse(assignmentRecord, { v: 1, revision: 0, ...assignment });
   const [mistake] = parsed.success ? settingsMistakes(parsed.output) : parsed.issues.map(mistakeOf);
-  return mistake === undefined ? ok(assignment) : err(textOf(mistake));
+  return mistake === undefined ? ok(assignment) : err(`${formatPath(mistake.path)}: ${mistake.text}`);
 }
-
-const textOf = ({ path, text }: Mistake): string => `${formatPath(path)}: ${text}`;

@@ -34,15 +34,13 @@ export function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<M
         : `${named} is also used by Pod "${owner.id}"; no two Pods may share one`;
     return [{ path: ["pods", id, ...path], at: "value", text }];
   };
-  const sharers = new Map<string, Owner[]>();
+  /** The first Pod of each registry. Every Pod is compared with it, and it agrees with itself. */
+  const firstAt = new Map<string, Owner>();
   for (const [id, pod] of pods) {
     const own: Owner = { id, pod };
-    const before = sharers.get(pod.registry) ?? [];
-    sharers.set(pod.registry, [...before, own]);
-    const [first] = before;
-    if (first !== undefined)
-      for (const { path, text } of disagreementsOf(pod, first))
-        yield { path: ["pods", id, ...path], at: "value", text };
+    const first = firstAt.get(pod.registry) ?? own;
+    firstAt.set(pod.registry, first);
+    for (const { path, text } of disagreementsOf(pod, first)) yield { path: ["pods", id, ...path], at: "value", text };
     for (const each of claimsOf(pod)) yield* claim(own, each);
     for (const [index, key] of pod.keys.entries()) {
       const wrong = claim(own, { what: "kid", value: key.kid, path: ["keys", index, "kid"] });

@@ -6,7 +6,7 @@ import { type Path, quote } from "./mistake.ts";
 /** The members in which the Pods of one registry must agree. */
 type OfRegistry = Pick<PodRecord, "registry" | "issuer" | "audience" | "blobs">;
 
-export type Disagreement = { readonly path: Path; readonly text: string };
+type Disagreement = { readonly path: Path; readonly text: string };
 
 /**
  * Yields each difference between two Pods of the same registry. The registry has one storage, and accepts tokens of one issuer and for one audience.
