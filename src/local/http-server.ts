@@ -1,4 +1,5 @@
 /** The stack's own HTTP servers. They listen on 127.0.0.1 only, and a request's body may take any time to arrive. */
+import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -15,18 +16,9 @@ export function createHttpServer(listener: http.RequestListener): http.Server {
 }
 
 /** Resolves with the port on which the server listens. Port 0 means any free port. */
-export function listen(server: http.Server, port = 0): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const settle = (act: () => void) => () => {
-      server.off("error", onError);
-      server.off("listening", onListening);
-      act();
-    };
-    const onListening = settle(() => resolve((server.address() as AddressInfo).port));
-    const onError = (error: Error) => settle(() => reject(error))();
-    server.on("error", onError).on("listening", onListening);
-    server.listen(port, loopback);
-  });
+export async function listen(server: http.Server, port = 0): Promise<number> {
+  await once(server.listen(port, loopback), "listening");
+  return (server.address() as AddressInfo).port;
 }
 
 /** Listens again on the port that the server had before. An outgoing connection may use that port for a moment, so we try several times. */

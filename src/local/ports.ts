@@ -1,4 +1,5 @@
 /** Finds out which ports of this machine's loopback address are free, and on which ports a server listens. */
+import { once } from "node:events";
 import net from "node:net";
 
 export const loopback = "127.0.0.1";
@@ -16,24 +17,20 @@ export const isPortFree = (port: number): Promise<boolean> =>
     () => false,
   );
 
-function takeForAMoment(port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer();
-    server.once("error", reject);
-    server.listen(port, loopback, () => {
-      const address = server.address();
-      server.close(() => (typeof address === "object" && address !== null ? resolve(address.port) : reject()));
-    });
-  });
+async function takeForAMoment(port: number): Promise<number> {
+  const server = net.createServer();
+  await once(server.listen(port, loopback), "listening");
+  const { port: taken } = server.address() as net.AddressInfo;
+  await once(server.close(), "close");
+  return taken;
 }
 
-export function isListening(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = net.connect({ port, host: loopback });
-    const settle = (listening: boolean) => () => {
-      socket.destroy();
-      resolve(listening);
-    };
-    socket.once("connect", settle(true)).once("error", settle(false));
-  });
+export async function isListening(port: number): Promise<boolean> {
+  const socket = net.connect({ port, host: loopback });
+  const isConnected = await once(socket, "connect").then(
+    () => true,
+    () => false,
+  );
+  socket.destroy();
+  return isConnected;
 }

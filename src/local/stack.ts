@@ -118,8 +118,7 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   await claimStateDir(stateDir);
 
   const { signingKeys = {}, oneRegistry = false, tokenSeconds } = options;
-  const tokens = tokenSeconds === undefined ? {} : { tokenSeconds };
-  let pods = await startPods(parts, { stateDir, signingKeys, oneRegistry, ...tokens }, teardown);
+  let pods = await startPods(parts, { stateDir, signingKeys, oneRegistry, tokenSeconds }, teardown);
   const log = new EdgeLog();
   teardown.add({ stop: async () => log.close() });
   const tapOf = (pod: string, service: string) => findTap(pods, pod, service);

@@ -29,7 +29,7 @@ export type PodContext = {
   readonly secretAccessKey: string;
   readonly key: SigningKey;
   /** The lifetime of the token service's tokens. By default it is 300 s, as in GitLab. */
-  readonly tokenSeconds?: number;
+  readonly tokenSeconds?: number | undefined;
   /** The keys of all token services whose tokens the registry accepts. */
   readonly trusted: readonly SigningKey[];
   readonly watchdog: Watchdog;

@@ -18,7 +18,7 @@ export type SigningKeys = Readonly<Partial<Record<LocalPodId, SigningKey>>>;
 const prefixes = { "pod-a": "acme", "pod-b": "globex" } as const satisfies Record<LocalPodId, string>;
 
 /** The storage and the registry of each Pod, as functions that start them. */
-export type BothParts = Readonly<Record<LocalPodId, PodParts>>;
+type BothParts = Readonly<Record<LocalPodId, PodParts>>;
 
 export function bothPartsOf(
   kinds: PodKind | Readonly<Record<LocalPodId, PodKind>>,
@@ -47,12 +47,12 @@ type StartOptions = {
   readonly signingKeys: SigningKeys;
   /** Whether both Pods use the registry and the storage of pod-a. */
   readonly oneRegistry: boolean;
-  readonly tokenSeconds?: number;
+  readonly tokenSeconds: number | undefined;
 };
 
 export async function startPods(
   parts: BothParts,
-  { stateDir, signingKeys, oneRegistry, ...tokens }: StartOptions,
+  { stateDir, signingKeys, oneRegistry, tokenSeconds }: StartOptions,
   teardown: Teardown,
 ): Promise<BothPods> {
   // The keys must be extractable, because openssl makes certificates for docker-registry from them.
@@ -60,7 +60,7 @@ export async function startPods(
   const [a, b] = await Promise.all([keyOf("pod-a"), keyOf("pod-b")]);
   const keys = { "pod-a": a, "pod-b": b };
   const dirOf = (id: LocalPodId) => `${stateDir}/pods/${id}`;
-  const optionsOf = (id: LocalPodId) => ({ id, prefix: prefixes[id], dir: dirOf(id), key: keys[id], ...tokens });
+  const optionsOf = (id: LocalPodId) => ({ id, prefix: prefixes[id], dir: dirOf(id), key: keys[id], tokenSeconds });
   const startOne = (id: LocalPodId) => startPod(parts[id], optionsOf(id), teardown);
   if (!oneRegistry) return both(startOne("pod-a"), startOne("pod-b"));
   const first = await startPod(parts["pod-a"], { ...optionsOf("pod-a"), trusted: [a, b] }, teardown);

@@ -1,6 +1,6 @@
 /** Reads a pushed manifest: its form, the blobs and manifests that it names, and its digest. */
 import { createHash } from "node:crypto";
-import { parseJsonObject } from "../../lib/json.ts";
+import { isObject, parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Digest, digestParts, parseDigest } from "../../oci/digest.ts";
 
@@ -63,11 +63,10 @@ export function parseManifest(contentType: string, body: Uint8Array): Result<Par
 
 const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 
-const record = (value: unknown): Record<string, unknown> | null =>
-  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null;
+const fieldsOf = (value: unknown): Readonly<Record<string, unknown>> => (isObject(value) ? { ...value } : {});
 
 function parseDescriptor(value: unknown): Descriptor | null {
-  const { digest, mediaType, urls } = record(value) ?? {};
+  const { digest, mediaType, urls } = fieldsOf(value);
   const parsed = typeof digest === "string" ? parseDigest(digest) : null;
   if (parsed?.ok !== true) return null;
   return {
@@ -78,7 +77,7 @@ function parseDescriptor(value: unknown): Descriptor | null {
 }
 
 function parseSubject(value: unknown): Digest | null {
-  const { digest } = record(value) ?? {};
+  const { digest } = fieldsOf(value);
   const parsed = typeof digest === "string" ? parseDigest(digest) : null;
   return parsed?.ok === true ? parsed.value : null;
 }
@@ -87,6 +86,6 @@ function parseSubject(value: unknown): Digest | null {
 function artifactType(fields: Readonly<Record<string, unknown>>): string | undefined {
   const own = fields["artifactType"];
   if (typeof own === "string" && own !== "") return own;
-  const { mediaType } = record(fields["config"]) ?? {};
+  const { mediaType } = fieldsOf(fields["config"]);
   return typeof mediaType === "string" ? mediaType : undefined;
 }

@@ -17,7 +17,7 @@ type TokenServiceOptions = {
   readonly prefixes: readonly string[];
   readonly now?: () => Date;
   /** The time from `iat` to `exp` in a token. */
-  readonly tokenSeconds?: number;
+  readonly tokenSeconds?: number | undefined;
 };
 
 const usualLifetimeSeconds = 300;

@@ -61,21 +61,17 @@ export async function continueUpload(
   if (!chunk.ok) return chunk.error === "RANGE_INVALID" ? outOfOrder(uploads, upload, request) : failure(chunk.error);
   upload.busy = true;
   try {
-    return await (request.method === "PATCH" ? patch : put)(services, upload, query, request);
+    if (request.method === "PATCH") {
+      await appendBody(upload, request);
+      return progress(uploads, upload, 202, request);
+    }
+    const digest = parseDigest(query.get("digest") ?? "");
+    // If the digest is malformed, the session stays open, so that the client can try again.
+    if (!digest.ok) return failure("DIGEST_INVALID", digest.error);
+    return await finish(services, upload, digest.value, request);
   } finally {
     upload.busy = false;
   }
-}
-
-async function patch({ uploads }: UploadServices, upload: Upload, _query: URLSearchParams, request: IncomingMessage) {
-  await appendBody(upload, request);
-  return progress(uploads, upload, 202, request);
-}
-
-async function put(services: UploadServices, upload: Upload, query: URLSearchParams, request: IncomingMessage) {
-  const digest = parseDigest(query.get("digest") ?? "");
-  // If the digest is malformed, the session stays open, so that the client can try again.
-  return digest.ok ? finish(services, upload, digest.value, request) : failure("DIGEST_INVALID", digest.error);
 }
 
 /** Checks `Content-Range: <start>-<end>` (OCI distribution spec, "Pushing a blob in chunks"). Chunks must come in order. */

@@ -86,23 +86,15 @@ export async function startEdge(options: EdgeOptions): Promise<RestartableEdge> 
 }
 
 async function startOnce(options: EdgeOptions & { readonly kvScript: string }): Promise<Edge> {
-  const { port, vars, script, kvScript, log, watchdog, inspect } = options;
-  const config = await readWorkerConfig();
-  const onLogLine: EdgeLog["receive"] = (line) => log.receive(line);
-  const settings = {
-    config,
-    script,
-    kvScript,
-    vars,
-    port,
+  const { miniflare, workerdPid, openKv, stop } = startMiniflare({
+    ...options,
+    config: await readWorkerConfig(),
     persistencePath: persistencePath(options),
-    onLogLine,
-    inspect,
-  };
-  const { miniflare, workerdPid, openKv, stop } = startMiniflare(settings);
+    onLogLine: (line) => options.log.receive(line),
+  });
   try {
     const url = await miniflare.unsafeGetDirectURL();
-    watchdog.watch(workerdPid());
+    options.watchdog.watch(workerdPid());
     const kv = await openKv();
     const runCron = async () => {
       const { outcome } = await (await miniflare.getWorker()).scheduled({ scheduledTime: new Date() });
@@ -112,7 +104,7 @@ async function startOnce(options: EdgeOptions & { readonly kvScript: string }): 
     return { url: url.origin, workerdPid, kv, inspectorUrl, runCron, stop };
   } catch (error) {
     await stop().catch(() => {});
-    throw isAddressInUse(error) ? portInUse(port) : error;
+    throw isAddressInUse(error) ? portInUse(options.port) : error;
   }
 }
 

@@ -7,7 +7,7 @@ import { loopback } from "../ports.ts";
 import type { WorkerConfig } from "../wrangler-config.ts";
 import { type KvSocket, openKv } from "./kv-socket.ts";
 
-export type WorkerSettings = {
+type WorkerSettings = {
   readonly config: WorkerConfig;
   readonly script: string;
   /** The code of a second Worker, through which `script` calls KV. This Worker can play faults of KV. */
