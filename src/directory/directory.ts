@@ -182,8 +182,8 @@ function parsePod(id: PodId, text: string, plainHttp: PlainHttp): Result<Pod, st
   const { registry, token, gateway, blobs } = record.value;
   const gateways = gateway ? [gateway.url] : [];
   const urls = [registry, token, ...gateways, ...blobs.stores.flatMap((store) => storeOrigin(store) ?? [])];
-  const isAllowed = (url: string) => url.startsWith("https://") || allowsPlainHttp(plainHttp, new URL(url).hostname);
-  return urls.every(isAllowed)
+  const isAllowed = ({ protocol, hostname }: URL) => protocol === "https:" || allowsPlainHttp(plainHttp, hostname);
+  return urls.every((url) => isAllowed(new URL(url)))
     ? ok({ ...record.value, id })
     : err(`record "${podKey(id)}" has a URL that is not https`);
 }

@@ -289,6 +289,12 @@ describe("resolvePod", () => {
       expect([plainHttp, resolved]).toEqual([plainHttp, allowed.includes(plainHttp)]);
     }
   });
+
+  test("a Pod whose token service is at HTTPS:// in capital letters is resolved, because podctl accepts this URL", async () => {
+    const token = "HTTPS://Token.test/jwt/auth";
+    await put({ "route/acme": active("pod-a"), "pod/pod-a": { ...pod("https://a.test"), token } });
+    expect(await resolve("acme/app")).toBe("pod-a");
+  });
 });
 
 test("of many names, the first is looked up even if it needs more keys than are allowed, so that a catalog goes on", async () => {
