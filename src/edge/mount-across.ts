@@ -1,6 +1,7 @@
 import { grantFor, issuersOf, jwtOf, userOf, withoutSubject } from "../auth/grant.ts";
 import { hasObjectKey } from "../blobs/sign.ts";
 import { unknownClient } from "../directory/clients.ts";
+import type { Pod } from "../directory/directory.ts";
 import { resolvePod } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
@@ -10,19 +11,19 @@ import { formatPath, type RegistryEndpoint, type RepositoryEndpoint } from "../o
 import { apiVersionHeader, messageIn } from "../oci/errors.ts";
 import { passGate } from "../pods/gate.ts";
 import { copyMsFor, mountLimits, sealOrder } from "../pods/mount-order.ts";
-import type { Refusal } from "../refusal.ts";
 import { plainText } from "../telemetry/log-line.ts";
 import type { Asked, Authorized, Context } from "./authorize.ts";
 import { authorizeThere } from "./authorize-there.ts";
 import { type BlobEndpoint, isSignedFor, prove, signUrl, storesOf } from "./blob-url.ts";
 import { gatewayKeys } from "./choose-gateway.ts";
-import type { Reply } from "./refuse.ts";
+import { type Reply, textOf } from "./refuse.ts";
 
 /** A blob of one repository that the client wants in another repository too. */
 type Mount = {
   readonly endpoint: Extract<RepositoryEndpoint, { readonly kind: "upload-start" }>;
   readonly blob: BlobEndpoint;
   readonly target: Authorized;
+  readonly gateway: NonNullable<Pod["gateway"]>;
 };
 
 /**
@@ -41,7 +42,7 @@ export async function mountAcross(endpoint: RegistryEndpoint, { context, authori
   const target = await targetOf(wanted, context, authorized);
   // The edge signs no URL for a token that only the Pod can judge.
   if (!target?.pod.gateway || target.grant.kind === "undecided") return null;
-  const mount = { ...wanted, target };
+  const mount = { ...wanted, target, gateway: target.pod.gateway };
   const url = await sourceUrl(mount, context);
   const copied = url.ok ? await orderCopy(mount, url.value, context) : url;
   if (copied.ok) return mounted(mount);
@@ -49,7 +50,7 @@ export async function mountAcross(endpoint: RegistryEndpoint, { context, authori
   return null;
 }
 
-type AskedMount = Omit<Mount, "target">;
+type AskedMount = Pick<Mount, "endpoint" | "blob">;
 
 /** Returns the mount that a request asks for. Null if the request names no source, or if the edge cannot tell the key of the blob's object. */
 function readMount(endpoint: RegistryEndpoint): AskedMount | null {
@@ -152,12 +153,11 @@ const MAX_ANSWER_BYTES = 16 * 1024;
 const wayMs = 3_000;
 
 async function orderRequest(
-  { endpoint, blob, target: { pod, grant } }: Mount,
+  { endpoint, blob, target: { pod, grant }, gateway }: Mount,
   url: string,
   { request, origin, services }: Context,
 ): Promise<Result<FetchRequest, NotMounted>> {
-  if (!pod.gateway) return err(`Pod "${pod.id}" has no gateway`);
-  const keys = await gatewayKeys(pod.id, pod.gateway, services);
+  const keys = await gatewayKeys(pod.id, gateway, services);
   if (!keys.ok) return err(keys.error.text);
   // The client has waited since its request began, for example while the source was asked for the blob. So less time is left for the copy.
   const passedMs = services.directory.now().getTime() - services.now.getTime();
@@ -166,7 +166,7 @@ async function orderRequest(
   const order = { ...to, digest: blob.digest, url, edge: origin, copyMs };
   const body = await sealOrder(order, { keys: keys.value, now: services.now });
   return ok({
-    url: pod.gateway.url + formatPath(endpoint),
+    url: gateway.url + formatPath(endpoint),
     method: "POST",
     headers: new Headers({ "Content-Type": "application/jose" }),
     body,
@@ -189,5 +189,3 @@ const mounted = ({ endpoint, blob, target }: Mount): Reply =>
     outcome: "mounted",
     pod: target.pod.id,
   });
-
-const textOf = (refusal: Refusal): string => ("text" in refusal ? (refusal.text ?? refusal.reason) : refusal.reason);

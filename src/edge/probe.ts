@@ -6,10 +6,12 @@ import { jsonResponse } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { OciError } from "../oci/errors.ts";
+import type { RepositoryName } from "../oci/repository-name.ts";
 import { trustHeaders } from "../pods/trust.ts";
 import { grantParameter, sealGrant } from "../pods/upload-grant.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Services } from "../services.ts";
+import type { Store } from "../signers/index.ts";
 import { gatewayKeys } from "./choose-gateway.ts";
 import type { Probed, ProbedStore } from "./probed.ts";
 import type { Reply } from "./refuse.ts";
@@ -63,30 +65,33 @@ async function probe(text: string, { origin, services }: Probing): Promise<Resul
     return refused({ code: "UNSUPPORTED", status: 404, message: `Pod "${id.value}" has no probe in its record` });
   }
   const { repository, digest } = pod.probe;
-  const stores = await Promise.all(pod.blobs.stores.map((_, index) => probeStore(pod, index, digest, services)));
-  const gateway = pod.gateway ? { gateway: await probeGateway(pod, pod.gateway, { origin, services }) } : {};
+  const stores = await Promise.all(
+    pod.blobs.stores.map((store, index) => probeStore(store, index, { pod, digest, services })),
+  );
+  const gateway = pod.gateway
+    ? { gateway: await probeGateway(pod, pod.gateway, { repository, origin, services }) }
+    : {};
   const marks = await trustHeaders(pod, services.openSecret);
   const trust = marks.ok ? {} : { trust: { error: marks.error.text } };
   return ok({ pod: pod.id, revision: pod.revision, repository, digest, stores, ...gateway, ...trust });
 }
 
 async function probeGateway(
-  { id, registry, probe }: Pod,
+  { id, registry }: Pod,
   gateway: NonNullable<Pod["gateway"]>,
-  { origin, services }: Probing,
+  { repository, origin, services }: Probing & { readonly repository: RepositoryName },
 ): Promise<NonNullable<Probed["gateway"]>> {
   const keys = await gatewayKeys(id, gateway, services);
   if (!keys.ok) return { error: keys.error.text };
-  if (probe === undefined) return { error: `Pod "${id}" has no probe in its record` };
-  const { repository } = probe;
   const grant = { pod: id, repository, upload: "doctor", query: "", token: null, pin: "", edge: origin, registry };
   const sealed = await sealGrant(grant, { keys: keys.value, now: services.now });
   return { location: `${gateway.url}/v2/${repository}/blobs/uploads/doctor?${grantParameter}=${sealed}` };
 }
 
-async function probeStore(pod: Pod, index: number, digest: Digest, services: Services): Promise<ProbedStore> {
-  const store = pod.blobs.stores[index];
-  if (store === undefined || store.scheme === "pod") return { store: index, scheme: "pod", redirectsByItself: true };
+type ProbedBlob = { readonly pod: Pod; readonly digest: Digest; readonly services: Services };
+
+async function probeStore(store: Store, index: number, { pod, digest, services }: ProbedBlob): Promise<ProbedStore> {
+  if (store.scheme === "pod") return { store: index, scheme: "pod", redirectsByItself: true };
   const sign = (method: "GET" | "HEAD") => signBlobUrl({ method, digest, pod, store }, services);
   const [get, head] = await Promise.all([sign("GET"), sign("HEAD")]);
   const place = { store: index, scheme: store.scheme };

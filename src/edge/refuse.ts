@@ -19,6 +19,10 @@ export type Answer = {
 /** The result of a step of `handle`. */
 export type Reply = Result<Answer, Refusal>;
 
+/** Says why a request was refused, for the log. */
+export const textOf = (refusal: Refusal): string =>
+  "text" in refusal ? (refusal.text ?? refusal.reason) : refusal.reason;
+
 /** Turns a refusal into an answer. The log gets the precise reason, and the client learns little. */
 export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
   switch (refusal.reason) {

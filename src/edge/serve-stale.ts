@@ -12,7 +12,7 @@ import type { Asked, Context } from "./authorize.ts";
 import { otherOfRegistry } from "./move-within-registry.ts";
 import type { ManifestEndpoint } from "./record-manifest.ts";
 import { isPlain, redirectHeld } from "./redirect-blob.ts";
-import type { Answer, Reply } from "./refuse.ts";
+import { type Answer, type Reply, textOf } from "./refuse.ts";
 import { isServable, responseOf } from "./serve-manifest.ts";
 
 /**
@@ -50,10 +50,8 @@ function asStale({ response }: Answer, cause: string): Answer {
   return { response, outcome: "stale", cause };
 }
 
-const failureOf = (reply: Reply): string => {
-  if (reply.ok) return `the Pod answered with status ${reply.value.response.status}`;
-  return "text" in reply.error ? (reply.error.text ?? "") : reply.error.reason;
-};
+const failureOf = (reply: Reply): string =>
+  reply.ok ? `the Pod answered with status ${reply.value.response.status}` : textOf(reply.error);
 
 /**
  * Looks for a copy that is held for the Pod. During a move within one registry, also looks for one of the other Pod, because both have the same
