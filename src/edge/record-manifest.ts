@@ -3,6 +3,7 @@ import { ok, type Result } from "../lib/result.ts";
 import { type Copied, type CopyTerms, copyBody, isDigestOf, smallBytes } from "../manifests/copy.ts";
 import type { Source } from "../manifests/kept-manifest.ts";
 import type { FetchRequest } from "../net/fetch.ts";
+import { pickHeaders } from "../net/headers.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import type { RepositoryEndpoint } from "../oci/endpoint.ts";
 import { manifestBlobs } from "../oci/manifest-blobs.ts";
@@ -141,7 +142,7 @@ async function recordBytes(bytes: Uint8Array<ArrayBuffer>, recorded: Recorded): 
   const manifest: Owned = { pod, repository: endpoint.name, digest };
   const work: Promise<void>[] = [];
   const { kept } = services.manifests;
-  const headers = headersOf(response, source === "pull" ? pulledNames : pushedNames);
+  const headers = pickHeaders(response.headers, source === "pull" ? pulledNames : pushedNames);
   if (isAscii(headers) && kept.isDue(manifest, source)) {
     work.push(
       kept.keep(manifest, { source, bytes, headers: { "Content-Type": type, ...headers }, askedAt: services.now }),
@@ -160,6 +161,3 @@ const pulledNames = [...pushedNames, "Content-Type", "ETag", "Cache-Control"];
 /** The runtime shows a byte of a header that is not UTF-8 as U+FFFD, so a copy of the header would not have the Pod's bytes. */
 const isAscii = (headers: Readonly<Record<string, string>>): boolean =>
   Object.values(headers).every((value) => /^[\t -~]*$/.test(value));
-
-const headersOf = ({ headers }: Response, names: readonly string[]): Readonly<Record<string, string>> =>
-  Object.fromEntries(names.flatMap((name) => (headers.has(name) ? [[name, headers.get(name) ?? ""]] : [])));

@@ -1,4 +1,5 @@
 import { err, ok } from "../lib/result.ts";
+import { pickHeaders } from "../net/headers.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
 import { registryDeadlineMs } from "../pods/deadlines.ts";
 import { notAPage } from "../pods/rewrite.ts";
@@ -38,33 +39,26 @@ function typeOf({ status, headers }: Response): string {
  * reach the storage.
  */
 export async function streamBlob(endpoint: BlobEndpoint, target: URL, { request, services }: Context): Promise<Reply> {
-  const headers = new Headers({ "Accept-Encoding": "identity" });
-  for (const name of sent) {
-    const value = request.headers.get(name);
-    if (value !== null) headers.set(name, value);
-  }
-  const { method } = endpoint;
-  const deadlineMs = registryDeadlineMs(endpoint);
   const answer = await services.callStorage({
     url: target.href,
-    method,
-    headers,
+    method: endpoint.method,
+    headers: new Headers({ "Accept-Encoding": "identity", ...pickHeaders(request.headers, sent) }),
     body: null,
     bodyBytes: 0,
-    deadlineMs,
+    deadlineMs: registryDeadlineMs(endpoint),
   });
   if (!answer.ok) return answer;
-  const { status, body } = answer.value;
+  const { status, headers, body } = answer.value;
   const wrong = wrongAnswer(answer.value);
   if (wrong !== null) {
     await body?.cancel();
     return err({ reason: "bad-answer", text: `storage "${target.host}" ${wrong}` });
   }
-  const own = { "Content-Type": typeOf(answer.value), "Docker-Content-Digest": endpoint.digest };
-  const answered = new Headers({ ...apiVersionHeader, ...own, ...notAPage, "Cache-Control": "no-store" });
-  for (const name of passed) {
-    const value = answer.value.headers.get(name);
-    if (value !== null) answered.set(name, value);
-  }
+  const own = {
+    "Content-Type": typeOf(answer.value),
+    "Docker-Content-Digest": endpoint.digest,
+    "Cache-Control": "no-store",
+  };
+  const answered = { ...apiVersionHeader, ...own, ...notAPage, ...pickHeaders(headers, passed) };
   return ok({ response: new Response(body, { status, headers: answered }), outcome: "streamed" });
 }

@@ -81,6 +81,15 @@ function namesOf(headers: Headers): readonly string[] {
   return names;
 }
 
+/** Returns those of the named headers that there are, to be set on another message. */
+export const pickHeaders = (headers: Headers, names: readonly string[]): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    names.flatMap((name) => {
+      const value = headers.get(name);
+      return value === null ? [] : [[name, value]];
+    }),
+  );
+
 /** The announced length of a body in bytes: 0 if there is no body, null if its length was not announced (chunked). */
 export const announcedBytes = (body: ReadableStream | null, headers: Headers): number | null =>
   body === null ? 0 : contentLength(headers);
