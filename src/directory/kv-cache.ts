@@ -59,7 +59,7 @@ export type KvCache = {
 export type ChosenBy = "directory" | "pod" | Budgeted | Issuers | Owner | User;
 /** The Pods that issued the request's token. The first one whose budget has enough left pays for the look-up. */
 export type Issuers = { readonly issuers: readonly [PodId, ...PodId[]] };
-export type Owner = { readonly owner: PodId };
+type Owner = { readonly owner: PodId };
 /** A user whose credentials `pod` accepted. `user` is the name in that Pod's token or, if the token names no user, a hash of the password. */
 export type User = { readonly user: string; readonly pod: PodId };
 type Budgeted = "stranger" | "cell" | "claim";
@@ -159,7 +159,7 @@ export function remember(
  */
 const agingShare = 2 / 3;
 
-type Limits = { readonly nowMs: number } & MaxAges;
+export type Limits = { readonly nowMs: number } & MaxAges;
 
 export const isCurrent = (key: string, entry: Entry, limits: Limits): boolean =>
   limits.nowMs - entry.readAtMs <= maxAgeMs(key, entry, limits);

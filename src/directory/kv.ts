@@ -10,6 +10,7 @@ import {
   isAging,
   isCurrent,
   type KvCache,
+  type Limits,
   lastEntries,
   type MaxAges,
   missTtlMs,
@@ -112,14 +113,14 @@ async function readMissing(
   options: ChosenOptions,
 ): Promise<Result<KvValues, string>> {
   const { cache, now, trace } = ports;
-  const { chosenBy, mustBeCurrent = false, isDispensable = false } = options;
+  const { chosenBy } = options;
   const nowMs = now().getTime();
   const { found, due, unread, charged } = sortKeys(cache, keys, { ...options, nowMs });
   if (charged > 0 && !pay(cache, chosenBy, { keys: charged, nowMs })) {
     return chosenBy === "claim" ? ok(freshValues(new Map())) : err(budgetSpent);
   }
   const noneRead: Refreshed = { entries: new Map(), stale: cache.health.failure };
-  const read = due.length === 0 ? ok(noneRead) : await refresh(ports, due, { chosenBy, mustBeCurrent, isDispensable });
+  const read = due.length === 0 ? ok(noneRead) : await refresh(ports, due, options);
   if (!read.ok) return read;
   const { entries, stale } = read.value;
   for (const [key, entry] of entries) found.set(key, entry);
@@ -181,11 +182,7 @@ function sortKeys(
 }
 
 /** The fast path: reads only from memory. Null if KV's last answer was a failure, or if `kept` has no current value of one of the keys. */
-function keptValues(
-  { kept, health }: KvCache,
-  keys: readonly string[],
-  limits: { readonly nowMs: number } & MaxAges,
-): KvValues | null {
+function keptValues({ kept, health }: KvCache, keys: readonly string[], limits: Limits): KvValues | null {
   if (health.failure !== null) return null;
   const texts = new Map<string, string | null>();
   for (const key of keys) {
@@ -197,7 +194,7 @@ function keptValues(
 }
 
 /** Reads entries again in the background if they expire soon, so that no later request has to wait for KV. */
-function readAhead(ports: KvPorts, keys: readonly string[], limits: { readonly nowMs: number } & MaxAges): void {
+function readAhead(ports: KvPorts, keys: readonly string[], limits: Limits): void {
   const { cache, now, waitUntil } = ports;
   const { nowMs } = limits;
   const aging = keys.filter((key) => {
@@ -215,8 +212,6 @@ function readAhead(ports: KvPorts, keys: readonly string[], limits: { readonly n
 
 const unlimited = Number.POSITIVE_INFINITY;
 
-type RefreshOptions = { readonly chosenBy: ChosenBy } & Required<Pick<ReadOptions, "mustBeCurrent" | "isDispensable">>;
-
 type Refreshed = { readonly entries: Entries; readonly stale: string | null };
 
 /**
@@ -229,7 +224,7 @@ type Refreshed = { readonly entries: Entries; readonly stale: string | null };
 async function refresh(
   ports: KvPorts,
   keys: readonly string[],
-  { chosenBy, mustBeCurrent, isDispensable }: RefreshOptions,
+  { chosenBy, mustBeCurrent = false, isDispensable = false }: ChosenOptions,
 ): Promise<Result<Refreshed, string>> {
   const { cache, now, waitUntil } = ports;
   const { health } = cache;
@@ -279,9 +274,9 @@ async function readAll(
   trace.kvReads += bulks.length;
   trace.kvKeys += keys.length;
   const reads = await Promise.all(bulks.map((bulk) => readBulk(kv, bulk)));
-  const failed = reads.find((read) => !read.ok) ?? null;
+  const failed = reads.find((read) => !read.ok);
   if (reads.length > 0) {
-    const failure = failed?.ok === false ? failed.error : null;
+    const failure = failed?.error ?? null;
     const isRepeated = known.length === keys.length;
     cache.health.noteEnd({ startedAtMs, endedAtMs: now().getTime(), failure, isRepeated });
   }
