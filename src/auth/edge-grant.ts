@@ -10,7 +10,7 @@ import type { Access } from "../oci/scope.ts";
  * A grant that the edge gives by itself while a Pod's token service fails. It is encrypted and not signed, so that no part of it looks like a token
  * that could be sent to a Pod.
  */
-export type EdgeGrant = { readonly pod: PodId; readonly repositories: readonly string[]; readonly endsAt: Date };
+type EdgeGrant = { readonly pod: PodId; readonly repositories: readonly string[]; readonly endsAt: Date };
 
 /**
  * GitLab's own tokens live this long. A user who loses a right keeps it until their grant ends, so a grant of the edge must not last longer than a

@@ -45,7 +45,7 @@ export const precedesPush = (
   grant.kind === "granted" &&
   covers(grant.access, { type: "repository", name, actions: ["push"] });
 
-export type GrantPorts = VerifyPorts & {
+type GrantPorts = VerifyPorts & {
   readonly directory: Directory;
   readonly config: { readonly edgeKeys: EdgeKeys };
   readonly trace: Pick<Trace, "subject">;

@@ -12,7 +12,7 @@ import { plainText } from "../telemetry/log-line.ts";
  * What the edge can say about a Pod's token. `kid` is null if the token names no key. `subject` is the token's `sub` for the log, or null if the
  * token is anonymous.
  */
-export type Verdict =
+type Verdict =
   | { readonly kind: "verified"; readonly access: readonly Access[]; readonly subject: string | null }
   | { readonly kind: "invalid" }
   | { readonly kind: "unknown-key"; readonly kid: string | null };

@@ -3,7 +3,7 @@ import type { Directory, Pod } from "../directory/directory.ts";
 import type { Store } from "../signers/index.ts";
 import { healthOrNone, verdictOf, whyUnchecked } from "./store-health.ts";
 
-export type StoreChoice = {
+type StoreChoice = {
   /**
    * The edge signs for the first of these stores. If that fails, the edge tries the next one, and if all fail, the client gets an error. If the list
    * is empty, or the edge comes to a store of the scheme `pod`, the client gets the Pod's own answer.

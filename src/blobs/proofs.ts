@@ -11,7 +11,7 @@ export type Owned = { readonly pod: Pod; readonly repository: RepositoryName; re
  * The last thing that the edge learned about a digest in one repository. `head`: the Pod's answer to a HEAD showed that it has the digest.
  * `manifest`: a manifest of this repository names the digest. `tombstone`: the digest was deleted, or its Pod does not have it.
  */
-export type Proof = v.InferOutput<typeof proofSchema>;
+type Proof = v.InferOutput<typeof proofSchema>;
 
 export const proofSchema = v.strictObject({
   kind: v.picklist(["head", "manifest", "tombstone"]),

@@ -26,7 +26,7 @@ export type SigningMemory = {
 /** A remembered URL. `bytes` is roughly how much memory its entry in `urls` takes. */
 type SignedUrl = { readonly url: string; readonly window: UrlWindow; readonly bytes: number };
 
-export type SigningPorts = { readonly openSecret: OpenSecret; readonly signing: SigningMemory; readonly now: Date };
+type SigningPorts = { readonly openSecret: OpenSecret; readonly signing: SigningMemory; readonly now: Date };
 
 type BlobToSign = {
   readonly method: "GET" | "HEAD";

@@ -20,7 +20,7 @@ import {
 export type Pod = PodRecord & { readonly id: PodId };
 
 /** `stale` is null for a current record. If an older record had to be used, `stale` says why KV did not answer. */
-export type FoundPod = { readonly pod: Pod | null; readonly stale: string | null };
+type FoundPod = { readonly pod: Pod | null; readonly stale: string | null };
 
 export type Directory = {
   readonly readKv: ReadKv;

@@ -20,7 +20,7 @@ export type Moving = {
 };
 
 /** The Pod that serves a group. `moving` is null if the group is not being moved. */
-export type Served = { readonly id: PodId; readonly moving: Moving | null };
+type Served = { readonly id: PodId; readonly moving: Moving | null };
 
 /**
  * Returns which Pod serves a group now. Edges learn of a new phase at different times. Meanwhile, one edge must not write to a Pod that another edge

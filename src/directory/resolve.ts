@@ -102,7 +102,7 @@ export type NameBounds = Pick<ReadOptions, "maxNewKeys" | "maxReadKeys"> & {
 };
 
 /** To which Pod a name belongs, and by which assignment. `id` is null if the name has neither an assignment nor a default Pod. */
-export type Assigned = Pick<Resolution, "renamed" | "assignment" | "moving"> & { readonly id: PodId | null };
+type Assigned = Pick<Resolution, "renamed" | "assignment" | "moving"> & { readonly id: PodId | null };
 
 /**
  * Finds the Pods of many names by few bulk reads, but not whether a name is blocked. A name is left out if `options` forbids to read one of its keys.

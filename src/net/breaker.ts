@@ -23,7 +23,7 @@ type State = {
 };
 
 /** `probe`: the service counts as down, and this request may check whether the service is back. */
-export type Admission = { readonly kind: "call" } | { readonly kind: "probe" | "refused"; readonly why: string };
+type Admission = { readonly kind: "call" } | { readonly kind: "probe" | "refused"; readonly why: string };
 
 /**
  * Remembers which services of Pods count as down in this isolate. It holds only values, never promises, so no request waits for another request's

@@ -16,7 +16,7 @@ const pingWaitMs = 1_000;
 
 type Answer = Result<Response, PodFailure | Misconfigured>;
 
-export type BreakerPorts = {
+type BreakerPorts = {
   readonly breaker: Breaker;
   readonly service: string;
   readonly send: (request: FetchRequest) => Promise<Answer>;

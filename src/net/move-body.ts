@@ -116,7 +116,7 @@ export type FindRest = (sentBytes: number) => Promise<Rest | null>;
 type WatchLimits = Limits & { readonly rest?: FindRest };
 
 /** An answer for the client. `ended` says how its body ends; null if the body is not watched. */
-export type WatchedAnswer = { readonly response: Response; readonly ended: Promise<BodyEnd> | null };
+type WatchedAnswer = { readonly response: Response; readonly ended: Promise<BodyEnd> | null };
 
 /**
  * A body of at most this size may come in one piece, as most manifests do, together with the answer's headers. So we wait for the first piece for a

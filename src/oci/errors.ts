@@ -1,7 +1,7 @@
 import { isObject, jsonResponse, parseJsonObject } from "../lib/json.ts";
 
 /** The codes of the OCI distribution spec ("Error Codes"). Where none of them fits, we use a code of distribution's own API. */
-export type ErrorCode =
+type ErrorCode =
   | "BLOB_UPLOAD_UNKNOWN"
   | "DENIED"
   | "DIGEST_INVALID"

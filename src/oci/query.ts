@@ -4,7 +4,7 @@
  */
 
 /** One `name=value` of a query. Name and value are decoded, and `text` is the parameter as it was written. */
-export type Parameter = { readonly name: string; readonly value: string; readonly text: string };
+type Parameter = { readonly name: string; readonly value: string; readonly text: string };
 
 /** No client sends this many parameters. Without a bound, the 16,000 parameters that fit into a URL would cost tens of milliseconds. */
 export const MAX_PARAMETERS = 100;

@@ -4,7 +4,7 @@ import { parseJsonObject } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { GatewayKeys } from "./gateway-keys.ts";
 
-export type Claims = Readonly<Record<string, unknown>>;
+type Claims = Readonly<Record<string, unknown>>;
 
 /** `kind` is in the protected header of the JWE, so claims that were sealed as one kind cannot be opened as another. */
 type Sealed = { readonly kind: string; readonly keys: GatewayKeys; readonly now: Date };

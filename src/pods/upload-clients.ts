@@ -3,7 +3,7 @@
  * `goes`: the client goes there, and sends that host neither its token nor its password. `goes-with-credentials`: that host may get them, either at
  * once or after it has answered 401.
  */
-export type Travel = "stays" | "goes" | "goes-with-credentials";
+type Travel = "stays" | "goes" | "goes-with-credentials";
 
 type Row = { readonly userAgent: RegExp; readonly travel: Travel };
 

@@ -10,7 +10,7 @@ import { grantsNothing, type IssuedPart, parseTokenAnswer } from "./answer.ts";
 import { accessForbidden, type PodQuestion } from "./plan.ts";
 import type { TokenRequest } from "./request.ts";
 
-export type CallTokenService = (pod: AdmittedPod, request: FetchRequest) => Promise<Result<Response, Refusal>>;
+type CallTokenService = (pod: AdmittedPod, request: FetchRequest) => Promise<Result<Response, Refusal>>;
 
 /** What comes of asking a Pod's token service for a token. `refused` is final, but after `unavailable` a later try may succeed. */
 export type PodAnswer =
