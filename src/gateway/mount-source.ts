@@ -11,6 +11,12 @@ import { send } from "./send.ts";
  */
 const linkLocal = rangesOf(["169.254.0.0/16", "fe80::/10"]);
 
+/**
+ * A store that sends no headers for this long is given up. If a firewall keeps the gateway from a store, the client waits this long for each of its
+ * layers before it may upload the layer.
+ */
+const headersMs = 5_000;
+
 type SourceOptions = { readonly maxBytes: number; readonly signal: AbortSignal };
 
 /** A blob that is being read from another Pod's store. */
@@ -36,8 +42,10 @@ export async function openSource(
   const closing = new AbortController();
   const close = () => closing.abort();
   const ending = AbortSignal.any([signal, closing.signal]);
+  const late = setTimeout(close, headersMs);
   // Without this header, the store might compress its answer, and the compressed bytes do not have the blob's digest.
   const answer = await send(url, { method: "GET", headers: { "Accept-Encoding": "identity" }, signal: ending });
+  clearTimeout(late);
   if (answer === null) return err("the source gave no answer");
   const why = wrongAnswer(answer, maxBytes);
   if (why === null) return ok(sourceOf(answer, close));
