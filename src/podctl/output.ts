@@ -55,6 +55,19 @@ export const counted = (number: number, noun: string): string =>
 
 const pluralOf = (noun: string): string => (/[^aeiou]y$/.test(noun) ? `${noun.slice(0, -1)}ies` : `${noun}s`);
 
+/** Returns each item with its cells, which are padded with blanks so that all cells of a column have one width. */
+export function inColumns<Item, const Cells extends readonly string[]>(
+  items: readonly Item[],
+  cellsOf: (item: Item) => Cells,
+): readonly (readonly [Item, { readonly [Column in keyof Cells]: string }])[] {
+  const rows = items.map((item) => [item, cellsOf(item)] as const);
+  const widths: number[] = [];
+  for (const [, cells] of rows)
+    for (const [column, { length }] of cells.entries()) widths[column] = Math.max(widths[column] ?? 0, length);
+  const padded = (cells: Cells) => cells.map((cell, column) => cell.padEnd(widths[column] ?? 0));
+  return rows.map(([item, cells]) => [item, padded(cells) as { [Column in keyof Cells]: string }]);
+}
+
 type Progress = {
   readonly advance: (steps: number) => void;
   /** Removes the bar. Nothing is drawn after this. */

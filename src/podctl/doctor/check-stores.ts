@@ -39,16 +39,11 @@ async function checkStore(checks: Checks, store: ProbedStore, seeClock: (called:
   if ("error" in store) return checks.found(check, "store-sealed", store.error);
   const head = await call(store.urls.HEAD, { method: "HEAD" });
   const get = await call(store.urls.GET, { headers: { Range: "bytes=0-0" } });
-  for (const [method, answer] of [
-    ["HEAD", head],
-    ["GET", get],
-  ] as const) {
-    if (!answer.ok) {
-      return checks.found(check, "store-unreachable", `${method} at ${new URL(store.urls.GET).host}: ${answer.error}`);
-    }
-    seeClock(answer.value);
-  }
-  if (!head.ok || !get.ok) return;
+  const { host } = new URL(store.urls.GET);
+  if (!head.ok) return checks.found(check, "store-unreachable", `HEAD at ${host}: ${head.error}`);
+  seeClock(head.value);
+  if (!get.ok) return checks.found(check, "store-unreachable", `GET at ${host}: ${get.error}`);
+  seeClock(get.value);
   const failed = [get.value, head.value].find(({ status }) => status !== 200 && status !== 206);
   if (failed !== undefined) {
     if (failed.status === 404 && (await isBelowOtherRoot(store))) {

@@ -3,9 +3,9 @@ import type { Colors } from "picocolors/types";
 import { type StoreHealth, verdictOf, whyUnchecked } from "../../blobs/store-health.ts";
 import type { Pod } from "../../directory/directory.ts";
 import { storePlace } from "../../signers/index.ts";
-import { inOneLine } from "../output.ts";
+import { inColumns, inOneLine } from "../output.ts";
 
-export type DescribedStore = {
+type DescribedStore = {
   readonly pod: string;
   /** The index in `blobs.stores`. */
   readonly store: number;
@@ -43,18 +43,16 @@ export function formatStores(
   stores: readonly DescribedStore[],
   paint: Pick<Colors, "green" | "red" | "yellow">,
 ): string {
-  const rows = stores.map(({ pod, store, scheme, state, place, since, why }) => {
-    const told = [since === undefined ? [] : [`since ${since}`], why === undefined ? [] : [why]].flat().join(": ");
-    return [pod, `store ${store} (${scheme})`, state, place ?? "–", inOneLine(told)] as const;
-  });
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
   const colours = { in: paint.green, out: paint.red, new: paint.yellow, unchecked: paint.yellow } as const;
-  return rows
-    .map(([pod, store, state, place, text], index) => {
-      const [first = "", second = "", third = "", fourth = ""] = [pod, store, state, place].map((cell, column) =>
-        cell.padEnd(widths[column] ?? 0),
-      );
-      return `${first}  ${second}  ${colours[stores[index]?.state ?? "in"](third)}  ${fourth}  ${text}`;
-    })
-    .join("\n");
+  const rows = inColumns(stores, ({ pod, store, scheme, state, place }) => [
+    pod,
+    `store ${store} (${scheme})`,
+    state,
+    place ?? "–",
+  ]);
+  const lines = rows.map(([{ state, since, why }, [pod, store, shownState, place]]) => {
+    const told = [...(since === undefined ? [] : [`since ${since}`]), ...(why === undefined ? [] : [why])].join(": ");
+    return `${pod}  ${store}  ${colours[state](shownState)}  ${place}  ${inOneLine(told)}`;
+  });
+  return lines.join("\n");
 }
