@@ -66,8 +66,8 @@ async function readLiveTexts(target: Target): Promise<Texts> {
 }
 
 function keepBlocks(live: Texts, wanted: Texts): void {
-  const [kept, asked] = [live, wanted].map((texts) => orDamaged(parseBlocks(texts.get(blocksKey) ?? null)));
-  const record = orFail(blocksToWrite(unionOf(kept ?? new Map(), asked ?? new Map())));
+  const blocksIn = (texts: Texts) => orDamaged(parseBlocks(texts.get(blocksKey) ?? null));
+  const record = orFail(blocksToWrite(unionOf(blocksIn(live), blocksIn(wanted))));
   if (record !== null) wanted.set(blocksKey, recordText(blocksKey, record, { revision: 1, appliedAt: new Date(0) }));
 }
 

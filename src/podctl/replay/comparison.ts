@@ -1,7 +1,8 @@
 import type { Client } from "../../directory/clients.ts";
 import { parseLogLine, type Subject } from "./log-line.ts";
 
-type Decide = (subject: Subject, client: Client) => Promise<string>;
+/** Says in a word or two where a request would go: a Pod, no Pod, or what stops the request. */
+export type Decide = (subject: Subject, client: Client) => Promise<string>;
 
 /**
  * A repository name whose requests the first directory sends to one place, and the second directory to another. A place is a Pod, or what stops the

@@ -1,5 +1,4 @@
 /** Decides where a request goes, by the Worker's own `handle()`. The directory is held in memory, because every line of a log needs look-ups. */
-import type { Client } from "../../directory/clients.ts";
 import { createDirectory, type Directory } from "../../directory/directory.ts";
 import { kindOf } from "../../directory/keys.ts";
 import { freshValues } from "../../directory/kv.ts";
@@ -10,6 +9,7 @@ import { recordText } from "../../topology/record-text.ts";
 import { type Topology, topologyRecords } from "../../topology/topology.ts";
 import { type Recorded, requestFrom, runHandle } from "../explain/recording.ts";
 import type { Target } from "../target/target.ts";
+import type { Decide } from "./comparison.ts";
 import type { Subject } from "./log-line.ts";
 
 export type Texts = Map<string, string>;
@@ -32,11 +32,7 @@ export function textsOf(topology: Topology): Texts {
   return texts;
 }
 
-/** Returns a function that says in a word or two where a request would go: a Pod, no Pod, or what stops the request. */
-export function createDecide(
-  texts: Texts,
-  { plainHttp }: Pick<Target, "plainHttp">,
-): (subject: Subject, client: Client) => Promise<string> {
+export function createDecide(texts: Texts, { plainHttp }: Pick<Target, "plainHttp">): Decide {
   const { parsedPods, parsedRecords } = createIsolate();
   const directory = createDirectory({
     readKv: async () => ok(freshValues(texts)),

@@ -6,20 +6,24 @@ import { prefixesOf, type RepositoryName } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 
+type MovingAssignment = AssignmentRecord & { readonly move: MoveRecord };
+
+const isMoving = (record: AssignmentRecord): record is MovingAssignment => record.move !== undefined;
+
 /** The assignment in this record's text, if its group is being moved. Null for any other record. */
-export function movingIn(key: string, text: string | null): AssignmentRecord | null {
+export function movingIn(key: string, text: string | null): MovingAssignment | null {
   // We search the text before we parse it, because a directory may have a million assignments, and most groups are not being moved.
   if (kindOf(key) !== "route" || text === null || !text.includes('"move"')) return null;
   const parsed = parseRecord(key, text, assignmentRecord);
-  return parsed.ok && parsed.value.move !== undefined ? parsed.value : null;
+  return parsed.ok && isMoving(parsed.value) ? parsed.value : null;
 }
 
 /** Says which phase a move is in, and when the phase began. If the phase has not begun yet, says when it begins. */
 export const phaseText = (move: MoveRecord, now: Date): string =>
   `${move.phase} ${hasBegun(move, now) ? "since" : "begins at"} ${move.since}`;
 
-export const describeMoving = (key: string, { pod, move }: AssignmentRecord): string =>
-  `"${nameIn(key)}" is being moved from ${pod} to ${move?.to}${move === undefined ? "" : ` (${phaseText(move, new Date())})`}`;
+export const describeMoving = (key: string, { pod, move }: MovingAssignment): string =>
+  `"${nameIn(key)}" is being moved from ${pod} to ${move.to} (${phaseText(move, new Date())})`;
 
 /** Refuses to change an assignment by hand while a move depends on it. */
 export function refuseMoving(key: string, text: string | null): void {
@@ -29,10 +33,10 @@ export function refuseMoving(key: string, text: string | null): void {
 }
 
 /** Says how an operator ends the move of a group. A group that is on its way back already only goes on back. */
-export function goingOn(prefix: string, { move }: Pick<AssignmentRecord, "move">): string {
+export function goingOn(prefix: string, { move }: Pick<MovingAssignment, "move">): string {
   const back = `\`podctl move ${prefix} --back\``;
-  return move?.settledSince === undefined
-    ? `go on with \`podctl move ${prefix} --to ${move?.to}\`, or return the group with ${back}`
+  return move.settledSince === undefined
+    ? `go on with \`podctl move ${prefix} --to ${move.to}\`, or return the group with ${back}`
     : `go on with ${back}`;
 }
 
@@ -72,7 +76,7 @@ export async function refuseToUndoMove(kv: KvStore, former: ReadonlyMap<string, 
     if (moving === null) continue;
     const name = nameIn(key);
     throw new CliFailure(
-      `the last write is a step of the move of "${name}" from ${moving.pod} to ${moving.move?.to}, which a rollback would leave half done; ` +
+      `the last write is a step of the move of "${name}" from ${moving.pod} to ${moving.move.to}, which a rollback would leave half done; ` +
         `\`podctl move ${name} --back\` returns the group, and if the move has ended, \`podctl move ${name} --to ${moving.pod}\` moves it again`,
     );
   }

@@ -61,10 +61,11 @@ const podOf = (record: object | null): string | null =>
   record !== null && "pod" in record && typeof record.pod === "string" ? record.pod : null;
 
 function changedMembers(from: object | null, to: object | null): readonly string[] {
-  const [before, after] = [from, to].map((record) => new Map(Object.entries(record ?? {})));
-  const names = new Set([...(before?.keys() ?? []), ...(after?.keys() ?? [])]);
+  const before = new Map(Object.entries(from ?? {}));
+  const after = new Map(Object.entries(to ?? {}));
+  const names = new Set([...before.keys(), ...after.keys()]);
   for (const stamp of stampMembers) names.delete(stamp);
-  return [...names].filter((name) => JSON.stringify(before?.get(name)) !== JSON.stringify(after?.get(name)));
+  return [...names].filter((name) => JSON.stringify(before.get(name)) !== JSON.stringify(after.get(name)));
 }
 
 /** Returns the names of the settings that change. A new assignment is compared with one whose `state` is `active`. */
@@ -106,7 +107,7 @@ function blocksText({ added, changed, lifted }: BlockChanges): string {
   return [...all.slice(0, maxShownOfKind), ...(left > 0 ? [`and ${count(left)} more`] : [])].join(", ");
 }
 
-export function summaryOf(changes: readonly Change[]): Readonly<Record<Change["action"], number>> {
+function summaryOf(changes: readonly Change[]): Readonly<Record<Change["action"], number>> {
   const summary = { add: 0, change: 0, delete: 0 };
   for (const { action } of changes) summary[action] += 1;
   return summary;

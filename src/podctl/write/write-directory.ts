@@ -7,13 +7,7 @@ import { blocksKey, directoryKey } from "../../directory/keys.ts";
 import type { DirectoryRecord } from "../../directory/records.ts";
 import type { Change } from "../../topology/difference.ts";
 import type { Former, HistoryIndex } from "../../topology/history.ts";
-import {
-  contentOf,
-  type DirectoryContent,
-  directorySteps,
-  recordText,
-  type Stamp,
-} from "../../topology/record-text.ts";
+import { contentOf, type DirectoryContent, directorySteps, recordText } from "../../topology/record-text.ts";
 import { CliFailure, leavingBehind } from "../failure.ts";
 import { counted, inOneLine } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
@@ -52,12 +46,12 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
   const changes = job.changes.filter(({ key }) => key !== directoryKey);
   await refuseOtherDirectory(kv, directory);
   await refuseOtherBlocks(kv, changes);
-  const former = await keepFormer(kv, { directory, changes }, stamp);
+  const index = { revision, at: stamp.appliedAt.toISOString(), by: stamp.appliedBy };
+  const former = await keepFormer(kv, { directory, changes }, index);
   const steps = directorySteps(directory.record, content);
   const writes = changes.map(
     ({ key, after }): Write => ({ key, text: after === null ? null : () => recordText(key, after, stamp) }),
   );
-  const index = { revision, at: stamp.appliedAt.toISOString(), by: stamp.appliedBy };
   const name = `write to revision ${revision}`;
   const waysOut = job.waysOut ?? waysOutOf({});
   const refused = await leavingBehind(`the ${name} is not complete: ${waysOut}`, async () => {
@@ -144,8 +138,12 @@ async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> 
  * Saves the texts that this write replaces, and returns them. If an interrupted write has already replaced a record, its history has the record's
  * former text. We keep that text, because it is from the last complete write.
  */
-async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<Former> {
-  const unfinished = await readHistoryIndex(kv, stamp.revision);
+async function keepFormer(
+  kv: KvStore,
+  { directory, changes }: Job,
+  index: Pick<HistoryIndex, "revision" | "at" | "by">,
+): Promise<Former> {
+  const unfinished = await readHistoryIndex(kv, index.revision);
   // If a write was interrupted, we overwrite the chunks of its history, one by one. The texts of that history come first, in their old order. So each
   // chunk still has all the texts that it had before. No text is lost, even if this run is interrupted between two chunks.
   const former = new Map(unfinished === null ? [] : await formerOf(kv, unfinished));
@@ -154,13 +152,11 @@ async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Requi
     ...changes.map(({ key, before }) => [key, before] as const),
   ]);
   for (const [key, text] of now) if (!former.has(key)) former.set(key, text);
-  const { revision, appliedAt, appliedBy } = stamp;
-  const chunks = await leavingBehind(unchanged, () => writeHistoryChunks(kv, revision, former));
+  const chunks = await leavingBehind(unchanged, () => writeHistoryChunks(kv, index.revision, former));
   // Writing the chunks of a large apply takes minutes. If another operator has written the directory meanwhile, we refuse. The chunks do no harm
   // then: without their index, new ones are ignored. Those that replaced the chunks of an interrupted write have the same texts and more.
   await refuseOtherDirectory(kv, directory);
-  const index = { revision, at: appliedAt.toISOString(), by: appliedBy, chunks };
-  await leavingBehind(unchanged, () => writeHistoryIndex(kv, index));
+  await leavingBehind(unchanged, () => writeHistoryIndex(kv, { ...index, chunks }));
   return former;
 }
 
