@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { allowsPlainHttp } from "../../lib/address.ts";
 import { openAccount } from "./account.ts";
 import { openStack } from "./stack.ts";
 import type { Target } from "./target.ts";
@@ -17,9 +18,14 @@ export const edgeOption = (): Option =>
     "the edge's URL; with --env, you can leave it out if a route in wrangler.toml contains the edge's hostname",
   ).argParser(parseOrigin);
 
+/** podctl sends logins and tokens to the edge. Over http, anyone on the way could read them. */
 function parseOrigin(text: string): URL {
-  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text);
-  throw new InvalidArgumentError("Give a URL such as https://registry.example.com.");
+  const url = URL.parse(text);
+  if (url?.protocol === "https:") return url;
+  if (url?.protocol === "http:" && allowsPlainHttp("loopback", url.hostname)) return url;
+  throw new InvalidArgumentError(
+    "Give a URL such as https://registry.example.com, or an http URL of this machine: podctl sends logins to it.",
+  );
 }
 
 export function openTarget({ env = process.env["CLOUDFLARE_ENV"] || undefined }: TargetOptions): Promise<Target> {
