@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test, vi } from "vitest";
 import { serve } from "../../src/local/http-server.ts";
 import { type KvStore, openKvStore } from "../../src/podctl/target/kv-store.ts";
@@ -65,6 +66,18 @@ test("KV store: after a 429 the call is made again when Retry-After is over, and
   expect(performance.now() - startedMs).toBeGreaterThanOrEqual(1_000);
   expect(server.calls).toEqual(["PUT /bulk 1", "PUT /bulk 1"]);
   expect(said.mock.calls.flat()).toEqual(["the KV API answers 429; trying again for a while\n"]);
+  said.mockRestore();
+});
+
+test("KV store: at Cloudflare, podctl waits until every edge sees a write, and says so; on this machine, it does not wait", async () => {
+  const said = vi.spyOn(process.stderr, "write").mockReturnValue(true);
+  await kv.untilSeen();
+  expect(said.mock.calls.flat()).toEqual([]);
+  const atCloudflare = openKvStore({ baseUrl: undefined, token: apiToken, account, namespace });
+  expect(await Promise.race([atCloudflare.untilSeen(), sleep(50, "waits")])).toBe("waits");
+  expect(said.mock.calls.flat()).toEqual([
+    "waiting 90 s, until every location of the edge knows what has been written\n",
+  ]);
   said.mockRestore();
 });
 
