@@ -51,14 +51,20 @@ export async function call(url: string | URL, options: Call = {}): Promise<Resul
       signal: AbortSignal.timeout(deadlineMs),
       ...(body === undefined ? {} : { body, duplex: "half" }),
     });
-    const dateMs = Date.parse(response.headers.get("Date") ?? "");
-    const aheadSeconds = Number.isNaN(dateMs) ? null : Math.round((dateMs - Date.now()) / 1000);
+    const aheadSeconds = aheadSecondsOf(response.headers);
     const text = (await boundedText(response, maxBodyBytes)) ?? "";
     return ok({ status: response.status, headers: response.headers, text, aheadSeconds });
   } catch (error) {
     if (error instanceof Error && error.name === "TimeoutError") return err(`no answer within ${deadlineMs / 1000} s`);
     return err(codeOf(error) ?? "the connection failed");
   }
+}
+
+/** A cache, such as that of a CDN, keeps the `Date` of the answer that it has stored, and says in `Age` how old this answer is (RFC 9111 §4.2.3). */
+function aheadSecondsOf(headers: Headers): number | null {
+  const dateMs = Date.parse(headers.get("Date") ?? "");
+  const ageSeconds = Number(/^\d+/.exec(headers.get("Age") ?? "")?.[0] ?? 0);
+  return Number.isNaN(dateMs) ? null : Math.round((dateMs - Date.now()) / 1000) + ageSeconds;
 }
 
 /** Returns a code such as `ECONNREFUSED`. fetch wraps the error that has the code in another error, which says only "fetch failed". */

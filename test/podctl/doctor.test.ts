@@ -165,6 +165,17 @@ test(`doctor finds each of ${seeded.length} seeded faults by its name, and nothi
   for (const secret of ["X-Amz-Signature", "eyJ", "guess"]) expect(printed).not.toContain(secret);
 });
 
+test("a CDN that answers from its cache, with the time at which its storage has answered, has the right clock", async () => {
+  const headers = { Date: new Date(Date.now() - 3_600_000).toUTCString(), Age: "3600", "Content-Length": 5 };
+  const cdn = await startProxy(elsewhere, ({ method }) => ({
+    ...{ inPlace: 200, headers },
+    ...(method === "GET" && { body: "bytes" }),
+  }));
+  const pods = await seedAll([["cached", "clock-skew", () => ({ store: { endpoint: onLocalhost(cdn) } })]]);
+  const checks = await check({ pods });
+  expect([findings(checks), passed(checks, "cached")]).toEqual([[], expect.arrayContaining(["store 0 (s3)", "clock"])]);
+});
+
 test.each([
   ["registry", "refuse", "registry-unreachable"],
   ["token", "refuse", "token-unreachable"],
