@@ -18,7 +18,7 @@ export type Admitted = {
 };
 
 /** Why a request is not admitted. The client gets `error`, and the log gets `cause`. */
-export type NotAdmitted = { readonly error: OciError; readonly cause: string };
+type NotAdmitted = { readonly error: OciError; readonly cause: string };
 
 type Asked = {
   readonly method: string;

@@ -1,5 +1,5 @@
 /** How a request ended, in one word. */
-export type GatewayOutcome =
+type GatewayOutcome =
   | "forwarded"
   /** A blob was copied from another Pod's store. */
   | "mounted"

@@ -15,7 +15,7 @@ const lastAnswerMs = 1_000;
 
 export type MountLimits = Readonly<Record<keyof typeof mountLimits, number>>;
 
-export type MountContext = {
+type MountContext = {
   readonly config: GatewayConfig;
   readonly limits: MountLimits;
   readonly bounds: CopyBounds;

@@ -8,7 +8,7 @@ const maxHeaderSize = 128 * 1024;
 /** This is longer than load balancers keep an idle connection. So a load balancer does not use a connection that this program has just closed. */
 const keepAliveTimeout = 75_000;
 
-export type HeaderLimits = {
+type HeaderLimits = {
   /** How long a client may take for the headers of a request. */
   readonly headersMs: number;
   /** How often the server looks for clients that have exceeded `headersMs`. */

@@ -27,7 +27,7 @@ export type Pulls = {
   readonly sample: number;
 };
 
-export type LogFile = { readonly name: string; readonly lines: AsyncIterable<string | null> };
+type LogFile = { readonly name: string; readonly lines: AsyncIterable<string | null> };
 type Wanted = { readonly digest: Digest; readonly since: Date | null };
 type Counted = { readonly line: PullLine; firstMs: number; lastMs: number; requests: number };
 

@@ -24,7 +24,7 @@ export type Who = {
  * `other`: a request that is no pull, or another line of the Worker. `unread`: the line is not from the edge's log. `sample` is the chance, from 0 to
  * 1, with which the edge wrote this line.
  */
-export type LoggedPull =
+type LoggedPull =
   | { readonly kind: "pull"; readonly sample: number; readonly pull: PullLine }
   | { readonly kind: "other"; readonly sample: number }
   | { readonly kind: "unread" };

@@ -22,7 +22,7 @@ export type Page = {
 };
 type Entry = { readonly key: string; readonly value: string; readonly metadata?: unknown };
 
-export type KvApi = {
+type KvApi = {
   /** Returns at most 1,000 keys, in the order of the keys. A page can be empty and still have a cursor. */
   listPage(prefix: string | undefined, cursor: string | null): Promise<Page>;
   /** Returns the values of at most 100 keys. A key without a value is null or left out. */
