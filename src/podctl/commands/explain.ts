@@ -62,9 +62,15 @@ sign URLs. Instead of a signature, it prints the text that the edge would sign. 
       const url = parseUrl(text, target.edgeHosts[0]);
       const steps = await explainRequest(
         {
-          ...{ method: method.toUpperCase(), url, auth: target.auth, token, client: clientOf(options) },
-          ...{ service: target.service, plainHttp: target.plainHttp },
-          ...{ podStatus: options.podStatus, now: new Date() },
+          method: method.toUpperCase(),
+          url,
+          auth: target.auth,
+          service: target.service,
+          plainHttp: target.plainHttp,
+          token,
+          client: clientOf(options),
+          podStatus: options.podStatus,
+          now: new Date(),
         },
         () => openDirectory(target, kv),
       );

@@ -31,7 +31,11 @@ export function resolveCommand(): Command {
       if (pod === null) process.exitCode = 1;
       if (json)
         return printJson({
-          ...{ name: text, pod: pod?.id ?? null, state: pod?.state ?? null, assignment: by, blocked },
+          name: text,
+          pod: pod?.id ?? null,
+          state: pod?.state ?? null,
+          assignment: by,
+          blocked,
           renamedTo: renamed?.to ?? null,
           group: assignment === null ? null : groupOf(assignment),
         });

@@ -62,10 +62,9 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
   const seen = new Map<RepositoryName, Snapshot>();
   const { savedOf, save } = memoryOf(progress);
   let problems: string[] = [];
-  const ports: CopyPorts = {
-    ...{ ...ways, jobs, copied, homes: new Map<Digest, RepositoryName>(), limit: createLimit(jobs) },
-    ...{ looked: new Set<RepositoryName>(), complain: (problem) => problems.push(problem) },
-  };
+  const limit = createLimit(jobs);
+  const complain = (problem: string) => void problems.push(problem);
+  const ports: CopyPorts = { ...ways, jobs, copied, limit, homes: new Map(), looked: new Set(), complain };
   const copyOne = async (name: RepositoryName, budget: Budget, guarded: CopyPorts): Promise<number> => {
     const known = held.get(name);
     const now = await takeSnapshot(source, name, { jobs, known, budget });

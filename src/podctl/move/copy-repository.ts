@@ -7,7 +7,7 @@ import { sizeOf, type Work, workOf } from "./differences.ts";
 import { removeManifests, removeTag } from "./remove.ts";
 import { headManifest, type Snapshot } from "./snapshot.ts";
 
-export type RepositoryCopied = {
+type RepositoryCopied = {
   readonly changes: number;
   /** Whether the target now holds all that is in the source's snapshot. False if, for example, the source deleted a blob during the copy. */
   readonly isWhole: boolean;

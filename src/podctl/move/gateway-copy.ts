@@ -23,7 +23,7 @@ const pauseMs = 30_000;
 /** How long we wait for the edge's answer: the gateway's time for the copy, its time for the clean-up, and ten seconds for the network. */
 const orderMs = mountLimits.copyMs + mountLimits.cleanUpMs + 10_000;
 
-export type EdgeLogin = { readonly origin: string; readonly user: User | null; readonly auth: "token" | "none" };
+type EdgeLogin = { readonly origin: string; readonly user: User | null; readonly auth: "token" | "none" };
 
 /** Returns a function that asks the edge for the copy of one blob, because only the edge has the gateway's key. Null if the target has no gateway. */
 export function openGatewayCopy(edge: EdgeLogin, target: Registry): GatewayCopy | null {

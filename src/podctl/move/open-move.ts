@@ -1,6 +1,6 @@
 /** Opens what a move works on: KV, the group, and the registries of both Pods. Also runs the checks that both Pods must pass. */
 
-import type { Pod } from "../../directory/directory.ts";
+import type { Directory, Pod } from "../../directory/directory.ts";
 import { nameIn, podKey, routeKey } from "../../directory/keys.ts";
 import type { PodId } from "../../directory/pod-id.ts";
 import { parseJsonObject } from "../../lib/json.ts";
@@ -11,7 +11,7 @@ import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { loginAt, ownLogin, type User } from "../target/operator.ts";
 import type { EdgeAccess, Target } from "../target/target.ts";
-import { openDirectory, type TracedDirectory } from "../target/traced-directory.ts";
+import { openDirectory } from "../target/traced-directory.ts";
 import { orDamaged } from "../write/live-directory.ts";
 import { createLimit, type Limit } from "./limit.ts";
 import type { Group } from "./lists.ts";
@@ -21,7 +21,7 @@ export type MoveTarget = {
   readonly kv: KvStore;
   readonly target: Target;
   readonly access: EdgeAccess;
-  readonly directory: TracedDirectory["directory"];
+  readonly directory: Directory;
   /** Runs one write of the directory at a time. */
   readonly inTurn: Limit;
 };
@@ -89,14 +89,13 @@ export async function checkPod(
   user: User | null,
 ): Promise<readonly Check[]> {
   const { origin, probeToken } = access;
-  const edgeHosts = [...new Set([...target.edgeHosts, new URL(origin).hostname])];
   const checks = await checkDeployment({
     directory,
     pods: [id],
     userAt: () => user,
     probeToken,
     edge: origin,
-    edgeHosts,
+    edgeHosts: [...target.edgeHosts, new URL(origin).hostname],
     write: true,
   });
   return checks.filter(({ pod }) => pod === id);

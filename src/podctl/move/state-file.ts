@@ -25,7 +25,7 @@ const header = v.strictObject({
    */
   since: v.string(),
 });
-export type MoveHeader = v.InferOutput<typeof header>;
+type MoveHeader = v.InferOutput<typeof header>;
 
 const saved = v.strictObject({
   /**

@@ -1,4 +1,5 @@
 /** The operator's tokens for one Pod. They come from the Pod's own token service, because a move calls the Pod's registry itself and not the edge. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { decodeJwt } from "jose";
 import type { Pod } from "../../directory/directory.ts";
 import { parseJsonObject } from "../../lib/json.ts";
@@ -43,7 +44,7 @@ async function fetchToken(pod: Pod, user: User | null, scopes: readonly Access[]
   url.searchParams.set("service", pod.audience);
   for (const scope of scopes) url.searchParams.append("scope", formatScope(scope));
   const who = user === null ? "a request without credentials" : `user "${user.name}"`;
-  for (const pauseMs of [...pausesMs, null]) {
+  for (let tries = 0; ; tries += 1) {
     const answer = await call(url, { headers: basic(user) });
     const status = answer.ok ? answer.value.status : null;
     if (answer.ok && status === 200) {
@@ -58,14 +59,14 @@ async function fetchToken(pod: Pod, user: User | null, scopes: readonly Access[]
           `set ${userVariable(pod.id)} and ${passwordVariable(pod.id)}, or PODCTL_USER and PODCTL_PASSWORD, to a user who may do this`,
       );
     }
-    if (pauseMs === null) {
+    const pauseMs = pausesMs[tries];
+    if (pauseMs === undefined) {
       throw new CliFailure(
         `the token service of Pod "${pod.id}" fails: ${answer.ok ? status : answer.error}; run the command again`,
       );
     }
-    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    await sleep(pauseMs);
   }
-  throw new Error("the last round always ends");
 }
 
 /** We use a token only for the first 60 % of its life, because a long upload must end before its token expires. */

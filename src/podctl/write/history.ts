@@ -111,7 +111,7 @@ export async function writeHistoryChunks(kv: KvStore, revision: number, all: For
   return chunks;
 }
 
-/** Writes the index of a history whose chunks are in KV. From then on, other runs see that the write has begun. */
+/** Writes the index of a history whose chunks are in KV. From then on, other runs see that the write, or its rollback, has begun. */
 export async function writeHistoryIndex(kv: KvStore, index: Omit<HistoryIndex, "v">): Promise<void> {
   await kv.write([[historyKey(index.revision), JSON.stringify({ v: 1, ...index })]]);
 }

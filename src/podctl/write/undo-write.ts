@@ -1,5 +1,5 @@
 /** Puts back what a write replaced. The directory record comes last, and the other records come in the safe order of every write. */
-import { directoryKey, historyKey } from "../../directory/keys.ts";
+import { directoryKey } from "../../directory/keys.ts";
 import type { DirectoryRecord } from "../../directory/records.ts";
 import { inWriteOrder } from "../../topology/difference.ts";
 import type { Former, HistoryIndex } from "../../topology/history.ts";
@@ -7,7 +7,7 @@ import { directorySteps } from "../../topology/record-text.ts";
 import { CliFailure, leavingBehind } from "../failure.ts";
 import { startProgress } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
-import { readFormer, readHistoryIndex, refuseLostDirectory, removeHistory } from "./history.ts";
+import { readFormer, readHistoryIndex, refuseLostDirectory, removeHistory, writeHistoryIndex } from "./history.ts";
 import { type DirectoryInKv, directoryInKv, readDirectory } from "./live-directory.ts";
 import { findOtherWriter } from "./other-writer.ts";
 import { type Write, writeRecords } from "./write-records.ts";
@@ -49,7 +49,7 @@ export async function undoWrite(kv: KvStore, { index, former, before, now }: Las
   const { revision } = index;
   const name = `rollback of revision ${revision}`;
   const other = await leavingBehind(`the ${name} is not complete; run \`podctl rollback\` again`, async () => {
-    await kv.write([[historyKey(revision), JSON.stringify({ ...index, undone: true })]]);
+    await writeHistoryIndex(kv, { ...index, undone: true });
     const progress = startProgress("records put back", writes.length);
     await writeRecords(kv, inOrder, { steps, onProgress: progress.advance });
     progress.end();
