@@ -4,7 +4,7 @@ export class StartFailure extends Error {
 }
 
 export const portInUse = (port: number): StartFailure =>
-  new StartFailure(`Port ${port} of 127.0.0.1 is in use: free it, or choose another with PORT=.`);
+  new StartFailure(`Port ${port} of 127.0.0.1 is in use or needs root: free it, or choose another with PORT=.`);
 
 /** Returns what a program prints when an error ends it: the message if the user can remove the cause, otherwise the whole error. */
 export const printable = (error: unknown): unknown =>

@@ -84,7 +84,9 @@ describeWith(["npm"], "npm start on a port in use", () => {
     const [[code], printed, complained] = await Promise.all([exited, text(stdout), text(stderr)]);
     other.close();
     expect([code, printed]).toEqual([1, ""]);
-    expect(complained).toBe(`Port ${port} of 127.0.0.1 is in use: free it, or choose another with PORT=.\n`);
+    expect(complained).toBe(
+      `Port ${port} of 127.0.0.1 is in use or needs root: free it, or choose another with PORT=.\n`,
+    );
   });
 });
 
