@@ -42,12 +42,12 @@ const json = v.pipe(v.string(), v.parseJson());
 const edgeKey = v.pipe(
   v.string(),
   v.transform(parseBase64url),
-  v.check((key) => key?.byteLength === 32, "must be 32 bytes in base64url"),
+  v.check((key) => key?.byteLength === 32),
   v.transform((key) => key ?? new Uint8Array(32)),
 );
 const origin = v.pipe(
   v.string(),
-  v.check((text) => isOrigin(text) && isHost(new URL(text).host), "an origin"),
+  v.check((text) => isOrigin(text) && isHost(new URL(text).host)),
 );
 /** A share from 0 to 1, which wrangler.toml may write with or without quotes. */
 const part = v.pipe(
@@ -62,7 +62,7 @@ const schema = v.object({
   REALM: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url(), v.regex(/^[^"\s]+$/))]), ""),
   AUTH: v.optional(v.picklist(["token", "none"]), "token"),
   // The default is a name that no site can have (RFC 2606 §2).
-  CACHE_HOST: v.optional(v.pipe(v.string(), v.check(isHost, "a hostname")), "cache.invalid"),
+  CACHE_HOST: v.optional(v.pipe(v.string(), v.check(isHost)), "cache.invalid"),
   PLAIN_HTTP: v.optional(v.picklist(["allow", "refuse"]), "refuse"),
   CORS_ORIGINS: v.optional(v.pipe(v.string(), v.transform(splitList), v.array(origin)), ""),
   SEALING_KEYS: v.optional(v.pipe(json, v.array(v.looseObject({ kty: v.string() })), v.maxLength(2)), "[]"),
@@ -83,19 +83,19 @@ export function parseConfig(env: Env): Config {
       `variable ${v.getDotPath(issue) ?? "?"} is wrong: want ${issue.expected ?? "the form that wrangler.toml describes"}`,
     );
   }
-  const { SERVICE, REALM, AUTH, PLAIN_HTTP, CORS_ORIGINS, SEALING_KEYS, EDGE_KEYS, PROBE_TOKEN } = parsed.output;
+  const values = parsed.output;
   return {
-    service: SERVICE,
-    realm: REALM === "" ? null : REALM,
-    auth: AUTH,
-    cacheHost: parsed.output.CACHE_HOST,
-    plainHttp: PLAIN_HTTP === "allow" ? "everywhere" : "nowhere",
-    corsOrigins: CORS_ORIGINS,
-    sealingKeys: SEALING_KEYS as readonly JsonWebKey[],
-    edgeKeys: EDGE_KEYS,
-    probeToken: PROBE_TOKEN === "" ? null : PROBE_TOKEN,
-    stallMs: parsed.output.STALL_MS,
-    storeCheckMs: parsed.output.STORE_CHECK_MS,
-    logSample: parsed.output.LOG_SAMPLE,
+    service: values.SERVICE,
+    realm: values.REALM === "" ? null : values.REALM,
+    auth: values.AUTH,
+    cacheHost: values.CACHE_HOST,
+    plainHttp: values.PLAIN_HTTP === "allow" ? "everywhere" : "nowhere",
+    corsOrigins: values.CORS_ORIGINS,
+    sealingKeys: values.SEALING_KEYS as readonly JsonWebKey[],
+    edgeKeys: values.EDGE_KEYS,
+    probeToken: values.PROBE_TOKEN === "" ? null : values.PROBE_TOKEN,
+    stallMs: values.STALL_MS,
+    storeCheckMs: values.STORE_CHECK_MS,
+    logSample: values.LOG_SAMPLE,
   };
 }

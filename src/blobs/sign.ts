@@ -114,9 +114,8 @@ async function readSecret(
   { pod, store, field }: { readonly pod: Pod; readonly store: SigningStore; readonly field: string },
   { openSecret, signing }: SigningPorts,
 ): Promise<Result<StoreSecret, Misconfigured>> {
-  const signer = signerOf(store);
-  if (signer.secret === null || !("credentials" in store)) return ok({});
-  const sealedFor = { pod: pod.id, field, scheme: store.scheme, target: signer.target(store) };
+  if (!("credentials" in store)) return ok({});
+  const sealedFor = { pod: pod.id, field, scheme: store.scheme, target: signerOf(store).target(store) };
   const opened = await openSecret(store.credentials, sealedFor);
   if (!opened.ok) return opened;
   const cacheKey = `${store.scheme} ${opened.value}`;

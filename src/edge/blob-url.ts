@@ -5,7 +5,7 @@ import { provesBlob } from "../blobs/head-proof.ts";
 import type { Owned } from "../blobs/proofs.ts";
 import { hasObjectKey, signBlobUrl } from "../blobs/sign.ts";
 import type { Client } from "../directory/clients.ts";
-import { ok, type Result } from "../lib/result.ts";
+import { err, ok, type Result } from "../lib/result.ts";
 import { checkHeaderCount, conditionHeaders } from "../net/headers.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
@@ -88,16 +88,16 @@ export async function signUrl(
 ): Promise<Result<string, Misconfigured> | null> {
   const { pod, grant } = authorized;
   const jwt = grant.kind === "granted" ? grant.jwt : null;
-  let failed: Result<string, Misconfigured> | null = null;
+  let failure: Misconfigured | null = null;
   for (const store of stores) {
-    if (failed !== null && !failed.ok) notePassedOver(services, failed.error.text);
+    if (failure !== null) notePassedOver(services, failure.text);
     if (store.scheme === "pod") return null;
     const attribution = store.attribution === true ? attributionOf(name, jwt) : {};
     const url = await signBlobUrl({ method, digest, pod, store, attribution }, services);
     if (url.ok) return url;
-    failed = url;
+    failure = url.error;
   }
-  return failed;
+  return failure === null ? null : err(failure);
 }
 
 type Signing = {
