@@ -29,7 +29,7 @@ export type Directory = {
   readonly parsedRecords: ParsedRecords;
   /** Null if the directory has no record of this Pod. */
   readonly pod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
-  readonly findPod: (id: PodId, options?: { mustBeCurrent?: boolean }) => Promise<Result<FoundPod, DirectoryFailure>>;
+  readonly findPod: (id: PodId, options: { mustBeCurrent?: boolean }) => Promise<Result<FoundPod, DirectoryFailure>>;
   /** The record under the key `directory`. */
   readonly record: () => Promise<Result<DirectoryRecord, DirectoryFailure>>;
   /**
@@ -109,7 +109,7 @@ export function createDirectory({ readKv, now, plainHttp, parsedPods, parsedReco
     now,
     parsedRecords,
     pod: (id) => pod(id),
-    findPod: (id, { mustBeCurrent = false } = {}) => findPod(id, { mustBeCurrent }),
+    findPod: (id, { mustBeCurrent = false }) => findPod(id, { mustBeCurrent }),
     claimedPod: async (id) => {
       const listed = await record();
       if (!listed.ok) return listed;

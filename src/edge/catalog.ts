@@ -81,11 +81,14 @@ async function grantAll(
   { services, token }: Context,
 ): Promise<Result<readonly Granted[], Refusal>> {
   const { own: wanted } = requiredAccess(endpoint);
-  const grants: Result<PodGrant, Refusal>[] = [];
+  const granted: Granted[] = [];
+  const refusals: Refusal[] = [];
   // We check the token at one Pod after the other. The first check remembers which parts of the token verify, so the next checks take less time.
-  for (const pod of pods)
-    grants.push(token === null ? openGrant : await catalogGrant(token, { pod, wanted }, services));
-  const refusals = grants.flatMap((grant) => (grant.ok ? [] : [grant.error]));
+  for (const pod of pods) {
+    const grant = token === null ? openGrant : await catalogGrant(token, { pod, wanted }, services);
+    if (grant.ok) granted.push({ pod, grant: grant.value });
+    else refusals.push(grant.error);
+  }
   const [refusal] = refusals;
   if (refusal?.reason === "unauthorized") {
     return err({
@@ -94,7 +97,7 @@ async function grantAll(
     });
   }
   if (refusal !== undefined) return err(refusal);
-  return ok(pods.flatMap((pod, index) => (grants[index]?.ok ? [{ pod, grant: grants[index].value }] : [])));
+  return ok(granted);
 }
 
 /** A grant that the edge itself gave allows only pulls, so it is refused. */
