@@ -29,11 +29,11 @@ export async function serveProbe(request: Request, services: Services): Promise<
   const { searchParams, origin } = new URL(request.url);
   if (!searchParams.has("pod")) {
     const sealingKey = services.config.sealingKeys[0]?.kid ?? null;
-    return ok({ response: jsonResponse({ sealingKey }, {}), outcome: "probed" });
+    return ok({ response: jsonResponse({ sealingKey }), outcome: "probed" });
   }
   const answer = await probe(searchParams.get("pod") ?? "", { origin, services });
   if (!answer.ok) return answer;
-  return ok({ response: jsonResponse(answer.value, {}), outcome: "probed", pod: answer.value.pod });
+  return ok({ response: jsonResponse(answer.value), outcome: "probed", pod: answer.value.pod });
 }
 
 const refused = (error: OciError): Result<never, Refusal> => err({ reason: "refused", error });

@@ -26,7 +26,7 @@ export const isTexts = (value: unknown): value is Readonly<Record<string, string
 /** Makes an answer in JSON that no cache may keep. We set `Content-Length`, so that an answer to HEAD has it too. */
 export function jsonResponse(
   value: unknown,
-  init: { readonly status?: number; readonly headers?: Readonly<Record<string, string>> },
+  init: { readonly status?: number; readonly headers?: Readonly<Record<string, string>> } = {},
 ): Response {
   const bytes = utf8(JSON.stringify(value));
   return new Response(bytes, {

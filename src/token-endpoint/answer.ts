@@ -34,7 +34,7 @@ export function tokenResponse(parts: readonly IssuedPart[], now: Date, mostSecon
   const token = formatBundle(parts);
   const remaining = parts.map((part) => remainingSeconds(part, now));
   const expiresIn = Math.min(...remaining, mostSeconds ?? Number.POSITIVE_INFINITY);
-  return jsonResponse({ token, access_token: token, expires_in: expiresIn, issued_at: now.toISOString() }, {});
+  return jsonResponse({ token, access_token: token, expires_in: expiresIn, issued_at: now.toISOString() });
 }
 
 /** Whether a token allows nothing, like the token of a login. False if the claims cannot be read, because they may allow something. */

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
+import { pickHeaders } from "../net/headers.ts";
 import { readText } from "../net/within.ts";
 import { formatScope } from "../oci/scope.ts";
 import { tokenDeadlineMs } from "../pods/deadlines.ts";
@@ -78,12 +79,11 @@ export const asksByForm = (request: TokenRequest, { withCredentials }: PodQuesti
 function tokenServiceRequest(request: TokenRequest, question: PodQuestion): FetchRequest {
   const { pod, scopes, withCredentials } = question;
   const byForm = asksByForm(request, question);
-  const own = scopes.map((scope) => ["scope", formatScope(scope)] as const);
-  const joined = own.length === 0 ? [] : [["scope", own.map(([, text]) => text).join(" ")] as const];
-  const passed = withCredentials ? request.passed : [];
-  const parameters = new URLSearchParams(
-    [["service", pod.audience], ...passed, ...(byForm ? joined : own)].map(([name, value]) => [name, value]),
-  );
+  const texts = scopes.map(formatScope);
+  const scopeValues = byForm && texts.length > 0 ? [texts.join(" ")] : texts;
+  const parameters = new URLSearchParams({ service: pod.audience });
+  for (const [name, value] of withCredentials ? request.passed : []) parameters.append(name, value);
+  for (const value of scopeValues) parameters.append("scope", value);
   const headers = new Headers({ Accept: "application/json", "Accept-Encoding": "identity", ...request.forwarded });
   if (withCredentials && request.authorization !== null) headers.set("Authorization", request.authorization);
   if (byForm) headers.set("Content-Type", "application/x-www-form-urlencoded");
@@ -106,10 +106,13 @@ export async function passRefusal(answer: Result<Response, Refusal>): Promise<Re
   if (!text.ok) return text;
   const { headers: own } = answer.value;
   const type = own.get("Content-Type") ?? "";
-  // A link may open the token endpoint in a browser, which must not run a Pod's HTML under the edge's name.
-  const headers = new Headers({ "Cache-Control": "no-store", "Content-Type": "text/plain", ...notAPage });
-  if (/^(application\/([\w.-]+\+)?json|text\/plain)\s*(;|$)/i.test(type)) headers.set("Content-Type", type);
-  const retryAfter = own.get("Retry-After");
-  if (retryAfter !== null) headers.set("Retry-After", retryAfter);
+  const isText = /^(application\/([\w.-]+\+)?json|text\/plain)\s*(;|$)/i.test(type);
+  const headers = {
+    "Cache-Control": "no-store",
+    // A link may open the token endpoint in a browser, which must not run a Pod's HTML under the edge's name.
+    "Content-Type": isText ? type : "text/plain",
+    ...notAPage,
+    ...pickHeaders(own, ["Retry-After"]),
+  };
   return ok(new Response(text.value, { status: answer.value.status, headers }));
 }
