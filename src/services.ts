@@ -71,14 +71,12 @@ export function buildServices(env: Env, ports: RequestPorts): Services {
   const { isolate, client, trace, waitUntil, departure } = ports;
   isolate.config ??= parseConfig(env);
   const { config, tokens, parsedPods, parsedRecords, parsedCidrs, signing } = isolate;
-  const now = new Date();
+  const clock = () => new Date();
   const { kv, caches } = listeningPorts(env, departure);
-  const readKv = createReadKv({ kv, cache: isolate.kv, now: () => new Date(), trace, waitUntil });
+  const readKv = createReadKv({ kv, cache: isolate.kv, now: clock, trace, waitUntil });
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
   const callService = createCallService(env, ports, { config, openSecret });
-  const clock = () => new Date();
   const openCache = (name: string) => createLocationCache(caches, config.cacheHost, name);
-  const proofCache = createProofCache(openCache("proofs"));
   return {
     config,
     directory: createDirectory({ readKv, now: clock, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
@@ -93,7 +91,7 @@ export function buildServices(env: Env, ports: RequestPorts): Services {
     openSecret,
     tokens,
     rejected: noneRejected(),
-    proofs: createProofs({ memory: isolate.proofs, cache: proofCache, clock, waitUntil }),
+    proofs: createProofs({ memory: isolate.proofs, cache: createProofCache(openCache("proofs")), clock, waitUntil }),
     manifests: createManifests({ memory: isolate.manifests, cache: openCache("manifests"), clock, waitUntil }),
     movedTombstones: createTombstones({ cache: openCache("moves"), clock, waitUntil }),
     grants: createRememberedGrants({ cache: openCache("grants"), edgeKeys: config.edgeKeys, clock }),
@@ -101,7 +99,7 @@ export function buildServices(env: Env, ports: RequestPorts): Services {
     parsedCidrs,
     signing,
     waitUntil,
-    now,
+    now: clock(),
     trace,
   };
 }
