@@ -19,9 +19,11 @@ export function parseJsonObject(text: string): Readonly<Record<string, unknown>>
 export const isObject = (value: unknown): value is object =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
+export const isText = (value: unknown): value is string => typeof value === "string";
+
 /** Whether a JSON value is an object whose members are all texts. */
 export const isTexts = (value: unknown): value is Readonly<Record<string, string>> =>
-  isObject(value) && Object.values(value).every((text) => typeof text === "string");
+  isObject(value) && Object.values(value).every(isText);
 
 /** Makes an answer in JSON that no cache may keep. We set `Content-Length`, so that an answer to HEAD has it too. */
 export function jsonResponse(

@@ -6,8 +6,10 @@ import type { GatewayKeys } from "./gateway-keys.ts";
 
 type Claims = Readonly<Record<string, unknown>>;
 
+export type Sealing = { readonly keys: GatewayKeys; readonly now: Date };
+
 /** `kind` is in the protected header of the JWE, so claims that were sealed as one kind cannot be opened as another. */
-type Sealed = { readonly kind: string; readonly keys: GatewayKeys; readonly now: Date };
+type Sealed = Sealing & { readonly kind: string };
 
 const algorithm = { alg: "dir", enc: "A256GCM" } as const;
 

@@ -1,8 +1,8 @@
+import { isText } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
-import type { GatewayKeys } from "./gateway-keys.ts";
-import { openAtGateway, sealForGateway } from "./gateway-seal.ts";
+import { openAtGateway, type Sealing, sealForGateway } from "./gateway-seal.ts";
 
 /** The bounds of a mount across Pods. If a blob exceeds them, the client uploads it. */
 export const mountLimits = {
@@ -37,8 +37,6 @@ export type MountOrder = {
 const lifeSeconds = 300;
 const kind = "mount-order";
 
-type Sealing = { readonly keys: GatewayKeys; readonly now: Date };
-
 export const sealOrder = (order: MountOrder, sealing: Sealing): Promise<string> =>
   sealForGateway(order, lifeSeconds, { kind, ...sealing });
 
@@ -54,8 +52,6 @@ export async function openOrder(text: string, sealing: Sealing): Promise<Result<
     return err(`the ${kind} lacks a member`);
   return ok({ pod, repository: name.value, digest: parsed.value, url, token, edge, registry, copyMs });
 }
-
-const isText = (value: unknown): value is string => typeof value === "string";
 
 /**
  * containerd ends a push if the registry sends no headers for 30 s (`ResponseHeaderTimeout`), so a copy for containerd must end earlier. docker with

@@ -1,7 +1,7 @@
+import { isText } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
-import type { GatewayKeys } from "./gateway-keys.ts";
-import { openAtGateway, sealForGateway } from "./gateway-seal.ts";
+import { openAtGateway, type Sealing, sealForGateway } from "./gateway-seal.ts";
 
 /** The parameter of a push location on a Pod's gateway. It contains all that the gateway needs to continue the upload. */
 export const grantParameter = "_grant";
@@ -33,8 +33,6 @@ export type UploadGrant = {
 const lifeSeconds = 24 * 3600;
 const kind = "upload-grant";
 
-type Sealing = { readonly keys: GatewayKeys; readonly now: Date };
-
 export const sealGrant = (grant: UploadGrant, sealing: Sealing): Promise<string> =>
   sealForGateway(grant, lifeSeconds, { kind, ...sealing });
 
@@ -48,5 +46,3 @@ export async function openGrant(text: string, sealing: Sealing): Promise<Result<
   if (!isWhole || !name.ok || !(token === null || isText(token))) return err(`the ${kind} lacks a member`);
   return ok({ pod, repository: name.value, upload, query, token, pin, edge, registry });
 }
-
-const isText = (value: unknown): value is string => typeof value === "string";
