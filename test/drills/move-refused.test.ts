@@ -175,14 +175,14 @@ test("a command that can do nothing for a group names the group, and announces n
   await stack.current.putKv("route/half", JSON.stringify({ v: 1, revision: 1, state: "active", ...copying }));
   const ended = await move("acme", "half", "--cleanup", "--take-over");
   expect([ended.code, ended.stdout]).toEqual([1, ""]);
+  const ways = "go on with `podctl move half --to pod-b`, or return the group with `podctl move half --back`\n";
   expect(ended.stderr).toBe(
-    `${unmoved}the move of "half" to "pod-b" had not settled when this command began, so it cannot be ended; ` +
-      "go on with `podctl move half --to pod-b`, or return the group with `podctl move half --back`\n",
+    `${unmoved}the move of "half" to "pod-b" had not settled when this command began, so it cannot be ended; ${ways}`,
   );
   const elsewhere = await move("half", "--to", "pod-a", "--take-over", "--yes");
   expect([elsewhere.code, elsewhere.stderr]).toEqual([
     1,
-    'podctl: "half" is being moved to "pod-b", and not to "pod-a"; name "pod-b" with --to, or return the group with --back\n',
+    `podctl: "half" is being moved to "pod-b", and not to "pod-a"; ${ways}`,
   ]);
   const unreached = await move("acme", "globex", "--to", "pod-b", "--yes", "--edge", "http://127.0.0.1:1");
   expect([unreached.code, unreached.stdout]).toEqual([

@@ -266,6 +266,7 @@ describe("podctl and a group that is being moved", () => {
   test("assign, unassign, set and rollback refuse, apply leaves it as it is, and export assigns it to its new Pod", async () => {
     const group = await startGroup("guarded");
     expect((await move(group, "--to", "pod-b")).code).toBe(0);
+    const ended = `end the move with \`podctl move ${group} --done\`, or return the group with \`podctl move ${group} --back\``;
     const before = await liveOf(group);
     for (const args of [
       ["assign", group, "pod-a"],
@@ -277,9 +278,11 @@ describe("podctl and a group that is being moved", () => {
       expect([args[0], refused.code, refused.stderr]).toEqual([
         args[0],
         1,
-        expect.stringContaining(`podctl move ${group}`),
+        expect.stringContaining(args[0] === "rollback" ? `podctl move ${group} --back` : ended),
       ]);
     }
+    const elsewhere = await move(group, "--to", "pod-a");
+    expect(elsewhere.stderr).toBe(`podctl: "${group}" is being moved to "pod-b", and not to "pod-a"; ${ended}\n`);
     const applied = await podctl(["apply", "--yes"], { env });
     expect([applied.code, applied.stdout + applied.stderr]).toEqual([
       expect.any(Number),

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { writesEndMs } from "../../directory/moves.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
+import { movedElsewhere } from "../write/moving.ts";
 import type { GroupCopy } from "./copy-group.ts";
 import { readGroup, refuseInactive } from "./open-move.ts";
 import type { LiveAssignment, Step } from "./phases.ts";
@@ -91,11 +92,7 @@ function phaseOf(
   const move = record?.move;
   if (move === undefined) return pod === to ? "done" : "none";
   if (way === "back" && move.to === from && move.phase === "settle") return "copy";
-  if (move.to !== to) {
-    throw new CliFailure(
-      `"${prefix}" is being moved to "${move.to}", and not to "${to}"; name "${move.to}" with --to, or return the group with --back`,
-    );
-  }
+  if (move.to !== to) throw movedElsewhere(prefix, move, to);
   return move.phase;
 }
 

@@ -1,6 +1,7 @@
 /** Moves a group between two Pods of one registry. All data stays where it is, so nothing is copied or compared, and no push is refused. */
 import { maxSkewMs } from "../../directory/moves.ts";
 import { CliFailure } from "../failure.ts";
+import { movedElsewhere } from "../write/moving.ts";
 import type { Both } from "./copy-blob.ts";
 import type { LiveAssignment } from "./phases.ts";
 import { endAt, enter, type MovePorts, stepOf, type Way, waitAfterSince } from "./steps.ts";
@@ -16,11 +17,7 @@ export async function moveWithinRegistry(ports: MovePorts, way: Way, first: Live
   for (let live = first; ; ) {
     const move = live.record?.move;
     if (move === undefined && live.pod === way.to) return;
-    if (move !== undefined && move.to !== way.to) {
-      throw new CliFailure(
-        `"${prefix}" is being moved to "${move.to}", and not to "${way.to}"; name "${move.to}" with --to, or return the group with --back`,
-      );
-    }
+    if (move !== undefined && move.to !== way.to) throw movedElsewhere(prefix, move, way.to);
     if (move === undefined) {
       live = await enter(ports, way, { live, step: stepOf(way, "copy") });
       say(`${prefix}: copy; nothing is copied, and tokens are for both Pods`);

@@ -1,8 +1,9 @@
 /** Keeps other writers of the directory away from a group that is being moved. */
 import { kindOf, nameIn, routeKey } from "../../directory/keys.ts";
 import { hasBegun, type MoveRecord } from "../../directory/moves.ts";
+import type { PodId } from "../../directory/pod-id.ts";
 import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
-import { prefixesOf, type RepositoryName } from "../../oci/repository-name.ts";
+import { type Prefix, prefixesOf, type RepositoryName } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 
@@ -35,10 +36,17 @@ export function refuseMoving(key: string, text: string | null): void {
 /** Says how an operator ends the move of a group. A group that is on its way back already only goes on back. */
 export function goingOn(prefix: string, { move }: Pick<MovingAssignment, "move">): string {
   const back = `\`podctl move ${prefix} --back\``;
-  return move.settledSince === undefined
-    ? `go on with \`podctl move ${prefix} --to ${move.to}\`, or return the group with ${back}`
-    : `go on with ${back}`;
+  if (move.settledSince !== undefined) return `go on with ${back}`;
+  const onward =
+    move.phase === "settle"
+      ? `end the move with \`podctl move ${prefix} --done\``
+      : `go on with \`podctl move ${prefix} --to ${move.to}\``;
+  return `${onward}, or return the group with ${back}`;
 }
+
+/** Refuses to move a group to one Pod while it is being moved to another. */
+export const movedElsewhere = (prefix: Prefix, move: MoveRecord, to: PodId): CliFailure =>
+  new CliFailure(`"${prefix}" is being moved to "${move.to}", and not to "${to}"; ${goingOn(prefix, { move })}`);
 
 /** The keys of the assignments of all shorter prefixes, shortest first. */
 export function keysAbove(key: string): readonly string[] {
