@@ -205,6 +205,12 @@ describe("doctor reports an edge", () => {
     });
   });
 
+  const misconfigured = useStack({ env: { CORS_ORIGINS: "https://ui.example.com/" }, seedImages: false });
+  test("that answers 500 because a variable is wrong, and does not report the same fault again", async () => {
+    const probeToken = await readFile(`${misconfigured.current.stateDir}/probe-token`, "utf8");
+    expect(findings(await check({ edge: misconfigured.current.edge, probeToken }))).toEqual(["edge: edge-wrong"]);
+  });
+
   test("whose record of a Pod is older than KV's, and does not report the Pod's stores", async () => {
     kv.set("pod/pod-b", JSON.stringify({ v: 1, ...active, ...healthy("pod-b"), revision: 2 }));
     expect(findings(await check())).toEqual(["pod-b: edge-behind"]);

@@ -1,11 +1,12 @@
+import type { Result } from "../../lib/result.ts";
 import { parseChallenge } from "../../oci/challenge.ts";
-import { bearer, call, isHealthy } from "../http-call.ts";
+import { bearer, type Called, call, isHealthy } from "../http-call.ts";
 import type { Checks } from "./findings.ts";
 import type { Deployment } from "./pod-under-test.ts";
 
 export type EdgeUnderTest = Pick<Deployment, "edge" | "edgeHosts" | "probeToken" | "write">;
 
-/** Checks whether the edge answers, whether the realm leads to it, and whether /-/probe takes podctl's token. */
+/** Checks whether the edge answers and is in order, whether the realm leads to it, and whether /-/probe takes podctl's token. */
 export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): Promise<Deployment> {
   const { edge, edgeHosts, probeToken, write } = edgeUnderTest;
   const health = await call(`${edge}/-/health`);
@@ -16,8 +17,14 @@ export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): P
     checks.found("edge", "edge-unreachable", `${edge}/-/health: ${answer}`);
     return { ...deployment, answers: false, probing: "off" };
   }
+  const ping = await call(`${edge}/v2/`);
+  // The edge answers this request without KV or a Pod, so a 500 shows that the edge itself is not in order.
+  if (ping.ok && ping.value.status === 500) {
+    checks.found("edge", "edge-wrong", `${edge}/v2/ answers 500`);
+    return { ...deployment, answers: false, probing: "off" };
+  }
   checks.ok("edge", "answers");
-  await checkRealm(edge, checks);
+  await checkRealm(edge, ping, checks);
   return { ...deployment, answers: true, probing: await checkProbing(edgeUnderTest, checks) };
 }
 
@@ -25,8 +32,7 @@ export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): P
  * Checks whether the realm, where clients get their tokens, leads to the edge. A Pod's token service at the realm would get the passwords of all
  * users.
  */
-async function checkRealm(edge: string, checks: Checks): Promise<void> {
-  const ping = await call(`${edge}/v2/`);
+async function checkRealm(edge: string, ping: Result<Called, string>, checks: Checks): Promise<void> {
   const realm = ping.ok ? (parseChallenge(ping.value.headers.get("WWW-Authenticate"))?.realm ?? "") : "";
   if (!URL.canParse(realm) || new URL(realm).origin === edge) return;
   // The edge refuses a request with a wrong `service` without asking a Pod, so we compare the answers of both hosts to such a request.

@@ -9,6 +9,8 @@ export const advice = {
   "sealed-before":
     "seal this value again with the newest key (`podctl keys public`) and apply: it no longer opens when the Worker's older key is removed",
   "edge-unreachable": "check that the Worker is deployed and that its route is in place",
+  "edge-wrong":
+    "look in the Worker's log, whose `cause` names a variable or secret that is wrong: until it is right, the edge answers clients only with 500",
   "realm-elsewhere":
     "route the realm's path to the Worker by a pattern that ends in `*`: Cloudflare matches it with the query, which every request for a token has",
   "probe-off": "set the secret PROBE_TOKEN (`podctl keys generate` prints one): without it stores cannot be checked",
