@@ -67,6 +67,23 @@ describe("a large blob of a group that moves", () => {
     expect(ordersOf(group)).toEqual([201]);
   });
 
+  test("goes by the gateway once if many images share it, and none of them goes through podctl meanwhile", async () => {
+    const group = "shared";
+    await assign(group, { pod: "pod-a" });
+    const pushText = async (text: string) => ({
+      digest: await pushBlob(stack.current, `${group}/app`, text),
+      size: text.length,
+    });
+    const base = await pushText("base ".repeat(large).slice(0, large));
+    for (const tag of ["1", "2", "3", "4", "5", "6"]) {
+      const own = await pushText(`layer of ${tag} `.repeat(large).slice(0, large));
+      await push(stack.current, `${group}/app`, tag, manifestText([await pushText(`config of ${tag}`), base, own]));
+    }
+    await stack.current.restartEdge();
+    expect(await move(group)).toMatchObject({ blobs: 13, bytesByGateway: 7 * large });
+    expect(ordersOf(group)).toEqual([201, 201, 201, 201, 201, 201, 201]);
+  });
+
   test("goes through podctl if the edge gives the user no token, because each Pod has users of its own", async () => {
     const group = await startGroup("unknown");
     const users = { PODCTL_USER: "none", PODCTL_USER_POD_A: "demo", PODCTL_USER_POD_B: "demo" };

@@ -8,7 +8,7 @@ import type { Both, CopyWays } from "./copy-blob.ts";
 import { type Copied, type CopyPorts, nothingCopied } from "./copy-manifest.ts";
 import { copyRepository } from "./copy-repository.ts";
 import { differencesOf } from "./differences.ts";
-import { createLimit } from "./limit.ts";
+import { createLimit, createTurns } from "./limit.ts";
 import { type Group, listRepositories } from "./lists.ts";
 import { guardWrites, type MayWrite, type Registry } from "./registry.ts";
 import {
@@ -62,9 +62,9 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
   const seen = new Map<RepositoryName, Snapshot>();
   const { savedOf, save } = memoryOf(progress);
   let problems: string[] = [];
-  const limit = createLimit(jobs);
+  const [limit, turns] = [createLimit(jobs), createTurns<Digest>()];
   const complain = (problem: string) => void problems.push(problem);
-  const ports: CopyPorts = { ...ways, jobs, copied, limit, homes: new Map(), looked: new Set(), complain };
+  const ports: CopyPorts = { ...ways, jobs, copied, limit, turns, homes: new Map(), looked: new Set(), complain };
   const copyOne = async (name: RepositoryName, budget: Budget, guarded: CopyPorts): Promise<number> => {
     const known = held.get(name);
     const now = await takeSnapshot(source, name, { jobs, known, budget });

@@ -4,7 +4,7 @@ import type { Digest } from "../../oci/digest.ts";
 import type { Reference, Tag } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import { type CopyWays, copyBlob, nameOf } from "./copy-blob.ts";
-import type { Limit } from "./limit.ts";
+import type { Limit, Turns } from "./limit.ts";
 import { digestOf, indexType, type ManifestParts, type NamedBlob } from "./manifest-parts.ts";
 import { textOf } from "./registry.ts";
 import { pushScope } from "./scopes.ts";
@@ -43,6 +43,11 @@ export type CopyPorts = CopyWays & {
   readonly looked: Set<RepositoryName>;
   /** Runs at most `jobs` copies of blobs at once, in all repositories together. */
   readonly limit: Limit;
+  /**
+   * Copies one blob after the other if they have the same digest. Many images share a base, and the target or a repository of it then has the base
+   * already. The gateway also refuses to copy a blob twice at once.
+   */
+  readonly turns: Turns<Digest>;
   /** Reports something that cannot be copied, and lets the copy go on. */
   readonly complain: (problem: string) => void;
 };
@@ -172,8 +177,8 @@ async function copyMissingBlobs(place: Place, digest: Digest): Promise<void> {
 
 /** Copies a blob that a manifest names. Returns false if the source does not have the blob and clients cannot get it from elsewhere. */
 function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Reference): Promise<boolean> {
-  const { source, name, homes, copied, limit, complain } = place;
-  return limit(async () => {
+  const { source, name, homes, copied, limit, turns, complain } = place;
+  const copy = async () => {
     const how = await copyBlob(place, name, { blob, home: homes.get(blob.digest) ?? null, namedBy });
     if (how === "missing") {
       if (!blob.elsewhere)
@@ -188,7 +193,8 @@ function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Reference): Promi
     }
     if (how === "by gateway") copied.bytesByGateway += blob.bytes;
     return true;
-  });
+  };
+  return turns(blob.digest, () => limit(copy));
 }
 
 /** Returns the bytes of an index of these referrers. The referrers are sorted, so equal lists always have an equal digest. */

@@ -16,3 +16,19 @@ export function createLimit(most: number): Limit {
     }
   };
 }
+
+/** Runs `work` when all earlier works with the same key have ended. */
+export type Turns<Key> = <T>(key: Key, work: () => Promise<T>) => Promise<T>;
+
+export function createTurns<Key>(): Turns<Key> {
+  const last = new Map<Key, Promise<unknown>>();
+  return async (key, work) => {
+    const turn = Promise.allSettled([last.get(key)]).then(work);
+    last.set(key, turn);
+    try {
+      return await turn;
+    } finally {
+      if (last.get(key) === turn) last.delete(key);
+    }
+  };
+}
