@@ -135,35 +135,17 @@ type Sealing = Pick<TopologyPod, "registry" | "trust" | "gateway" | "blobs">;
 
 /** Returns every sealed value of a Pod, with the place for which it must be sealed. */
 export function sealedOf({ registry, trust, gateway, blobs }: Sealing): readonly Sealed[] {
-  const stores = blobs.stores.flatMap((store, index): Sealed[] => {
+  const all = blobs.stores.flatMap((store, index): Omit<Sealed, "field">[] => {
     if (store.scheme === "pod" || !("credentials" in store) || store.credentials === undefined) return [];
-    const members = ["blobs", "stores", index, "credentials"] as const;
-    return [
-      {
-        members,
-        sealed: store.credentials,
-        field: members.join("."),
-        scheme: store.scheme,
-        target: signerOf(store).target(store),
-      },
-    ];
+    const members = ["blobs", "stores", index, "credentials"];
+    return [{ members, sealed: store.credentials, scheme: store.scheme, target: signerOf(store).target(store) }];
   });
-  const gateways: readonly Sealed[] = gateway
-    ? [
-        {
-          members: ["gateway", "key"],
-          sealed: gateway.key,
-          field: "gateway.key",
-          scheme: "gateway",
-          target: gateway.url,
-        },
-      ]
-    : [];
-  if (trust === undefined || trust.kind === "binding") return [...stores, ...gateways];
-  const [member, sealed] =
-    trust.kind === "header" ? (["value", trust.value] as const) : (["clientSecret", trust.clientSecret] as const);
-  const field = `trust.${member}`;
-  return [...stores, ...gateways, { members: ["trust", member], sealed, field, scheme: trust.kind, target: registry }];
+  if (gateway) all.push({ members: ["gateway", "key"], sealed: gateway.key, scheme: "gateway", target: gateway.url });
+  if (trust?.kind === "header")
+    all.push({ members: ["trust", "value"], sealed: trust.value, scheme: trust.kind, target: registry });
+  if (trust?.kind === "access")
+    all.push({ members: ["trust", "clientSecret"], sealed: trust.clientSecret, scheme: trust.kind, target: registry });
+  return all.map((each) => ({ ...each, field: each.members.join(".") }));
 }
 
 const placeMembers = ["pod", "field", "scheme", "target"] as const;
