@@ -1,7 +1,7 @@
 /** Imitates the CDN in front of the Worker: if a request's body is over the limit, the client gets a 413 in HTML and no answer of the Worker. */
 import type http from "node:http";
 import { closeNow, createHttpServer, listen } from "./http-server.ts";
-import { type Connection, connectionTo, passThrough } from "./taps/pass-through.ts";
+import { connectionsTo, passThrough } from "./taps/pass-through.ts";
 
 /** After a 413 we read the request's body for this long. If the connection ended at once, a client that is still sending could miss the answer. */
 const lingerMs = 500;
@@ -27,21 +27,19 @@ type Limited = { readonly port: number; readonly targetPort: number; readonly li
  * limit.
  */
 export async function startBodyLimit({ port, targetPort, limitBytes }: Limited) {
-  const connections = new WeakMap<object, Connection>();
+  const connectionOf = connectionsTo(targetPort);
   const onRequest: http.RequestListener = (request, response) => {
     if (Number(request.headers["content-length"] ?? 0) > limitBytes) {
       refuse(request, response);
       return;
     }
-    const connection = connections.get(request.socket) ?? connectionTo(targetPort, request.socket);
-    connections.set(request.socket, connection);
     let bytes = 0;
     request.on("data", (chunk: Buffer) => {
       const isOver = bytes <= limitBytes && bytes + chunk.length > limitBytes;
       bytes += chunk.length;
       if (isOver && !response.headersSent) refuse(request, response);
     });
-    passThrough({ request, response, connection, record: null }, "whole");
+    passThrough({ request, response, connection: connectionOf(request.socket), record: null }, "whole");
   };
   const server = createHttpServer(onRequest).on("checkContinue", onRequest);
   return { port: await listen(server, port), stop: () => closeNow(server) };

@@ -11,7 +11,7 @@ const nothing = Buffer.alloc(0);
 const cutAfterMs = 20;
 
 /** A tap's connection to the service. There is one for each connection of a client, and both connections end together, as if there were no tap. */
-export type Connection = {
+type Connection = {
   readonly agent: http.Agent;
   readonly port: number;
   openExchanges: number;
@@ -19,10 +19,18 @@ export type Connection = {
   tied: Socket | null;
 };
 
-export function connectionTo(port: number, client: Socket): Connection {
-  const agent = new http.Agent({ keepAlive: true, maxSockets: 1, maxFreeSockets: 1 });
-  client.once("close", () => agent.destroy());
-  return { agent, port, openExchanges: 0, tied: null };
+/** Returns a function that gives the connection of a client's socket to the service on this port. */
+export function connectionsTo(port: number): (client: Socket) => Connection {
+  const connections = new WeakMap<Socket, Connection>();
+  return (client) => {
+    const known = connections.get(client);
+    if (known !== undefined) return known;
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1, maxFreeSockets: 1 });
+    client.once("close", () => agent.destroy());
+    const connection = { agent, port, openExchanges: 0, tied: null };
+    connections.set(client, connection);
+    return connection;
+  };
 }
 
 export type Exchange = {

@@ -5,7 +5,7 @@
 import type http from "node:http";
 import { closeNow, createHttpServer, listen, listenAgain } from "../http-server.ts";
 import { type Fault, playFault } from "./faults.ts";
-import { type Connection, connectionTo } from "./pass-through.ts";
+import { connectionsTo } from "./pass-through.ts";
 import { SeenList, type SeenRequest } from "./seen-requests.ts";
 
 export type Tap = {
@@ -20,7 +20,7 @@ export type Tap = {
 /** `hostname` is the name that clients use. The tap listens on 127.0.0.1 for both names. */
 export async function startTap(targetPort: number, hostname: "127.0.0.1" | "localhost"): Promise<Tap> {
   const seen = new SeenList();
-  const connections = new WeakMap<object, Connection>();
+  const connectionOf = connectionsTo(targetPort);
   let fault: Fault = { mode: "none" };
 
   const onRequest: http.RequestListener = (request, response) => {
@@ -29,10 +29,8 @@ export async function startTap(targetPort: number, hostname: "127.0.0.1" | "loca
       answerSeen(seen, request, response);
       return;
     }
-    const connection = connections.get(request.socket) ?? connectionTo(targetPort, request.socket);
-    connections.set(request.socket, connection);
     const record = path.startsWith("/-/") ? null : seen.begin(request.method ?? "", path, authorizationOf(request));
-    playFault(fault, { request, response, connection, record });
+    playFault(fault, { request, response, connection: connectionOf(request.socket), record });
   };
   const server = createHttpServer(onRequest).on("checkContinue", onRequest);
   const port = await listen(server);
