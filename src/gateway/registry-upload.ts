@@ -37,13 +37,13 @@ export class RegistryUpload {
     config: GatewayConfig,
     signal: AbortSignal,
   ): Promise<Result<RegistryUpload, string>> {
-    const path = `/v2/${order.repository}/blobs/uploads/`;
-    const upload = new RegistryUpload(order, config, { path, query: "" });
-    const answer = await askRegistry(upload, { method: "POST", target: path, signal });
+    const target = `/v2/${order.repository}/blobs/uploads/`;
+    const answer = await askRegistry({ order, config }, { method: "POST", target, signal });
     if (!answer.ok) return answer;
     if (answer.value.status !== 202) return err(`the registry answered ${answer.value.status} to a new upload`);
-    const isBegun = upload.#goOn("POST", answer.value);
-    return isBegun ? ok(upload) : err("the registry's Location of a new upload leads away from it");
+    const place = placeIn(answer.value, "POST", { order, config });
+    if (place === null) return err("the registry's Location of a new upload leads away from it");
+    return ok(new RegistryUpload(order, config, place));
   }
 
   /**
@@ -54,9 +54,10 @@ export class RegistryUpload {
     const answer = await askRegistry(this, { method: "PATCH", target: this.#target(), body, signal });
     if (!answer.ok) return answer;
     if (answer.value.status !== 202) return err(`the registry answered ${answer.value.status} to the blob's bytes`);
-    return this.#goOn("PATCH", answer.value)
-      ? ok(null)
-      : err("the registry's Location of an upload leads away from it");
+    const place = placeIn(answer.value, "PATCH", this);
+    if (place === null) return err("the registry's Location of an upload leads away from it");
+    this.#place = place;
+    return ok(null);
   }
 
   /** Ends the upload. The registry checks that the bytes have the digest. */
@@ -80,25 +81,23 @@ export class RegistryUpload {
     const query = withParameters(this.#place.query, added);
     return query === "" ? this.#place.path : `${this.#place.path}?${query}`;
   }
-
-  /** Remembers where the next request of the upload goes. False if `Location` is missing, or leads to anything but an upload of this repository. */
-  #goOn(method: "POST" | "PATCH", { status, location }: Answer): boolean {
-    const { repository: name, edge, registry } = this.order;
-    const about = { name, query: "" };
-    const endpoint: RegistryEndpoint =
-      method === "POST"
-        ? { kind: "upload-start", method, digest: null, mount: null, ...about }
-        : { kind: "upload", method, upload: "", ...about };
-    const registries = [this.config.registry, registry];
-    const target =
-      location === null ? null : readRegistryLocation(location, status, { registries, endpoint, edgeOrigin: edge });
-    if (target === null || target.endpoint.kind !== "upload") return false;
-    this.#place = target;
-    return true;
-  }
 }
 
 type Ordered = { readonly order: MountOrder; readonly config: GatewayConfig };
+
+/** Returns where the next request of an upload goes. Null if `Location` is missing, or leads to anything but an upload of this repository. */
+function placeIn({ status, location }: Answer, method: "POST" | "PATCH", { order, config }: Ordered): Place | null {
+  const { repository: name, edge, registry } = order;
+  const about = { name, query: "" };
+  const endpoint: RegistryEndpoint =
+    method === "POST"
+      ? { kind: "upload-start", method, digest: null, mount: null, ...about }
+      : { kind: "upload", method, upload: "", ...about };
+  const registries = [config.registry, registry];
+  const target =
+    location === null ? null : readRegistryLocation(location, status, { registries, endpoint, edgeOrigin: edge });
+  return target?.endpoint.kind === "upload" ? target : null;
+}
 
 /** Whether the repository has the blob already, and the order's token may read it. */
 export async function isThere(ordered: Ordered, signal: AbortSignal): Promise<boolean> {
