@@ -122,25 +122,26 @@ async function authorizeName(
   options: LookupOptions,
 ): Promise<Result<AuthorizedEndpoint, Refusal>> {
   const { services, token } = context;
-  const resolution = await locate(endpoint, services, options);
-  if (!resolution.ok) return resolution;
-  const { renamed } = resolution.value;
+  const located = await locate(endpoint, services, options);
+  if (!located.ok) return located;
+  const resolution = located.value;
+  const { renamed, home = null } = resolution;
   const own = renamed === null ? endpoint : { ...endpoint, name: renamed.to };
   // For a mount, we check only its target here, not its source. If the source may not be read, `settleMount` turns the mount into a plain upload.
   const { own: wanted } = requiredAccess(own);
-  const open = ok({ resolution: resolution.value, grant: { kind: "open" } as const });
-  const asked = { resolution: resolution.value, wanted };
-  const granted = token === null ? open : await grantWhileMoving(token, asked, services);
+  const granted =
+    token === null
+      ? ok({ resolution, grant: { kind: "open" } as const })
+      : await grantWhileMoving(token, { resolution, wanted }, services);
   if (!granted.ok) {
-    const isLeft = await isLeftBehind(granted.error, { ...resolution.value, wanted }, context);
+    const isLeft = await isLeftBehind(granted.error, { home, wanted }, context);
     return isLeft ? err({ reason: "upload-unknown" }) : granted;
   }
   const { grant, resolution: chosen } = granted.value;
   // During a move between two Pods of one registry, the token may be good only at the Pod that does not serve the group. The request then goes to that
   // Pod. It must also pass the gate of the serving Pod, because the serving Pod may be down or read-only.
-  const serving = passGate(endpoint.method, resolution.value, services);
-  const isServing = chosen === resolution.value;
-  const admitted = serving.ok && !isServing ? passGate(endpoint.method, chosen, services) : serving;
+  const serving = passGate(endpoint.method, resolution, services);
+  const admitted = serving.ok && chosen !== resolution ? passGate(endpoint.method, chosen, services) : serving;
   if (admitted.ok) {
     const wide = await refuseBeyondName(own, admitted.value, services);
     if (!wide.ok) return wide;
@@ -163,7 +164,7 @@ type Located = Resolution & { readonly home?: Pod | null };
  */
 async function isLeftBehind(
   refusal: Refusal,
-  { home = null, wanted }: Pick<Located, "home"> & { readonly wanted: Access },
+  { home, wanted }: { readonly home: Pod | null; readonly wanted: Access },
   { token, services }: Context,
 ): Promise<boolean> {
   const isGood = refusal.reason === "unauthorized" && refusal.error === "insufficient_scope";
