@@ -26,7 +26,12 @@ export type TokenRequest = {
  */
 const MAX_SCOPES = 200;
 const MAX_FORM_BYTES = 64 * 1024;
-const passedByGet = ["account", "client_id"];
+/**
+ * A Pod gets only these parameters of a query. They describe the client, so the Pod can do without them. A value that is longer than
+ * `MAX_DESCRIBING_CHARACTERS` is left out, because a proxy may answer 502 to a long URL.
+ */
+const describing = ["account", "client_id"];
+const MAX_DESCRIBING_CHARACTERS = 256;
 const passedByPost = ["grant_type", "username", "password", "refresh_token", "client_id"];
 
 export async function parseTokenRequest(request: Request, service: string): Promise<Result<TokenRequest, OciError>> {
@@ -60,7 +65,7 @@ export async function parseTokenRequest(request: Request, service: string): Prom
       message: `request names ${scopes.length} scopes; want at most ${MAX_SCOPES}`,
     });
   }
-  const passedNames = isForm ? passedByPost : passedByGet;
+  const passedNames = isForm ? passedByPost : describing;
   // Some token services fail at a control character, so a value with one is left out, unless it is a password. From such a failure, a stranger would
   // learn that a service was asked, and so that the repository has a Pod.
   const given = passedNames.flatMap((name) => parameters.getAll(name).map((value) => [name, value] as const));
@@ -73,13 +78,6 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   const forwarded = forwardedHeaders(request);
   return ok({ method: isForm ? "POST" : "GET", scopes, anonymous, authorization, secret, passed, forwarded });
 }
-
-/**
- * These parameters only describe the client, so a Pod can do without them. A value that is longer than `MAX_DESCRIBING_CHARACTERS` is left out,
- * because a proxy may answer 502 to a long URL.
- */
-const describing = ["account", "client_id"];
-const MAX_DESCRIBING_CHARACTERS = 256;
 
 function isPassed(name: string, value: string): boolean {
   if (describing.includes(name) && value.length > MAX_DESCRIBING_CHARACTERS) return false;
