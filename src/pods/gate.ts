@@ -20,14 +20,13 @@ export type Visit = { readonly client: Client; readonly parsedCidrs: ParsedCidrs
 export function passGate(
   method: string,
   { pod, renamed, assignment, moving, blocked, stale }: Resolution,
-  { client, parsedCidrs }: Visit,
+  visit: Visit,
 ): Result<AdmittedPod, Refusal> {
   if (blocked !== null) return err({ reason: "blocked", text: blocked });
   // If our copy of the directory is outdated, writes are refused: the repository may belong to another Pod by now, and a push would be lost. A name
   // without a Pod may have one by now, so the answer is 503 instead of 404.
   if (stale !== null && (pod === null || !isRead(method))) return err({ reason: "directory", text: stale });
-  const refused =
-    assignment === null ? null : (refuseClient(assignment, client, parsedCidrs) ?? refuseWrite(method, assignment));
+  const refused = assignment === null ? null : (refuseClient(assignment, visit) ?? refuseWrite(method, assignment));
   if (refused !== null) return err(refused);
   if (renamed !== null && !isRead(method)) return err(refuseRenamed(renamed, pod));
   const passed = passPod(method, pod);
@@ -61,25 +60,23 @@ export const beingMoved = (name: string, { id }: Pod): Refusal => ({
 const passMove = (pod: AdmittedPod, moving: Moving): Result<AdmittedPod, Refusal> =>
   refusesWrites(moving) ? err(beingMoved(moving.prefix, pod)) : ok(pod);
 
-type JudgeClient = (assignment: AssignmentRecord) => Refusal | null;
-
 /**
  * Returns a function that says whether an assignment's rules allow the client. It judges each assignment only once, because one token request of a
  * stranger may name hundreds of repositories of one group.
  */
-export function createClientGate({ client, parsedCidrs }: Visit): JudgeClient {
+export function createClientGate(visit: Visit): (assignment: AssignmentRecord) => Refusal | null {
   const judged = new Map<AssignmentRecord, Refusal | null>();
   return (assignment) => {
     const known = judged.get(assignment);
     if (known !== undefined) return known;
-    const refusal = refuseClient(assignment, client, parsedCidrs);
+    const refusal = refuseClient(assignment, visit);
     judged.set(assignment, refusal);
     return refusal;
   };
 }
 
-function refuseClient({ clients, pod }: AssignmentRecord, client: Client, parsedCidrs: ParsedCidrs): Refusal | null {
-  if (clients === undefined || admits(clients, client, parsedCidrs)) return null;
+function refuseClient({ clients, pod }: AssignmentRecord, visit: Visit): Refusal | null {
+  if (clients === undefined || admits(clients, visit)) return null;
   return { reason: "client-denied", text: denialOf(clients), pod };
 }
 
@@ -88,7 +85,7 @@ export const denialOf = ({ reason }: ClientRules): string =>
   reason ?? "this repository may not be used from your network";
 
 /** If the platform does not know where a client is, the client is on no list. So `allow` keeps this client out, and `deny` does not. */
-function admits({ allow, deny }: ClientRules, client: Client, parsedCidrs: ParsedCidrs): boolean {
+function admits({ allow, deny }: ClientRules, { client, parsedCidrs }: Visit): boolean {
   const isOn = (list: NonNullable<ClientRules["allow"]>) => list.some((when) => fits(when, client, parsedCidrs));
   return (allow === undefined || isOn(allow)) && (deny === undefined || !isOn(deny));
 }
