@@ -263,7 +263,7 @@ describe("podctl and a group that is being moved", () => {
     expect((await move(group, "--to", "pod-b")).code).toBe(0);
   });
 
-  test("assign, unassign, set and rollback refuse, apply leaves it as it is, and export assigns it to its new Pod", async () => {
+  test("assign, unassign, set, rollback and --plan refuse, apply leaves it as it is, and export assigns it to its new Pod", async () => {
     const group = await startGroup("guarded");
     expect((await move(group, "--to", "pod-b")).code).toBe(0);
     const ended = `end the move with \`podctl move ${group} --done\`, or return the group with \`podctl move ${group} --back\``;
@@ -272,6 +272,7 @@ describe("podctl and a group that is being moved", () => {
       ["assign", group, "pod-a"],
       ["unassign", group],
       ["set", group, "delivery=stream"],
+      ["move", group, "--to", "pod-b", "--plan"],
       ["rollback"],
     ]) {
       const refused = await podctl([...args, "--yes"], { env });

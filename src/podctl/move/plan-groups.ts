@@ -1,10 +1,12 @@
 /** Says what a move would do, and refuses a move that cannot be made. */
+import { routeKey } from "../../directory/keys.ts";
 import type { PodId } from "../../directory/pod-id.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { advice, type Check } from "../doctor/findings.ts";
 import { CliFailure } from "../failure.ts";
 import { count, counted, print, printJson, startProgress } from "../output.ts";
 import type { Target } from "../target/target.ts";
+import { refuseMoving } from "../write/moving.ts";
 import { closeBoth, type MoveOptions, type OpenedGroup, openBoth, type Pods, type Prefixes } from "./open-group.ts";
 import { checkPod, type MoveTarget, openMoveTarget, readGroup, refuseInactive, userAt } from "./open-move.ts";
 import { readAssignment } from "./phases.ts";
@@ -19,6 +21,9 @@ export async function planMove(
   const opened = await openMoveTarget(target, options.edge);
   const plans = await Promise.all(
     prefixes.map(async (prefix) => {
+      const key = routeKey(prefix);
+      // If the group has settled, what clients have pushed to the new Pod since would seem to be in the way.
+      refuseMoving(key, (await opened.kv.read([key])).get(key) ?? null);
       const { pod: from } = await readAssignment(opened.kv, prefix);
       const group = await readGroup(opened.kv, prefix);
       const checks = await checkBoth(opened, prefix, { from, to: options.to });
