@@ -1,8 +1,18 @@
+import type { RequestListener } from "node:http";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import type { Pod } from "../../src/directory/directory.ts";
+import type { Digest } from "../../src/oci/digest.ts";
+import type { Reference } from "../../src/oci/reference.ts";
+import { copyBlob } from "../../src/podctl/move/copy-blob.ts";
+import type { GatewayCopy } from "../../src/podctl/move/gateway-copy.ts";
+import { openRegistry, type Registry } from "../../src/podctl/move/registry.ts";
+import { mountLimits } from "../../src/pods/mount-order.ts";
 import { pushBlob } from "../support/client.ts";
+import { repositoryName } from "../support/gateway.ts";
 import { contentOf, push } from "../support/group-content.ts";
 import { manifestText } from "../support/image.ts";
 import { podctl } from "../support/podctl.ts";
+import { serveForTest, sha256 } from "../support/toy-pod.ts";
 import { useStack } from "../support/toy-stack.ts";
 import { useMoves } from "../support/use-moves.ts";
 
@@ -52,6 +62,14 @@ async function move(group: string, variables: Readonly<Record<string, string>> =
   expect(b).toEqual(a);
   const [{ copied }] = JSON.parse(stdout) as [{ copied: { blobs: number; bytesByGateway: number } }];
   return copied;
+}
+
+const digest = sha256("a layer") as Digest;
+
+async function openPod(id: string, answer: RequestListener): Promise<Registry> {
+  const registry = `http://127.0.0.1:${await serveForTest(answer)}`;
+  const pod = { id, registry, blobs: { hosts: [], stores: [] } } as unknown as Pod;
+  return openRegistry(pod, { user: null, jobs: 2, auth: "none" });
 }
 
 const ordersOf = (group: string) =>
@@ -109,5 +127,29 @@ describe("a large blob of a group that moves", () => {
     await stack.current.setFault("pod-b", "gateway", { mode: "status", status: 500 });
     expect(await move(group)).toMatchObject({ blobs: 2, bytesByGateway: 0 });
     expect(ordersOf(group)).toEqual([500]);
+  });
+
+  test.each([
+    [mountLimits.maxBytes, [digest]],
+    [mountLimits.maxBytes + 1, []],
+  ])("of %d bytes: the gateway is asked for it only if it copies blobs of this size", async (bytes, wanted) => {
+    // The source says that it has the blob, and no longer has it when it is asked for the bytes. So no test has to send 2 GiB.
+    const source = await openPod("source", (request, response) =>
+      request.method === "HEAD"
+        ? void response.writeHead(200, { "Content-Length": bytes }).end()
+        : void response.writeHead(404).end(),
+    );
+    const target = await openPod("target", ({ method }, response) => {
+      response.writeHead(method === "POST" ? 202 : 404, { Location: "/v2/globex/app/blobs/uploads/1" }).end();
+    });
+    const asked: string[] = [];
+    const gateway: GatewayCopy = async (_, wantedDigest) => {
+      asked.push(wantedDigest);
+      return false;
+    };
+    const blob = { digest, bytes, elsewhere: false };
+    const copying = { blob, home: null, namedBy: "1" as Reference };
+    expect(await copyBlob({ source, target, gateway }, repositoryName("globex/app"), copying)).toBe("missing");
+    expect(asked).toEqual(wanted);
   });
 });

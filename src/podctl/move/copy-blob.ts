@@ -4,6 +4,7 @@ import { err, ok, type Result } from "../../lib/result.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { isDigest, type Reference } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
+import { mountLimits } from "../../pods/mount-order.ts";
 import { CliFailure } from "../failure.ts";
 import { limitTo, wrongLength } from "./blob-length.ts";
 import { type GatewayCopy, minGatewayBytes } from "./gateway-copy.ts";
@@ -39,7 +40,9 @@ export async function copyBlob(
   const { digest } = blob;
   if (await hasBlob(target, name, digest)) return "there";
   const from = home === null || home === name ? null : home;
-  const isForGateway = from === null && gateway !== null && blob.bytes >= minGatewayBytes;
+  // After an order that fails, podctl asks the gateway for no blob for a while. So it does not order what the gateway refuses in any case.
+  const isForGateway =
+    from === null && gateway !== null && blob.bytes >= minGatewayBytes && blob.bytes <= mountLimits.maxBytes;
   if (isForGateway && (await hasNamedSize(source, name, blob)) && (await gateway(name, digest))) return "by gateway";
   const what = `blob ${digest} of "${nameOf(name, namedBy)}" cannot be copied`;
   let last = "";
