@@ -1,7 +1,7 @@
 import type { Directory } from "../directory/directory.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import { assignedPods } from "../directory/resolve.ts";
-import { parseJsonObject } from "../lib/json.ts";
+import { isText, parseJsonObject } from "../lib/json.ts";
 import { ok, type Result } from "../lib/result.ts";
 import { textWithin } from "../net/within.ts";
 import { parseRepositoryName } from "../oci/repository-name.ts";
@@ -51,9 +51,10 @@ export async function readPage(
   { pod, after, directory, pods: asked }: Asked,
 ): Promise<Result<CatalogPage | null, DirectoryFailure>> {
   const entries = readEntries((await textWithin(response, MAX_PAGE_BYTES)) ?? "");
+  if (entries === null) return ok(null);
   // We look only at the first `MAX_PAGE_NAMES` names, because a page has room for a quarter of a million short names.
-  const counted = entries?.slice(0, MAX_PAGE_NAMES) ?? null;
-  if (entries === null || counted === null || !counted.every((name) => typeof name === "string")) return ok(null);
+  const counted = entries.slice(0, MAX_PAGE_NAMES);
+  if (!counted.every(isText)) return ok(null);
   // Only repository names are kept. The last entry becomes the next page's cursor, so it must fit into a URL and a header.
   const listed = counted.flatMap((name) => {
     const repository = parseRepositoryName(name);
