@@ -11,8 +11,6 @@ import { grantsNothing, type IssuedPart, parseTokenAnswer } from "./answer.ts";
 import { accessForbidden, type PodQuestion } from "./plan.ts";
 import type { TokenRequest } from "./request.ts";
 
-type CallTokenService = (pod: AdmittedPod, request: FetchRequest) => Promise<Result<Response, Refusal>>;
-
 /** What comes of asking a Pod's token service for a token. `refused` is final, but after `unavailable` a later try may succeed. */
 export type PodAnswer =
   | { readonly kind: "granted"; readonly part: IssuedPart }
@@ -22,7 +20,7 @@ export type PodAnswer =
 const MAX_ANSWER_BYTES = 96 * 1024;
 
 export type AskPorts = {
-  readonly callTokenService: CallTokenService;
+  readonly callTokenService: (pod: AdmittedPod, request: FetchRequest) => Promise<Result<Response, Refusal>>;
   readonly now: Date;
   /** Ends the call when the client's answer no longer depends on it. */
   readonly signal: AbortSignal;
