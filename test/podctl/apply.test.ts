@@ -260,6 +260,23 @@ describe("the message of a write in which KV fails", () => {
       );
     }
   });
+
+  test("does not ask for another rollback if only a part of the history is left, because that would undo one more write", async () => {
+    for (const topology of [before, after]) await apply(topology);
+    let writes = 0;
+    server.heal();
+    server.onWrite = (n) => {
+      writes = n;
+      return true;
+    };
+    await rollBack(kv);
+    server.heal();
+    await apply(after);
+    expect(await message(writes, () => rollBack(kv))).toBe(
+      "the rollback of revision 2 is complete, and what is left of its history is not used",
+    );
+    expect(await makePlan(kv, before)).toMatchObject({ changes: [], unfinished: null });
+  });
 });
 
 describe("a rollback", () => {

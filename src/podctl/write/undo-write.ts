@@ -1,5 +1,5 @@
 /** Puts back what a write replaced. The directory record comes last, and the other records come in the safe order of every write. */
-import { directoryKey } from "../../directory/keys.ts";
+import { directoryKey, historyKey } from "../../directory/keys.ts";
 import type { DirectoryRecord } from "../../directory/records.ts";
 import { inWriteOrder } from "../../topology/difference.ts";
 import type { Former, HistoryIndex } from "../../topology/history.ts";
@@ -59,8 +59,12 @@ export async function undoWrite(kv: KvStore, { index, former, before, now }: Las
     if (found !== null) return found;
     if (before.text === null) await kv.remove([directoryKey]);
     else await kv.write([[directoryKey, before.text]]);
-    await removeHistory(kv, (some) => some === revision);
+    await kv.remove([historyKey(revision)]);
     return null;
   });
   if (other !== null) throw new CliFailure(`${other}; run \`podctl plan\` to see what is left to do`);
+  // The index is gone, so another `podctl rollback` would undo the write before this one.
+  await leavingBehind(`the ${name} is complete, and what is left of its history is not used`, () =>
+    removeHistory(kv, (some) => some === revision),
+  );
 }
