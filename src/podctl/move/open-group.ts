@@ -9,8 +9,9 @@ import type { Both } from "./copy-blob.ts";
 import { createGroupCopy, type GroupCopy } from "./copy-group.ts";
 import { openGatewayCopy } from "./gateway-copy.ts";
 import type { Group } from "./lists.ts";
-import { type MoveTarget, openRegistries, readGroup } from "./open-move.ts";
+import { type MoveTarget, readGroup, readPod, userAt } from "./open-move.ts";
 import { type LiveAssignment, readAssignment } from "./phases.ts";
+import { openRegistry } from "./registry.ts";
 import { distrusted, openStateFile, type StateFile } from "./state-file.ts";
 import type { MovePorts, Way } from "./steps.ts";
 import { completeStep } from "./unfinished-step.ts";
@@ -45,11 +46,12 @@ export type Pods = { readonly from: PodId; readonly to: PodId };
 
 type BothOptions = { readonly named: PodId; readonly jobs: number };
 
-export async function openBoth(opened: MoveTarget, { from, to }: Pods, options: BothOptions): Promise<Both> {
-  const registries = await openRegistries(opened, { pods: [from, to], ...options });
-  const [source, target] = [registries.get(from), registries.get(to)];
-  if (source === undefined || target === undefined) throw new Error("both registries were opened");
-  return { source, target };
+export async function openBoth(opened: MoveTarget, { from, to }: Pods, { named, jobs }: BothOptions): Promise<Both> {
+  const open = async (id: PodId) => {
+    const user = await userAt(opened, id, id === named);
+    return openRegistry(await readPod(opened, id), { user, jobs, auth: opened.target.auth });
+  };
+  return { source: await open(from), target: await open(to) };
 }
 
 /**

@@ -1,4 +1,4 @@
-/** Opens what a move works on: KV, the group, and the registries of both Pods. Also runs the checks that both Pods must pass. */
+/** Opens what a move works on: KV, the edge and the group. Also runs the checks that both Pods must pass. */
 
 import type { Directory, Pod } from "../../directory/directory.ts";
 import { nameIn, podKey, routeKey } from "../../directory/keys.ts";
@@ -15,7 +15,6 @@ import { openDirectory } from "../target/traced-directory.ts";
 import { orDamaged } from "../write/live-directory.ts";
 import { createLimit, type Limit } from "./limit.ts";
 import type { Group } from "./lists.ts";
-import { openRegistry, type Registry } from "./registry.ts";
 
 export type MoveTarget = {
   readonly kv: KvStore;
@@ -66,20 +65,6 @@ export async function refuseInactive(kv: KvStore, id: PodId): Promise<void> {
 export async function userAt({ access, directory }: MoveTarget, id: PodId, isNamed: boolean): Promise<User | null> {
   const settings = orDamaged(await directory.record());
   return isNamed ? (ownLogin(id) ?? access.user) : loginAt(id, access.user, settings);
-}
-
-type Opening = { readonly pods: readonly PodId[]; readonly named: PodId; readonly jobs: number };
-
-export async function openRegistries(
-  opened: MoveTarget,
-  { pods, named, jobs }: Opening,
-): Promise<ReadonlyMap<PodId, Registry>> {
-  const registries = new Map<PodId, Registry>();
-  for (const id of new Set(pods)) {
-    const user = await userAt(opened, id, id === named);
-    registries.set(id, openRegistry(await readPod(opened, id), { user, jobs, auth: opened.target.auth }));
-  }
-  return registries;
 }
 
 /** Makes doctor's checks of a Pod. A move writes and deletes, so these include the checks that write. */

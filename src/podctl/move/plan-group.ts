@@ -28,7 +28,7 @@ type Options = Both & {
   readonly group: Group;
   readonly jobs: number;
   /** Whether the plan counts bytes. If so, we read each manifest that is left to copy, because only the manifest names the sizes of its blobs. */
-  readonly sizes: boolean;
+  readonly countsBytes: boolean;
   readonly onRepository?: (done: number, all: number) => void;
 };
 
@@ -37,7 +37,7 @@ export async function planGroup({
   target,
   group,
   jobs,
-  sizes: isSized,
+  countsBytes,
   onRepository,
 }: Options): Promise<GroupPlan> {
   const lists = await Promise.all([source, target].map((registry) => listRepositories(registry, group)));
@@ -52,16 +52,15 @@ export async function planGroup({
     ]);
     const work = workOf(held, there);
     const isForbidden = sizeOf(work) > 0 && !(await target.isGranted(deleteScope(name)));
-    const sizes = await pMap(isSized ? work.manifests : [], (digest) => newBytes(name, digest, { source, blobs }), {
-      concurrency: jobs,
-    });
+    const counted = countsBytes ? work.manifests : [];
+    const bytes = await pMap(counted, (digest) => newBytes(name, digest, { source, blobs }), { concurrency: jobs });
     done += 1;
     onRepository?.(done, names.length);
     return {
       onlyThere: held.tags.size === 0 && there.tags.size > 0 ? [name] : [],
       tags: held.tags.size,
       manifests: held.manifests.size,
-      toCopy: { tags: work.tags.length, manifests: work.manifests.length, bytes: sumOf(sizes) },
+      toCopy: { tags: work.tags.length, manifests: work.manifests.length, bytes: sumOf(bytes) },
       forbidden: isForbidden ? [name] : [],
       inTheWay: [
         ...work.gone.map((tag) => `${name}:${tag} is only at ${target.pod.id}`),

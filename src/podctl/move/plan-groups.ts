@@ -109,7 +109,7 @@ async function planUnmoved(
 ): Promise<MovePlan> {
   const both = await openBoth(opened, { from, to }, { named: to, jobs });
   try {
-    return haveOneRegistry(both) ? "one registry" : await planOne({ ...both, group, jobs, sizes: true });
+    return haveOneRegistry(both) ? "one registry" : await planOne({ ...both, group, jobs, countsBytes: true });
   } finally {
     closeBoth(both);
   }
@@ -139,7 +139,7 @@ export async function refuseLost({ both, group, ports, way }: OpenedGroup, optio
   if (options.overwrite) return;
   // Reading both Pods may take long, so we report a wrong clock first.
   await ports.checkClock();
-  const { onlyThere } = await planGroup({ ...both, group, jobs: options.jobs, sizes: false });
+  const { onlyThere } = await planGroup({ ...both, group, jobs: options.jobs, countsBytes: false });
   if (onlyThere.length === 0) return;
   const shown = onlyThere.slice(0, maxShown).map((name) => `  ${name}`);
   const text = `"${ports.prefix}" cannot go back: ${counted(onlyThere.length, "repository")} with tags at ${way.to} and none at ${way.from}, which the way back would empty; it does so only with --overwrite:`;
@@ -161,7 +161,7 @@ export async function refuseUnready(
   };
   refuse(findingLines(await checkBoth(opened, ports.prefix, way)));
   if (haveOneRegistry(both)) return;
-  const plan = await planOne({ ...both, group, jobs: options.jobs, sizes: false });
+  const plan = await planOne({ ...both, group, jobs: options.jobs, countsBytes: false });
   refuse(findingLines(rightsChecks(plan, way.to)));
   const { inTheWay } = plan;
   if (inTheWay.length > 0 && !options.overwrite)
