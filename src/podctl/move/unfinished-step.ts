@@ -1,10 +1,10 @@
 /** Says whether a move may complete a write of the directory that was interrupted, and completes it. */
 import { directoryKey, routeKey } from "../../directory/keys.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
-import type { Former, HistoryIndex } from "../../topology/history.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { readFormer, readUnfinished } from "../write/history.ts";
+import type { Former, HistoryIndex } from "../write/history-records.ts";
 import { readDirectory } from "../write/live-directory.ts";
 import { movingIn } from "../write/moving.ts";
 import { writeDirectory } from "../write/write-directory.ts";

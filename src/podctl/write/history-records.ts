@@ -1,6 +1,6 @@
 /** The records that keep what a write replaced, so that a rollback can put it back byte for byte. docs/directory-schema.md describes them too. */
 import * as v from "valibot";
-import { historyChunkKey } from "../directory/keys.ts";
+import { historyChunkKey } from "../../directory/keys.ts";
 
 /**
  * The record `history/<revision>`. podctl writes it before the first record of its write, and removes it after a rollback of the write or after ten

@@ -10,10 +10,10 @@ import {
 } from "../../directory/keys.ts";
 import { type DirectoryRecord, parseRecord } from "../../directory/records.ts";
 import { chunksOf } from "../../lib/collections.ts";
-import { type Former, type HistoryIndex, historyChunk, historyChunks, historyIndex } from "../../topology/history.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { inOneLine } from "../output.ts";
 import { type KvStore, maxBulkKeys } from "../target/kv-store.ts";
+import { type Former, type HistoryIndex, historyChunk, historyChunks, historyIndex } from "./history-records.ts";
 
 export const keptRevisions = 10;
 

@@ -1,10 +1,10 @@
 /** Looks for another writer of the directory, directly before the last write of an apply or of a rollback. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { HistoryIndex } from "../../topology/history.ts";
 import type { DirectorySteps } from "../../topology/record-text.ts";
 import { inOneLine } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { readHistoryIndex } from "./history.ts";
+import type { HistoryIndex } from "./history-records.ts";
 import { type DirectoryInKv, readDirectory } from "./live-directory.ts";
 
 type OwnWrite = {

@@ -3,9 +3,9 @@ import { kindOf } from "../../directory/keys.ts";
 import { parseJson, parseJsonObject } from "../../lib/json.ts";
 import { type BlockChanges, blockChanges, parseBlocks } from "../../topology/blocks.ts";
 import { type Change, isReadable, stampMembers } from "../../topology/difference.ts";
-import type { HistoryIndex } from "../../topology/history.ts";
 import { colors, count, counted } from "../output.ts";
 import { describeUnfinished } from "./history.ts";
+import type { HistoryIndex } from "./history-records.ts";
 import { isEmpty, type Plan } from "./make-plan.ts";
 import { defaultOf, warningLines } from "./warnings.ts";
 

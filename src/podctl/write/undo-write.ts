@@ -2,12 +2,12 @@
 import { directoryKey, historyKey } from "../../directory/keys.ts";
 import type { DirectoryRecord } from "../../directory/records.ts";
 import { inWriteOrder } from "../../topology/difference.ts";
-import type { Former, HistoryIndex } from "../../topology/history.ts";
 import { directorySteps } from "../../topology/record-text.ts";
 import { CliFailure, leavingBehind } from "../failure.ts";
 import { startProgress } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { readFormer, readHistoryIndex, refuseLostDirectory, removeHistory, writeHistoryIndex } from "./history.ts";
+import type { Former, HistoryIndex } from "./history-records.ts";
 import { type DirectoryInKv, directoryInKv, readDirectory } from "./live-directory.ts";
 import { findOtherWriter } from "./other-writer.ts";
 import { type Write, writeRecords } from "./write-records.ts";

@@ -6,7 +6,6 @@ import { hostname, userInfo } from "node:os";
 import { blocksKey, directoryKey } from "../../directory/keys.ts";
 import type { DirectoryRecord } from "../../directory/records.ts";
 import type { Change } from "../../topology/difference.ts";
-import type { Former, HistoryIndex } from "../../topology/history.ts";
 import { contentOf, type DirectoryContent, directorySteps, recordText } from "../../topology/record-text.ts";
 import { CliFailure, leavingBehind } from "../failure.ts";
 import { counted, inOneLine } from "../output.ts";
@@ -22,6 +21,7 @@ import {
   writeHistoryChunks,
   writeHistoryIndex,
 } from "./history.ts";
+import type { Former, HistoryIndex } from "./history-records.ts";
 import { type DirectoryInKv, readDirectory } from "./live-directory.ts";
 import { findOtherWriter } from "./other-writer.ts";
 import { type Write, writeRecords } from "./write-records.ts";
