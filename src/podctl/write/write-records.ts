@@ -14,8 +14,8 @@ type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: num
  * Writes and deletes records. `writes` must be in the order of `inWriteOrder`. In between, this also writes the directory record, with the texts of
  * {@link DirectorySteps}. The caller writes the directory record's final text at the end.
  *
- * For a time, an edge may have a later write and not an earlier one. This waits wherever that could give a name a wrong Pod or no Pod, or lift a
- * restriction of its group.
+ * For a time, an edge may have a later write and not an earlier one. This waits where a name could then get a wrong Pod or none, or its group could
+ * lose a restriction.
  */
 export async function writeRecords(
   kv: KvStore,
