@@ -1,5 +1,6 @@
 /** The list of requests that a tap remembers and `/-/seen` shows. It is bounded, and the oldest requests are dropped first. */
 import { createHash } from "node:crypto";
+import { Recent } from "../recent.ts";
 
 type AuthorizationKind = "none" | "basic" | "bearer" | "other";
 
@@ -21,7 +22,7 @@ const maxSeen = 50_000;
 export type OpenRequest = { -readonly [Field in keyof SeenRequest]: SeenRequest[Field] };
 
 export class SeenList {
-  #requests: OpenRequest[] = [];
+  readonly #requests = new Recent<OpenRequest>(maxSeen);
 
   /** Remembers a request when it arrives, so that a request without an answer is seen, too. */
   begin(method: string, path: string, authorization: string | undefined): OpenRequest {
@@ -36,18 +37,16 @@ export class SeenList {
         authorization === undefined ? null : createHash("sha256").update(authorization, "latin1").digest("hex"),
       ms: null,
     };
-    this.#requests.push(request);
-    // Many requests are dropped at once, because each `shift` would move all the other requests of this long list.
-    if (this.#requests.length > maxSeen * 1.25) this.#requests = this.#requests.slice(-maxSeen);
+    this.#requests.add(request);
     return request;
   }
 
   list(): readonly SeenRequest[] {
-    return this.#requests.slice(-maxSeen).map((request) => ({ ...request }));
+    return this.#requests.list().map((request) => ({ ...request }));
   }
 
   clear(): void {
-    this.#requests = [];
+    this.#requests.clear();
   }
 }
 

@@ -1,6 +1,7 @@
 /** The Worker's log. It keeps every line as text, and a line about a request also as a record. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseJsonObject } from "../../lib/json.ts";
+import { Recent } from "../recent.ts";
 
 /** The Worker's line about one request. This type has only the fields that the stack and its tests read. */
 export type EdgeRecord = {
@@ -35,24 +36,22 @@ const quietMs = 40;
 const settleMs = 2_000;
 
 export class EdgeLog {
-  #records: EdgeRecord[] = [];
-  #messages: string[] = [];
+  readonly #records = new Recent<EdgeRecord>(maxRecords);
+  readonly #messages = new Recent<string>(maxRecords);
   #lines = 0;
   #kvReads = 0;
   #closed = false;
 
   receive(line: { readonly level: string; readonly message: string }): void {
     this.#lines += 1;
-    this.#messages.push(line.message);
-    if (this.#messages.length > maxRecords * 1.25) this.#messages = this.#messages.slice(-maxRecords);
+    this.#messages.add(line.message);
     const record = parseRecord(line.message);
     if (record === null) {
       if (!this.#closed && (line.level === "error" || line.level === "warn")) console.error(`edge: ${line.message}`);
       return;
     }
     this.#kvReads += record.kvReads;
-    this.#records.push(record);
-    if (this.#records.length > maxRecords * 1.25) this.#records = this.#records.slice(-maxRecords);
+    this.#records.add(record);
   }
 
   /** Waits until no line has come for a moment, because the Worker writes a line after its answer. */
@@ -67,17 +66,17 @@ export class EdgeLog {
   }
 
   list(): readonly EdgeRecord[] {
-    return this.#records.slice(-maxRecords);
+    return this.#records.list();
   }
 
   /** Returns the newest lines, at most `maxRecords`, as the Worker wrote them. */
   messages(): readonly string[] {
-    return this.#messages.slice(-maxRecords);
+    return this.#messages.list();
   }
 
   clear(): void {
-    this.#records = [];
-    this.#messages = [];
+    this.#records.clear();
+    this.#messages.clear();
   }
 
   /** Returns how many KV reads the logged requests have made since the start. `clear` does not reset this number. */
