@@ -88,11 +88,10 @@ async function explainRepository(
 ): Promise<readonly Step[]> {
   const { directory } = open();
   const resolution = await resolvePod(directory, { name: endpoint.name });
-  const pod = resolution.ok ? resolution.value.pod : null;
-  const renamed = resolution.ok ? resolution.value.renamed : null;
+  const found = resolution.ok ? resolution.value : null;
+  const { pod, renamed, assignment } = found ?? { pod: null, renamed: null, assignment: null };
   const own = renamed === null ? endpoint : { ...endpoint, name: renamed.to };
-  const assignment = resolution.ok ? resolution.value.assignment : null;
-  const move = resolution.ok ? describeMove(resolution.value) : null;
+  const move = found === null ? null : describeMove(found);
   const settings = describeSettings(assignment);
   const traced = open();
   await learnDepth(traced.directory);
@@ -109,7 +108,7 @@ async function explainRepository(
   return [
     { step: "repository", result: endpoint.name },
     { step: "look-ups", result: `${traced.lookups.length} keys`, lines: lookupLines(traced.lookups) },
-    ...(resolution.ok ? [{ step: "Pod", result: pod === null ? "none" : describePod(pod) }] : []),
+    ...(found === null ? [] : [{ step: "Pod", result: pod === null ? "none" : describePod(pod) }]),
     ...(renamed === null ? [] : [{ step: "renamed", result: `to ${renamed.to}, and so the Pod gets it` }]),
     ...(move === null ? [] : [{ step: "move", result: move }]),
     ...(settings === null ? [] : [{ step: "group", result: settings }]),
