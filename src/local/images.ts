@@ -14,6 +14,8 @@ export type Image = {
 export const helloImage = (prefix: string): Image => image(`${prefix}/hello`, "Anyone may pull this.");
 export const privateImage = (prefix: string): Image => image(`${prefix}/private`, "Only users may pull this.");
 
+const manifestType = "application/vnd.oci.image.manifest.v1+json";
+
 function image(repository: string, sentence: string): Image {
   const tar = tarOf("hello.txt", Buffer.from(`This is ${repository}. ${sentence}\n`));
   const layer = content("application/vnd.oci.image.layer.v1.tar+gzip", gzipSync(tar));
@@ -25,9 +27,9 @@ function image(repository: string, sentence: string): Image {
     rootfs: { type: "layers", diff_ids: [sha256(tar)] },
     history: [{ created: "1970-01-01T00:00:00Z", created_by: "registry-edge" }],
   });
-  const manifest = json("application/vnd.oci.image.manifest.v1+json", {
+  const manifest = json(manifestType, {
     schemaVersion: 2,
-    mediaType: "application/vnd.oci.image.manifest.v1+json",
+    mediaType: manifestType,
     config: descriptor(config),
     layers: [descriptor(layer)],
   });

@@ -9,10 +9,9 @@ import { deleteScope } from "./scopes.ts";
 import { createBudget, getManifest, takeSnapshot } from "./snapshot.ts";
 
 export type GroupPlan = {
+  /** How many of each the source holds. */
   readonly repositories: number;
-  /** How many tags the source holds. */
   readonly tags: number;
-  /** How many manifests the source holds. */
   readonly manifests: number;
   /** What is left to copy. A blob that several manifests name is counted once. */
   readonly toCopy: { readonly tags: number; readonly manifests: number; readonly bytes: number };

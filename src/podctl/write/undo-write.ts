@@ -18,7 +18,6 @@ export type LastWrite = {
   readonly former: Former;
   /** The directory record before the write. */
   readonly before: DirectoryInKv;
-  /** The directory record now. */
   readonly now: DirectoryInKv;
 };
 
