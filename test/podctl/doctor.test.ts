@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { generateSealingKeys } from "../../src/directory/seal.ts";
 import { privateImage } from "../../src/local/images.ts";
+import { freePort } from "../../src/local/ports.ts";
 import type { Check } from "../../src/podctl/doctor/findings.ts";
 import {
   active,
@@ -215,6 +216,17 @@ describe("doctor reports an edge", () => {
     kv.set("pod/pod-b", JSON.stringify({ v: 1, ...active, ...healthy("pod-b"), revision: 2 }));
     expect(findings(await check())).toEqual(["pod-b: edge-behind"]);
     kv.set("pod/pod-b", JSON.stringify({ v: 1, ...active, ...healthy("pod-b") }));
+  });
+});
+
+describe("doctor in a fleet whose realm is a path of the edge", async () => {
+  const edgePort = await freePort();
+  const odd = useStack({ edgePort, env: { REALM: `http://127.0.0.1:${edgePort}/auth` }, seedImages: false });
+
+  test("finds that this path is not the token endpoint's", async () => {
+    const probeToken = await readFile(`${odd.current.stateDir}/probe-token`, "utf8");
+    const checks = await check({ directory: directoryOf(new Map()), pods: [], edge: odd.current.edge, probeToken });
+    expect(findings(checks)).toEqual(["edge: realm-elsewhere"]);
   });
 });
 

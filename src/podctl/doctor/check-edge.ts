@@ -29,12 +29,12 @@ export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): P
 }
 
 /**
- * Checks whether the realm, where clients get their tokens, leads to the edge. A Pod's token service at the realm would get the passwords of all
- * users.
+ * Checks whether the realm, where clients get their tokens, leads to the edge's token endpoint. A Pod's token service at the realm would get the
+ * passwords of all users.
  */
 async function checkRealm(edge: string, ping: Result<Called, string>, checks: Checks): Promise<void> {
   const realm = ping.ok ? (parseChallenge(ping.value.headers.get("WWW-Authenticate"))?.realm ?? "") : "";
-  if (!URL.canParse(realm) || new URL(realm).origin === edge) return;
+  if (!URL.canParse(realm) || realm === `${edge}/jwt/auth`) return;
   // The edge refuses a request with a wrong `service` without asking a Pod, so we compare the answers of both hosts to such a request.
   const ask = (url: string) => call(`${url}?service=dependency_proxy`);
   const [own, there] = await Promise.all([ask(`${edge}/jwt/auth`), ask(realm)]);

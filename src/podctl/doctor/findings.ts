@@ -12,7 +12,7 @@ export const advice = {
   "edge-wrong":
     "look in the Worker's log, whose `cause` names a variable or secret that is wrong: until it is right, the edge answers clients only with 500",
   "realm-elsewhere":
-    "route the realm's path to the Worker by a pattern that ends in `*`: Cloudflare matches it with the query, which every request for a token has",
+    "let REALM end in /jwt/auth, and route this path to the Worker by a pattern that ends in `*`: Cloudflare matches it with the query, which every request for a token has",
   "probe-off": "set the secret PROBE_TOKEN (`podctl keys generate` prints one): without it stores cannot be checked",
   "probe-refused": "set PODCTL_PROBE_TOKEN to the Worker's own PROBE_TOKEN",
   "edge-behind":
