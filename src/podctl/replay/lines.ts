@@ -44,6 +44,7 @@ export async function* readLog(log: string): AsyncGenerator<string | null> {
 /** The message if no line of a log could be read. Without this message, the report would look as if the log had no requests. */
 export const unreadable = (log: string, kind: string): string =>
   `no line of "${log}" is a line of ${kind}; ${howToRead}`;
+
 const howToRead =
   "pipe it into podctl through zcat if it is compressed, and through jq if it is of Logpush, OTLP or wrangler tail (docs/logs.md)";
 

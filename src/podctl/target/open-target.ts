@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { allowsPlainHttp } from "../../lib/address.ts";
+import { isLoopback } from "../../lib/address.ts";
 import { openAccount } from "./account.ts";
 import { openStack } from "./stack.ts";
 import type { Target } from "./target.ts";
@@ -22,7 +22,7 @@ export const edgeOption = (): Option =>
 function parseOrigin(text: string): URL {
   const url = URL.parse(text);
   if (url?.protocol === "https:") return url;
-  if (url?.protocol === "http:" && allowsPlainHttp("loopback", url.hostname)) return url;
+  if (url?.protocol === "http:" && isLoopback(url.hostname)) return url;
   throw new InvalidArgumentError(
     "Give a URL such as https://registry.example.com, or an http URL of this machine: podctl sends logins to it.",
   );
