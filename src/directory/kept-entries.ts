@@ -27,8 +27,8 @@ export class KeptEntries {
   }
 
   /**
-   * Stores an entry. A key without a value is one of its owner's keys, and stays so if it is stored again for another owner. `owner` is the Pod to
-   * which the looked-up name belongs, if that Pod also issued the request's token. Otherwise `owner` is null.
+   * Stores an entry. `owner` is the Pod to which the looked-up name belongs, if that Pod also issued the request's token. Otherwise `owner` is null.
+   * A key without a value counts for the owner for whom it was first stored, also if it is stored again for another one.
    */
   set(key: string, entry: Entry, owner: PodId | null): void {
     if (entry.text !== null || isShared(key)) {

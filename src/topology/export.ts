@@ -63,8 +63,7 @@ export function formatTopology(members: object): string {
   const document = new Document(members, { aliasDuplicateObjects: false });
   visit(document, {
     Scalar(_, node) {
-      // YAML has escapes only in double quotes. A program that prints the file may have to escape characters outside ASCII, and
-      // `withoutPlaceholders` escapes "${".
+      // YAML reads escapes only in double quotes. `withoutPlaceholders` escapes "${", and podctl escapes invisible characters when it prints the file.
       if (typeof node.value === "string" && /[^\n\t -~]|\$\{/.test(node.value)) node.type = "QUOTE_DOUBLE";
     },
   });
