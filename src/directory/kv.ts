@@ -135,7 +135,7 @@ type SortedKeys = {
   readonly due: readonly string[];
   /** The keys that are left out, because `maxNewKeys` or `maxReadKeys` allows no more. */
   readonly unread: ReadonlySet<string>;
-  /** How many look-ups the read takes from the budget that {@link ChosenBy} names: one for each key to read that is not shared and not in `kept`. */
+  /** How many look-ups the budget of {@link ChosenBy} pays for. Each key in `due` costs one, unless it is shared or has an entry in `kept`. */
   readonly charged: number;
 };
 

@@ -105,8 +105,8 @@ const askAll = async (plan: Result<Plan, Refusal>, ask: Ask): Promise<Result<Pla
 const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directory" && refusal.text === budgetSpent;
 
 /**
- * Whether no Pod in `asked` got the credentials, and none granted anything. Then the client gets the answer to a login, as it does for a name without
- * a Pod. Otherwise a made-up password would show which names are assigned.
+ * Whether no Pod in `asked` got the credentials, and none granted anything. Then the edge asks a Pod for a login with them, and the client gets the
+ * answer. The same happens for a name without a Pod, so a made-up password does not show which names are assigned.
  */
 const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");

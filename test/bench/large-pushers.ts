@@ -130,8 +130,8 @@ async function openDocker(stage: Stage, layouts: Layouts): Promise<LargePusher> 
 }
 
 /**
- * ctr pushes from containerd, so the images are copied into the registry, and fetched from there into containerd. The registry is emptied before a
- * push is measured.
+ * ctr can push only images that containerd has. So we copy the images into the registry, and containerd fetches them. The registry is emptied before
+ * a push is measured.
  */
 async function openCtr(stage: Stage, layouts: Layouts): Promise<LargePusher> {
   const { docker, close } = await openDaemon(stage);

@@ -148,8 +148,8 @@ export const describeUnreadBlocks = (why: string): string =>
   "or delete its key if nothing has to stay blocked, and run `podctl apply` again";
 
 /**
- * Names the assignments that the edge does not find. For each, an apply raises the depth if the topology has the assignment, and else deletes the
- * assignment.
+ * Names the assignments that the edge does not find, because they are deeper than the directory's `depth`. An apply raises `depth` for those that
+ * the topology has, and deletes the others.
  */
 function unfoundLines(keys: readonly string[]): readonly string[] {
   const lines = keys
