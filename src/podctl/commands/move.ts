@@ -5,6 +5,7 @@ import { CliFailure, orFail } from "../failure.ts";
 import { backMove, endMove, makeMove, showStatus } from "../move/move-groups.ts";
 import type { MoveOptions } from "../move/open-group.ts";
 import { planMove } from "../move/plan-groups.ts";
+import { seenAfterSeconds } from "../target/kv-store.ts";
 import { edgeOption, openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 
 type Options = TargetOptions &
@@ -59,9 +60,9 @@ export function moveCommand(): Command {
     .option("--jobs <n>", "how many requests and copies podctl makes at once, for each group and Pod", parseCount, 8)
     .option(
       "--wait <seconds>",
-      "podctl announces the phases 'freeze' and 'settle' this many seconds before they begin, so that every location of the edge learns of them in time; with less than 90, a push could be lost, so use less only in tests",
+      `podctl announces the phases 'freeze' and 'settle' this many seconds before they begin, so that every location of the edge learns of them in time; with less than ${seenAfterSeconds}, a push could be lost, so use less only in tests`,
       parseSeconds,
-      90,
+      seenAfterSeconds,
     )
     .option(
       "--max-freeze <seconds>",

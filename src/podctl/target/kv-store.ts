@@ -35,7 +35,7 @@ const readsAtOnce = 4;
 const maxRounds = 5;
 const roundPauseMs = 100;
 /** KV needs up to 60 s until it shows a change everywhere, and an isolate of the edge uses what it has read for 30 s. */
-const seenAfterSeconds = 90;
+export const seenAfterSeconds = 90;
 /** A directory with a million assignments has 1,000 pages of keys, and some more may be empty. */
 const maxPages = 5_000;
 const withoutEnd =

@@ -55,7 +55,8 @@ function relyOnWrites(
   { changesDefault }: DirectorySteps,
 ): boolean {
   // Without deletions, we make no set of what may be a million keys.
-  if (changesDefault || deleted.length === 0) return deleted.length > 0;
+  if (deleted.length === 0) return false;
+  if (changesDefault) return true;
   const routes = new Set(written.filter(isRoute).map(({ key }) => key));
   const isConcerned = ({ key }: Write) => kindOf(key) === "pod" || keysAbove(key).some((above) => routes.has(above));
   return routes.size > 0 && deleted.some(isConcerned);
