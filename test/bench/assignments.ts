@@ -5,7 +5,6 @@ import { topologyText } from "../support/topologies.ts";
 
 const pods = Array.from({ length: 10 }, (_, index) => `pod-${index}`);
 
-/** Writes a topology and a file with its `count` assignments, one on a line. Returns the topology's path. */
 export async function writeBenchTopology(dir: string, count: number): Promise<string> {
   const lines = `assignments-${count}.tsv`;
   await pipeline(linesOf(count), createWriteStream(`${dir}/${lines}`));
@@ -14,7 +13,7 @@ export async function writeBenchTopology(dir: string, count: number): Promise<st
   return path;
 }
 
-/** Yields about 1,000 lines at a time. The names are like those of a large company's groups, and in no order. */
+/** The names are like those of a large company's groups, and in no order. */
 function* linesOf(count: number): Generator<string> {
   let lines = "";
   for (let index = 0; index < count; index += 1) {

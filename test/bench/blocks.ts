@@ -46,7 +46,6 @@ async function startEdge(teardown: Teardown, dir: string, record: string | null)
   return { pid: stack.workerdPid(), target };
 }
 
-/** Every second block is a digest. No block applies to the name that is asked for. */
 function manyBlocks(): string {
   const entries = Array.from({ length: blocks }, (_, index) => {
     const blocked = index % 2 === 0 ? `acme/team-${index}/leaked` : `sha256:${String(index).padStart(64, "0")}`;

@@ -5,9 +5,9 @@ import { createIsolate } from "../../src/isolate.ts";
 import { parseSecret, type SigningStore, signerOf } from "../../src/signers/index.ts";
 import { signingWindow } from "../../src/signers/window.ts";
 
-/** Signs the URLs of `count` objects of a store. `secret` is the store's secret, which the directory would hold sealed. */
+/** Signs the URLs of many objects in one store. In a deployment, the directory holds `secret` sealed. */
 export type SignPart = { readonly part: "sign"; readonly store: SigningStore; readonly secret: object | null };
-/** With `cold`, the isolate knows the key, but each time the token is new to it. With `warm`, the isolate has verified the token before. */
+/** `cold`: the isolate knows the key, but has never seen the token. `warm`: it has verified the token before. */
 export type VerifyPart = {
   readonly part: "verify";
   readonly memory: "cold" | "warm";

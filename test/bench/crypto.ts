@@ -55,7 +55,7 @@ function signPart(scheme: SigningScheme, index: number): Part {
   return { part: "sign", store, secret: secret ?? null };
 }
 
-/** What the Worker is asked to verify, by title. RS256 is the default of GitLab and distribution, and ES256 is measured too. */
+/** RS256 is the default of GitLab and distribution. */
 async function verifyParts(): Promise<Readonly<Record<string, Part>>> {
   const rsa = await generateSigningKey();
   const p256 = await generateKeyPair("ES256");

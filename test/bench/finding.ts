@@ -1,10 +1,7 @@
-/** One measured figure. Its name says what it counts and in which unit. */
+/** One measured figure. Its `name` says what it counts and in which unit. */
 export type Finding = {
   readonly name: string;
-  /**
-   * Some figures are measured several times, with different numbers of Pods, assignments or requests (the finding's name says which). `size` is this
-   * number. Null for all other figures.
-   */
+  /** The number of Pods, assignments or requests with which this figure was measured. Null if it was measured with one number only. */
   readonly size: number | null;
   readonly value: number;
   /** The promised upper limit of the value; null if none is promised. */
@@ -13,7 +10,6 @@ export type Finding = {
   readonly portable?: true;
 };
 
-/** Makes the finding of a ratio or a count, which means the same on every machine. */
 export const portable = (name: string, value: number, bound: number | null = null): Finding => ({
   name,
   size: null,

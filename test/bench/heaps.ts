@@ -17,7 +17,7 @@ export async function collectGarbage(inspector: URL): Promise<number> {
   return edge;
 }
 
-/** Collects the garbage of one Worker, and gives the bytes still in use. Null if the Worker stays idle, because it collects only while it runs. */
+/** Gives the bytes that are still in use. Null if the Worker stays idle. */
 async function collectIn(url: string): Promise<number | null> {
   const socket = new WebSocket(url);
   const used = Promise.withResolvers<number>();

@@ -12,8 +12,8 @@ const repository = "acme/private";
 const manifest = `/v2/${repository}/manifests/1`;
 
 /**
- * Measures with eight requests at a time, and with one. With one, workerd sleeps between two requests, as it does if there is little traffic. Each
- * request then also pays for waking it up.
+ * With one request at a time, workerd sleeps between two requests, as it does if there is little traffic. Each request then also pays for waking
+ * workerd.
  */
 export const benchHotPath = (rounds: Rounds): Promise<readonly Finding[]> =>
   withTeardown(async (teardown, dir) => {
@@ -45,7 +45,7 @@ const findingsOf = (us: Readonly<Record<keyof Servers, readonly number[]>>, how:
 
 type Targets = Readonly<Record<"redirect" | "forward" | "challenge", Target>>;
 
-/** Requests for which the isolate remembers all that it needs, because the manifest and the blob were asked for before. */
+/** The isolate remembers all that these requests need, because the manifest and the blob were asked for before. */
 async function warmTargets(stack: Stack, { bundle }: LongToken): Promise<Targets> {
   const [layer] = await layersOf(stack, repository);
   const blob = `/v2/${repository}/blobs/${layer?.digest ?? ""}`;
@@ -59,7 +59,6 @@ async function warmTargets(stack: Stack, { bundle }: LongToken): Promise<Targets
   };
 }
 
-/** What is measured: the request that is sent, and the process that answers it. */
 type Server = { readonly pid: number; readonly target: Target };
 type Servers = Readonly<Record<"redirect" | "challenge" | "bareRedirect" | "forward" | "bareProxy", Server>>;
 
@@ -101,7 +100,7 @@ const subjectsOf = (servers: Servers, load: Load): Readonly<Record<keyof Servers
   };
 };
 
-/** Returns the headers and the log line of the edge's answer, so that the bare Worker can give the same ones. */
+/** The bare Worker gives the same headers and log line. */
 async function answerOf(stack: Stack, { url, headers }: Target) {
   await stack.edgeSettled();
   stack.clearSeen();

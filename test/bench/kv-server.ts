@@ -1,4 +1,4 @@
-/** An empty KV in a process of its own, so that it adds nothing to podctl's time and memory. It sends its address to its parent process. */
+/** An empty KV in a process of its own, so that KV adds nothing to podctl's time and memory. */
 import { startCloudflareKv } from "../support/cloudflare-kv.ts";
 
 const { baseUrl } = await startCloudflareKv();

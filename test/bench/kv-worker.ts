@@ -1,6 +1,6 @@
 /**
- * A Worker that only reads new keys, by one bulk read. The request's path says how many. The bench subtracts this Worker's CPU time from the edge's
- * for the same number of keys.
+ * Reads new keys in one bulk read, as many as the request's path says. The bench subtracts this Worker's CPU time from the edge's for the same number
+ * of keys.
  */
 type Kv = { get(keys: string[], options: { type: "text"; cacheTtl: number }): Promise<Map<string, string | null>> };
 

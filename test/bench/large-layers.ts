@@ -73,7 +73,7 @@ async function measureAll(pods: string, stage: StageWithGateways): Promise<reado
       measured.push(row);
     } finally {
       await pusher.close();
-      await empty(stage);
+      await emptyRegistry(stage);
     }
   }
   return measured;
@@ -83,11 +83,11 @@ async function measure(stage: StageWithGateways, name: string, client: LargePush
   const processes = { workerd: [stage.stack.workerdPid()], gateway: await processIdsNaming(stage.program) };
   // The first push of a process loads code and fills pools, so this push is not measured.
   await client.push("small", stage.host, `acme/warm-${name}:1`);
-  await empty(stage);
+  await emptyRegistry(stage);
   const small = await peakBytes(processes, () => client.push("small", stage.host, `acme/small-${name}:1`));
-  await empty(stage);
+  await emptyRegistry(stage);
   const straightSeconds = await secondsOf(() => client.push("large", client.straight, `acme/straight-${name}:1`));
-  await empty(stage);
+  await emptyRegistry(stage);
   stage.stack.clearSeen();
   let gatewaySeconds = Number.NaN;
   const large = await peakBytes(processes, async () => {
@@ -113,7 +113,6 @@ async function secondsOf(act: () => Promise<unknown>): Promise<number> {
   return (performance.now() - startedAtMs) / 1_000;
 }
 
-/** Gives the highest resident size of each of these processes while `act` runs. */
 async function peakBytes<Name extends string>(
   processes: Readonly<Record<Name, readonly number[]>>,
   act: () => Promise<unknown>,
@@ -131,8 +130,7 @@ async function peakOf(pid: number): Promise<number> {
   return Number(kilobytes) * 1_024;
 }
 
-/** Removes all blobs and repositories of Pod A, so that each push finds an empty registry. */
-async function empty({ stack }: StageWithGateways): Promise<void> {
+async function emptyRegistry({ stack }: StageWithGateways): Promise<void> {
   const data = `${stack.stateDir}/pods/pod-a/buckets/pod-a/docker/registry/v2`;
   for (const part of ["blobs", "repositories"]) await rm(`${data}/${part}`, { recursive: true, force: true });
 }

@@ -20,7 +20,6 @@ export type LargePusher = {
   push(size: Size, host: string, image: string): Promise<unknown>;
   /** Pulls the image with all its blobs, even if the client has some of them. */
   pull(host: string, image: string): Promise<unknown>;
-  /** Removes the client's files. */
   close(): Promise<void>;
 };
 
@@ -37,7 +36,6 @@ export const pusherNames = Object.keys(openPushers) as readonly PusherName[];
 
 const sizes = ["small", "large"] as const;
 
-/** The hosts that an image is pushed to: the edge and the registry itself. */
 const hostsOf = ({ host, stack }: Stage) => ({
   edge: host,
   straight: new URL(stack.pods["pod-a"].registry.direct).host,
@@ -83,8 +81,7 @@ async function openPodman(stage: Stage, layouts: Layouts): Promise<LargePusher> 
     succeed(storeIn("podman", home)(command, ...args), `podman ${command}`);
   for (const host of Object.values(hostsOf(stage)))
     await podman("login", "--username", "demo", "--password", "demo", host);
-  // podman would make an image's name from the path of its layout, and the path of a temporary folder is no good name. So skopeo copies the image
-  // into podman's store.
+  // podman would name the image after the path of its layout, which is in a temporary folder. So skopeo copies the image into podman's store.
   const store = `containers-storage:[vfs@${home}/store+${home}/run]`;
   for (const size of sizes) await skopeoIn(home)("copy", `oci:${layouts[size]}:image`, `${store}localhost/${size}:1`);
   return {

@@ -4,7 +4,7 @@ import http from "node:http";
 export type Target = {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** The status that each answer must have. Any other status ends the run, because the run would then measure another kind of answer. */
+  /** Any other status ends the run, because the run would then measure another kind of answer. */
   readonly status: number;
 };
 
@@ -18,7 +18,6 @@ export class Load {
     this.#agent = new http.Agent({ keepAlive: true, maxSockets: connections });
   }
 
-  /** Sends `count` requests. `targetOf` returns the request with a given number. */
   async send(count: number, targetOf: (index: number) => Target): Promise<void> {
     let next = 0;
     const sendSome = async () => {

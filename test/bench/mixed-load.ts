@@ -36,8 +36,8 @@ const mostAtOnce = 200;
 type Memory = { readonly before: number; readonly after: number; readonly edgeHeap: number };
 
 /**
- * Measures workerd's memory before and after we collect its garbage. V8 itself collects a whole heap only if it is large. Without our collection,
- * garbage of the edge and of Miniflare would at first make workerd grow by some 80 MB a minute.
+ * V8 itself collects a whole heap only if the heap is large. Without our collection, garbage of the edge and of Miniflare would at first make workerd
+ * grow by some 80 MB a minute.
  */
 async function measure(stack: BenchStack): Promise<Memory> {
   const before = await residentBytes(stack.workerdPid());

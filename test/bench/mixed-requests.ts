@@ -1,4 +1,3 @@
-/** Sends one request of the mixed load. */
 import { createHash, randomInt } from "node:crypto";
 import { createClient } from "../support/client.ts";
 import { putManifest } from "../support/image.ts";
@@ -63,7 +62,7 @@ function chooseImage(images: readonly Image[]): Image {
 const get = (stack: BenchStack, { repository, token }: Image, path: string, method = "GET") =>
   createClient(stack.edge).get(`/v2/${repository}/${path}`, token, { method });
 
-/** Judges an answer with a status of 500 or more. An honest one says that the edge or a Pod cannot answer now. Null for any other answer. */
+/** Null for a status below 500. */
 async function failure(answer: Response): Promise<Judged | null> {
   if (answer.status < 500) return null;
   await answer.body?.cancel();

@@ -46,7 +46,6 @@ export type Image = {
   readonly blob: string;
   /** A token that allows pulls and lives longer than the load. */
   readonly token: string;
-  /** Which manifests the tag `moving` of this image has had, and when. */
   readonly moving: MovingTag;
   /** Manifests that can be pushed, because the blobs that they name are there. */
   readonly versions: readonly string[];
@@ -54,7 +53,6 @@ export type Image = {
 
 const prefixes: Readonly<Record<LocalPodId, string>> = { "pod-a": "acme", "pod-b": "globex" };
 
-/** Pushes images to both Pods in turn. */
 export function pushImages(stack: BenchStack, count: number): Promise<readonly Image[]> {
   return pMap(
     Array.from({ length: count }, (_, index) => index),

@@ -1,4 +1,3 @@
-/** The tables of docs/performance.md, between its two markers. */
 import { readFile, writeFile } from "node:fs/promises";
 import type { Finding } from "./finding.ts";
 import { priceLine } from "./price.ts";

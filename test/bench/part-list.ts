@@ -15,7 +15,7 @@ import { benchStrangers } from "./stranger-cost.ts";
 
 export type Part = {
   readonly name: string;
-  /** Measures everything in this part. `soFar` has the findings of the parts that ran before. */
+  /** `soFar` has the findings of the parts that ran before. */
   readonly full: (soFar: readonly Finding[]) => Promise<readonly Finding[]>;
   /** Measures some figures of `full` in a few seconds, for CI to compare with the stored results. Null if CI compares none. */
   readonly short: (() => Promise<readonly Finding[]>) | null;

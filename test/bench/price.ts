@@ -63,7 +63,7 @@ const measureMix = (): Promise<{ readonly cpuMs: number; readonly logLines: numb
     return { cpuMs: us / 1_000 / requests, logLines: (ownLines + linesOfPlatform) * headSamplingRate };
   });
 
-/** Reads from wrangler.toml how many lines are logged. The platform adds a line of its own for each request, unless `invocation_logs` is false. */
+/** The platform adds a log line of its own for each request, unless `invocation_logs` is false. */
 function logSettings() {
   const { observability, vars } = unstable_readConfig({ config: "wrangler.toml", env: "production" });
   const headSamplingRate = observability.logs?.head_sampling_rate ?? observability.head_sampling_rate ?? 1;
@@ -71,7 +71,6 @@ function logSettings() {
   return { logSample: String(vars["LOG_SAMPLE"] ?? 1), linesOfPlatform, headSamplingRate };
 }
 
-/** Shows how the price is computed, as a line for docs/performance.md. */
 export function priceLine(findings: readonly Finding[]): string {
   const text = (name: string) => (findings.find((finding) => finding.name === name)?.value ?? Number.NaN).toFixed(3);
   const { requests, kvKeys, logLines, cpuMs } = perMillion;

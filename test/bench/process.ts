@@ -8,7 +8,6 @@ export async function cpuUs(pid: number): Promise<number> {
   return stats.reduce((sumUs, stat) => sumUs + Number(stat.split(" ", 1)[0]) / 1_000, 0);
 }
 
-/** The part of a process that is in memory. */
 export async function residentBytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, "utf8");
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1_024;

@@ -36,7 +36,7 @@ export const benchPullTimes = ({ delaysMs, rounds }: Options): Promise<readonly 
     return [...findings, portable("requests to the registry of a warm pull", asked, 1)];
   });
 
-/** Delays each request to the Pod's registry and token service, whether it comes from the edge or from a client. The storage is not delayed. */
+/** The edge's requests and the client's are delayed alike. The storage is not delayed. */
 async function delayPod(stack: Stack, ms: number): Promise<void> {
   for (const service of ["registry", "token"] as const) await stack.setFault("pod-a", service, { mode: "delay", ms });
 }

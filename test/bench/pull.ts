@@ -11,14 +11,13 @@ export const blobsOfImage = 10;
 /** The 401, the token, the tag's digest, the manifest and the blobs. Requests to the storage are not counted. */
 export const requestsOfPull = 4 + blobsOfImage;
 
-/** Pulls the whole image, with all bytes of each blob from the storage. */
 export async function pull(image: Image): Promise<void> {
   const token = await requestToken(image);
   const digests = await pullManifest(image, token);
   await pMap(digests, (digest) => pullBlob(image, { digest, token }), { concurrency: blobsAtOnce });
 }
 
-/** Asks for the manifest without a token, as clients do, and then for the token that the 401 demands. */
+/** As clients do, asks for the manifest without a token first. The 401 says which token is needed. */
 export async function requestToken({ origin, repository }: Image): Promise<string> {
   const refused = await expectStatus(401, fetch(`${origin}/v2/${repository}/manifests/1`));
   await refused.body?.cancel();

@@ -11,10 +11,7 @@ import { type Finding, portable } from "./finding.ts";
 import { median, medianRatio } from "./rounds.ts";
 import { withTeardown } from "./stage.ts";
 
-/**
- * How many names each fresh isolate resolves. Even the smallest directory has an assignment for each of them, so each name makes the isolate read new
- * keys.
- */
+/** Even the smallest directory has this many assignments. So each name makes a fresh isolate read new keys. */
 const namesOfIsolate = 100;
 const warmUpRounds = 100;
 
@@ -61,10 +58,7 @@ async function loadBenchTopology(dir: string, size: number): Promise<Topology> {
  */
 type ResolveNames = () => Promise<number>;
 
-/**
- * Returns a function that times the look-ups, without KV's own time. Here KV is a Map, and a Map with a million keys is slower than a small one. A
- * deployed Worker's KV runs elsewhere.
- */
+/** Here KV is a Map, and a Map with a million keys is slower than a small one. A deployed Worker's KV runs elsewhere, so KV's time is not counted. */
 function benchDirectory(topology: Topology): ResolveNames {
   const records = wantedRecords(topology);
   const stamp = { revision: 1, appliedAt: new Date() };

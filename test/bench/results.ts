@@ -36,7 +36,7 @@ export function machineNow(): Machine {
   };
 }
 
-/** The stored findings; none before the first whole run. */
+/** Empty before the first whole run. */
 export async function readFindings(): Promise<readonly Finding[]> {
   const text = await readFile(file, "utf8").catch(() => null);
   return text === null ? [] : (JSON.parse(text) as Results).findings;
@@ -52,7 +52,6 @@ const tolerance = 1.25;
 /** Added to what `tolerance` allows. A count per request may be so near zero that one more read makes it several times as large. */
 const slack = 0.01;
 
-/** A sentence for each portable figure that is more than 25 % worse than the stored one. A figure that is not stored yet is not compared. */
 export const findWorse = (measured: readonly Finding[], stored: readonly Finding[]): readonly string[] =>
   measured.flatMap(({ name, value, portable }) => {
     const known = stored.find((finding) => finding.name === name)?.value;

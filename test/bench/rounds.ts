@@ -3,7 +3,6 @@ import { cpuUs } from "./process.ts";
 
 export type Subject = {
   readonly pid: number;
-  /** Does the measured work `count` times. */
   readonly run: (count: number) => Promise<void>;
 };
 

@@ -17,7 +17,6 @@ import { signFor } from "../support/hostile-tokens.ts";
 
 const longTokenSeconds = 24 * 3_600;
 
-/** Gives `use` a folder and a teardown. When `use` has ended, stops everything that was added to the teardown, and removes the folder. */
 export async function withTeardown<T>(use: (teardown: Teardown, dir: string) => Promise<T>): Promise<T> {
   const dir = await mkdtemp(join(tmpdir(), "registry-edge-bench-"));
   const teardown = new Teardown();
@@ -41,7 +40,7 @@ export async function startBenchStack(
   dir: string,
   options: StackOptions = {},
 ): Promise<BenchStack> {
-  // With `true`, the private keys are extractable. The keys that the stack makes by itself are extractable, too.
+  // `true` makes the private keys extractable, as the stack's own keys are.
   const signingKeys = { "pod-a": await generateSigningKey(true), "pod-b": await generateSigningKey(true) };
   const stack = await startStack({ edgePort: 0, stateDir: `${dir}/stack`, signingKeys, ...options });
   teardown.add(stack);
@@ -59,7 +58,7 @@ export async function startBenchStack(
 
 export type BenchWorker = { readonly url: string; readonly pid: number };
 
-/** Starts a Worker from a file of this folder in a workerd of its own. The `constants` are written in front of its code. */
+/** The `constants` are written in front of the code of `file`. */
 export async function startBenchWorker(
   teardown: Teardown,
   dir: string,

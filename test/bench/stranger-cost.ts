@@ -15,10 +15,10 @@ import { amount, type Finding, portable } from "./finding.ts";
 import { cpuUs } from "./process.ts";
 import { type BenchWorker, startBenchStack, startBenchWorker, withTeardown } from "./stage.ts";
 
-/** No request of up to 16 KB may cost more CPU time than `maxCpuMs`. No request may cost more keys than `maxKeys`, which is one bulk read of KV. */
+/** A request of up to 16 KB may cost `maxCpuMs`. Any request may cost `maxKeys`, which is one bulk read of KV. */
 const maxCpuMs = 5;
 const maxKeys = 100;
-/** A request that is shorter than this counts as small: one with a URL, a header or a token of 16 KB, and little else. */
+/** A request with a URL, a header or a token of 16 KB, and little else, counts as small. */
 const smallCharacters = 20_000;
 const fewKeys = 10;
 const budgetWindowMs = 10_000;
