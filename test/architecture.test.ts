@@ -17,18 +17,17 @@ const ladder: readonly (readonly string[])[] = [
   ["edge"],
   ["worker.ts", "podctl"],
 ];
-/** The Worker imports none of these rooms (folders of `src`), because they run in Node. */
+/** The Worker imports none of these rooms, because they run in Node. */
 const nodeRooms = ["topology", "gateway", "local", "podctl"];
 /**
- * These folders of `src` may import only what is listed here, although `ladder` would allow more. `local` may not import `signers` and `auth`: with
- * this code, toy Pods would make the same mistakes as the Worker, and no test would find them.
+ * These rooms may import only what is listed here. If `local` imported `signers` or `auth`, toy Pods would make the same mistakes as the Worker, and
+ * no test would find them.
  */
 const narrower: Readonly<Record<string, readonly string[]>> = {
   topology: ["lib", "oci", "signers", "directory"],
   gateway: ["lib", "oci", "pods"],
   local: ["lib", "oci", "directory", "topology"],
 };
-/** The code in these folders of `src` gets the time as a parameter and does no I/O. */
 const pureRooms = ["lib", "oci", "signers"];
 const impure =
   /\bfetch\(|\bDate\(\)|Date\.now|performance\.|Math\.random|getRandomValues|randomUUID|generateKey|\bcaches\b|setTimeout|setInterval|\bprocess\.|"node:/g;
@@ -38,9 +37,7 @@ const roomOf = (path: string) => path.split("/")[1] ?? "";
 const rungOf = (room: string) => ladder.findIndex((rung) => rung.includes(room));
 const isRoom = (name: string) => !name.endsWith(".ts");
 const read = (path: string) => readFileSync(path, "utf8");
-/**
- * Removes comments. A string may contain comment signs, too. So `/*` counts only at the start of a line, and `//` only there or after white space.
- */
+/** A string may contain comment signs. So `/*` counts only at the start of a line, and `//` only there or after white space. */
 const withoutComments = (code: string) => code.replace(/^\s*\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm, "");
 
 /** Finds each `x` in `import … from "x"`, `export … from "x"`, `import "x"` and `import("x")`. */
@@ -48,7 +45,6 @@ function specifiersIn(code: string): readonly string[] {
   return [...code.matchAll(/\b(?:from|import)\s*\(?\s*(["'`])(.+?)\1/g)].map(([, , specifier = ""]) => specifier);
 }
 
-/** Relative imports, as paths from the root of the repository. */
 function importsOf(path: string): readonly string[] {
   const relative = specifiersIn(read(path)).filter((specifier) => specifier.startsWith("."));
   return relative.map((specifier) => normalize(join(dirname(path), specifier)));
@@ -92,7 +88,7 @@ describe("import ladder", () => {
     const imports = importsOf(path);
     expect(imports.filter((target) => !existsSync(target))).toEqual([]);
     expect(imports.filter((target) => !mayImport(roomOf(path), roomOf(target)))).toEqual([]);
-    // The target of a computed import cannot be checked here, so no file may have one.
+    // A computed import hides its target from the two checks above, so it is forbidden.
     expect(read(path)).not.toMatch(/\bimport\s*\(\s*[^\s"']/);
   });
 });

@@ -14,9 +14,8 @@ const read = (path: string) => readFileSync(path, "utf8");
 const citationsIn = (text: string) =>
   [...text.matchAll(/`(test\/[^`]+)` "([^"]+)"/g)].map(([, path = "", title = ""]) => ({ path, title }));
 
-/** Gives the file and the full title of each test in these files, as vitest lists them. */
 function titlesOf(paths: readonly string[], config: string): readonly string[] {
-  // `--json` comes last, because vitest would take a path after it for the file to which it writes the list.
+  // `--json` comes last, because vitest would write its list to the path after `--json`.
   const args = ["node_modules/vitest/vitest.mjs", "list", "--config", config, ...paths, "--json"];
   const listed = JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8" })) as readonly {
     readonly name: string;
@@ -28,7 +27,7 @@ function titlesOf(paths: readonly string[], config: string): readonly string[] {
 const citingPages = ["docs/differences.md", "docs/outages.md", "docs/request-flow.md"];
 const cited = [...new Set(citingPages.flatMap((page) => citationsIn(read(page))).map(({ path }) => path))];
 const isDrill = (path: string) => path.startsWith("test/drills/");
-// vitest lists the tests of many files almost as fast as those of one file. So it runs only once with each config, for all pages.
+// vitest lists many files almost as fast as one, so it lists those of all pages at once.
 const listed = new Set([
   ...titlesOf(
     cited.filter((path) => !isDrill(path)),

@@ -86,7 +86,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
   readLocation: (text) => readLocation(text, 201, asked),
   "hasNext, of relations": (text) => hasNext(headersWith("Link", `</v2/_catalog>; rel="${text}`)),
   tooLarge: (text) => tooLarge(text, null),
-  // A text with many `&` would be a query of many parameters. `parsePlaces` gets at most 100 of them, so we replace each `&`.
+  // `parsePlaces` never gets a query of more than 100 parameters, so each `&` is replaced.
   parsePlaces: (text) => parsePlaces(`_after=pod-a:${text.replaceAll("&", "a")}`),
   redactPath: (text) => redactPath(new URL(`${edge}/v2/?${text}`)),
   plainText: (text) => plainText(text, text.length),
@@ -96,7 +96,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
     return parseTokenRequest(new Request(`${edge}/jwt/auth`, { headers }), "registry-edge");
   },
   routingText,
-  // Each reader gets 64 KB. `cellOf` gets them in eight parts, because it refuses a password of more than 8 KB without reading it.
+  // `cellOf` gets the text in eight parts, because it refuses a password of more than 8 KB without reading it.
   "cellOf, of 8 KB eight times": (text) => Array.from({ length: 8 }, () => cellOf(text.slice(0, 8_192))),
 };
 
@@ -139,7 +139,7 @@ const pieces = [
   ],
 ];
 const characters = 64 * 1024;
-/** Each reader must read `characters` characters within this time. A reader that takes quadratic time needs seconds. */
+/** To read `characters` characters, a reader in quadratic time needs seconds. */
 const mostMs = 60;
 const tries = 5;
 
