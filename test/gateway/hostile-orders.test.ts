@@ -37,7 +37,6 @@ const keysOf = ({ config: { keys } }: TestGateway, now = new Date()) => ({ keys,
 const send = ({ url }: TestGateway, body: string, name: string = repository) =>
   fetch(`${url}/v2/${name}/blobs/uploads/`, { method: "POST", body });
 
-/** Expects that the gateway did not accept the order, and asked neither the registry nor any URL. */
 async function expectRefused(gateway: TestGateway, fetched: readonly string[], answer: Response): Promise<void> {
   expect([answer.status, await answer.json()]).toMatchObject([404, { errors: [{ code: "UNSUPPORTED" }] }]);
   expect(gateway.tap.seen()).toEqual([]);
@@ -75,7 +74,7 @@ describe("hostile order", () => {
     ];
     for (const each of orders) await expectRefused(gateway, fetched, await send(gateway, each));
     await expectRefused(gateway, fetched, await send(gateway, await sealOrder(order, own), "acme/other"));
-    // The order without a change is good, so the gateway fetches its URL. There is no blob at the URL, which gives the 409.
+    // The unchanged order is good, so the gateway fetches its URL. No blob is there, which gives the 409.
     expect((await send(gateway, await sealOrder(order, own))).status).toBe(409);
     expect(fetched).toEqual(["/good"]);
   });

@@ -29,7 +29,6 @@ const ofOtherGateway = (): GatewayKeys =>
   gatewayConfig({ POD: "pod-a", REGISTRY: "http://127.0.0.1:1", EDGE: "http://localhost", GATEWAY_KEY: gatewayKey() })
     .keys;
 
-/** A JWE with this header, sealed by a key that the client made. */
 async function forgedJwe(header: object, { grant }: BegunUpload): Promise<string> {
   const jwe = await new CompactEncrypt(new TextEncoder().encode(JSON.stringify({ ...grant, exp: 9e9 })))
     .setProtectedHeader({ alg: "dir", enc: "A256GCM", typ: "upload-grant" })
@@ -131,13 +130,12 @@ const twist: fc.Arbitrary<Twist> = fc.oneof(
         return { path: lines[nth % lines.length] ?? "/" };
       },
   ),
-  // This twist changes one character of the grant. The next twist cuts off the grant's end.
   fc.tuple(fc.nat(), wordOf("A a 0 9 _ - .")).map(
     ([at, character]): Twist =>
       ({ sealed }) => {
         const index = at % sealed.length;
-        // Some bits of the last character of a base64url part do not count. If only these bits are changed, the grant is still good, but this twist
-        // must spoil it. So it then leaves out the grant.
+        // Some bits of the last character of a base64url part do not count. If only these bits change, the grant is still good, so this twist drops
+        // the grant.
         const changed = sealed.slice(0, index) + character + sealed.slice(index + 1);
         return { grant: decoded(changed) === decoded(sealed) ? "" : changed };
       },
@@ -177,7 +175,7 @@ describe("gateway, hostile requests", () => {
           const text = `${head}Content-Length: 4\r\n\r\nbody`;
           const answer = await exchangeRaw(gateway.url, { text, breaksOff: false, isHead: method === "HEAD" });
           expect(gateway.tap.seen()).toEqual([]);
-          // Node itself refuses what is not HTTP. If it closes the connection without an answer, we count that as 400.
+          // Node itself refuses what is not HTTP, sometimes without an answer. We count that as 400.
           const status = answer?.status ?? 400;
           expect(status).toBeGreaterThanOrEqual(400);
           expect(status).toBeLessThan(500);

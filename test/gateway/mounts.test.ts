@@ -22,7 +22,6 @@ import { serveForTest } from "../support/toy-pod.ts";
 
 const interimAnswers = "HTTP/1.1 103 a\r\n\r\n".repeat(4_000);
 
-/** Sends interim answers without end, as fast as the gateway reads them. */
 function sendsInterimAnswers({ socket }: http.IncomingMessage): void {
   const more = () => {
     let isTaken = true;
@@ -204,7 +203,7 @@ describe("mount by order", () => {
   test.each(cases)(
     "if the source %s, nothing is mounted and nothing is left at the registry",
     async (what, answer, cause, asked) => {
-      // If the source stops, the copy ends only after `copyMs`, so this case gets a short one.
+      // If the source stops, the copy ends only after `copyMs`, so this case has a short `copyMs`.
       const copyMs = what.startsWith("stops") ? 3_000 : mountLimits.copyMs;
       const gateway = await startTestGateway({ limits: { maxBytes: 1_000_000, copyMs } });
       const source = await startSource(answer);

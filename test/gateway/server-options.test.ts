@@ -52,7 +52,6 @@ function tlsServer(): http.Server {
   return https.createServer({ ...options, ...pem }, listener);
 }
 
-/** Closes the server as the program does, and resolves when the server has ended. */
 const ended = (server: http.Server) => new Promise<string>((resolve) => closeServer(server, () => resolve("ended")));
 
 test.each([

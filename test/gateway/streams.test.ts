@@ -12,7 +12,7 @@ import { serveForTest, startToyPod, type ToyPod } from "../support/toy-pod.ts";
 const path = "/v2/acme/stream/blobs/uploads/1";
 const limits = { stallMs: 60_000, answerMs: 60_000 };
 
-/** Starts a gateway for the registry at this port. Also returns `target`: the path and query of an upload to the gateway, with its grant. */
+/** `target` is the path and query of an upload to the gateway, with its grant. */
 async function gatewayTo(port: number, given: Partial<typeof limits> = {}) {
   const registry = `http://127.0.0.1:${port}`;
   const env = { REGISTRY: registry };

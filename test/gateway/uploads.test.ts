@@ -6,7 +6,6 @@ import { sha256 } from "../support/toy-pod.ts";
 const layer = "a layer of the gateway";
 const digest = sha256(layer);
 
-/** Asks the registry itself for the blob by HEAD, and returns the status. */
 const blobStatus = async ({ pod }: TestGateway, name: string) =>
   (await pod.ask("HEAD", `/v2/${name}/blobs/${digest}`, `repository:${name}:pull`)).status;
 
