@@ -15,7 +15,6 @@ const grant = { pod: podA, repositories: ["acme/app", "acme/other"], endsAt };
 const open = (sealed: string, pod = podA, edgeKeys = [live], at = now) =>
   openEdgeGrant(sealed, pod, { edgeKeys, now: at }).then((access) => (access === "forged" ? null : access));
 
-/** The characters of base64url in the order of their values. */
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 describe("grant of the edge's own", () => {
@@ -52,10 +51,7 @@ describe("grant of the edge's own", () => {
   });
 
   const claims = { repositories: grant.repositories, aud: podA, exp: endsAt.getTime() / 1000 };
-  /**
-   * Seals a payload as the edge does, with a key that Node's `hkdfSync` derives from the secret `live`. So a test can change one claim, one header or
-   * the key's label.
-   */
+  /** Seals as the edge does, but with any claims, header and label of the key. */
   const sealed = (payload: object, header: { alg: string; enc: string } = dir, label = "edge-grant") =>
     new EncryptJWT({ ...payload }).setProtectedHeader(header).encrypt(rawKey(label));
   const rawKey = (label: string) => new Uint8Array(hkdfSync("sha256", live, "", label, 32));
@@ -102,7 +98,7 @@ describe("grant of the edge's own", () => {
       `pods.v1.pod-a/edge.${text.replace("..", `.${"e".repeat(32 * 1024)}.`)}`,
     ];
     expect(malformed.map(parts)).toEqual(malformed.map(() => "malformed"));
-    // A part with three segments is read as a Pod's JWT. No Pod accepts this one, because its first segment, `edge`, is not a JWT's header.
+    // A part with three segments is read as a Pod's JWT. No Pod accepts this JWT, because `edge` is not a header.
     expect(parts(`pods.v1.pod-a/edge.eyJi.c2ln`)).toEqual([{ kind: "pod", pod: podA, jwt: "edge.eyJi.c2ln" }]);
   });
 });

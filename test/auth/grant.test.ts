@@ -24,11 +24,11 @@ beforeEach(async () => {
   isolate = startIsolate(kv.kv);
 });
 
-/** Writes the directory record. Each list of `sharedRegistries` names the Pods of one registry. */
+/** Each list of `sharedRegistries` names the Pods of one registry. */
 const list = (pods: readonly string[], sharedRegistries: readonly (readonly string[])[] = []) =>
   kv.kv.put("directory", JSON.stringify({ v: 1, revision: 1, credentials: "shared", pods, sharedRegistries }));
 
-/** Writes what `podctl apply` writes for a Pod: its record, and one record for each of its keys. */
+/** Writes the records that `podctl apply` writes for a Pod. */
 async function putPod(id: string, keys: readonly SigningKey["publicJwk"][], more: object = {}): Promise<void> {
   const urls = { registry: `https://${id}.test`, token: `https://${id}.test/auth`, ...more };
   const checks = { issuer: `${id}-issuer`, audience: `${id}-registry`, keys };
@@ -51,8 +51,8 @@ const ports = () => ({
 const wanted = { type: "repository", name: "acme/private", actions: ["pull"] };
 
 /**
- * Asks two functions about a token, and returns one word for each answer. `grantFor` judges a pull at this Pod, and `identify` judges a request
- * without a repository.
+ * The first word is the answer of `grantFor`, which judges a pull at this Pod. The second is that of `identify`, which judges a request without a
+ * repository.
  */
 async function verdicts(sent: string, podId = "pod-a"): Promise<readonly string[]> {
   const token = readToken(`Bearer ${sent}`);
@@ -121,7 +121,7 @@ describe("Pods of one registry", () => {
     const jwt = await signedByNext();
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["invalid_token", "refused"]);
     expect(await verdicts(`pods.v1.pod-b/${jwt}`, "pod-b")).toEqual(["invalid_token", "refused"]);
-    // A token without a `kid` may contain its key in a certificate (`x5c`). The edge reads no certificate, so this key counts as unknown, too.
+    // A token without a `kid` may have its key in a certificate (`x5c`). The edge reads no certificate, so this key counts as unknown.
     const [, ...rest] = jwt.split(".");
     const withoutKid = [Buffer.from('{"alg":"RS256"}').toString("base64url"), ...rest].join(".");
     expect(await verdicts(`pods.v1.pod-a/${withoutKid}`)).toEqual(["invalid_token", "refused"]);
@@ -207,8 +207,7 @@ describe("bundle with a bad part", () => {
       return grant.ok ? grant.value.kind : grant.error;
     });
     const refused = { reason: "unauthorized", error: "invalid_token" };
-    // The edge answers `invalid_token` to `a.b.c`, which is no JWT. It cannot check a JWT with an unknown key. So it asks pod-a, which answers
-    // `invalid_token` too.
+    // `a.b.c` is no JWT, so the edge refuses it. A JWT with an unknown key goes to pod-a, which answers `invalid_token` too.
     const atItsPod = made === "a.b.c" ? refused : "undecided";
     expect(await Promise.all(heard)).toEqual([refused, atItsPod, refused]);
   });

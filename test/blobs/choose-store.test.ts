@@ -68,7 +68,6 @@ describe("the choice of a Pod's stores by their health", () => {
 
   const failing = Symbol("KV fails");
 
-  /** Chooses stores while KV has this text in its key `health`, or while KV fails. `keysRead` has the keys that the choice has read. */
   async function choose(chosenFrom: Pod, health: string | null | typeof failing) {
     const keysRead: string[] = [];
     const readKv: Directory["readKv"] = async (keys) => {

@@ -23,9 +23,7 @@ const store = (place: string, state: State): Judged => ({
   verdict: state === null ? null : verdict(place, state),
 });
 
-/**
- * Judges these stores as one run of the cron does. In a run, a store may be asked several times, and `answersOf` gives its answer to each question.
- */
+/** As in one run of the cron, a store may be asked several times. `check` counts these questions from 1. */
 async function run(stores: readonly Judged[], answersOf: (place: string, check: number) => CheckAnswer, own = false) {
   const asked = new Map<string, number>();
   const changes = await contradicted(stores, {

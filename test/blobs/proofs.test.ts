@@ -17,11 +17,9 @@ afterAll(() => miniflare.dispose());
 
 /** If no cache is configured, workerd makes each `open` fail like this. */
 const noCache: CacheApi = { open: () => Promise.reject(new Error("No Cache was configured")) };
-/** A cache that forgets everything at once. */
 const emptyCache: CacheApi = {
   open: () => Promise.resolve({ match: () => Promise.resolve(undefined), put: () => Promise.resolve() }),
 };
-/** The location's cache, whose reads fail while `mayRead` is false. */
 const failing = (state: { mayRead: boolean }): CacheApi => ({
   open: async (name) => {
     const cache = await caches.open(name);
@@ -40,14 +38,13 @@ const podA = {
 const digest = `sha256:${"d".repeat(64)}` as Digest;
 let count = 0;
 const manifestOf = (blob: Owned): Owned => ({ ...blob, digest: `sha256:${"f".repeat(64)}` as Digest });
-/** A blob that no other test uses. */
+/** All tests share a cache, so each one needs a blob of its own. */
 const someBlob = (): Owned => {
   count += 1;
   return { pod: podA, repository: `acme/app-${count}` as RepositoryName, digest };
 };
 const at = (seconds: number) => new Date(1_800_000_000_000 + seconds * 1000);
 
-/** Starts one isolate of a location, whose clock the test sets. */
 function startIsolate(cacheApi: CacheApi = caches, host = "edge.test") {
   const memory = createIsolate().proofs;
   const work: Promise<unknown>[] = [];

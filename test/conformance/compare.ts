@@ -2,10 +2,7 @@ import type { Report, Row, Status } from "./report.ts";
 
 export type Difference = { readonly name: string; readonly straight: string; readonly edge: string };
 
-/**
- * Returns the results that differ between the direct run and the run through the edge. A result that fails in both must fail with the same HTTP
- * statuses.
- */
+/** A result that fails in both runs must fail with the same HTTP statuses. */
 export function differences(straight: Report, edge: Report): readonly Difference[] {
   const one = byName(straight.rows);
   const other = byName(edge.rows);
@@ -30,7 +27,7 @@ function byName(rows: readonly Row[]): ReadonlyMap<string, readonly Row[]> {
   return Map.groupBy(rows, ({ name }) => name);
 }
 
-/** The suite walks Go maps, so results that have the same name come in another order each time. So we sort their labels before we compare them. */
+/** The suite walks Go maps, so the order of results with the same name changes from run to run. */
 function differencesOf(name: string, straight: readonly Row[], edge: readonly Row[]): readonly Difference[] {
   const one = straight.map(label).sort();
   const other = edge.map(label).sort();

@@ -2,7 +2,6 @@ import { differences, regressions } from "./compare.ts";
 import type { Registry } from "./registries.ts";
 import { type Report, type Totals, totalOf } from "./report.ts";
 
-/** One registry's reports, taken directly and through the edge. */
 export type Outcome = {
   readonly registry: Registry;
   readonly straight: Report;
@@ -35,7 +34,6 @@ export function table(outcomes: readonly Outcome[]): string {
 const figures = ({ Pass, FAIL, Error: errors, Skip, Disabled }: Totals): string =>
   `${Pass}/${FAIL + errors}/${Skip + Disabled}`;
 
-/** Returns one line for each thing that is wrong, and none for a good edge. */
 export function faults(outcomes: readonly Outcome[]): readonly string[] {
   return [...outcomes.flatMap(faultsOf), ...toyFaults(outcomes)];
 }

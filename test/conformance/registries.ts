@@ -23,7 +23,7 @@ type Chosen = {
   readonly gateways: boolean;
 };
 
-/** Returns the registries that `--only <id>` chooses, or how to call the command if the arguments are wrong. */
+/** Returns a usage text if the arguments are wrong. */
 export function chooseRegistries(args: readonly string[]): Chosen | string {
   const usage = `usage: npm run conformance -- [--gateways] [--only ${registries.map(({ id }) => id).join("|")}]`;
   const [flag, id, ...rest] = args.filter((arg) => arg !== "--gateways").flatMap((arg) => arg.split("=", 2));

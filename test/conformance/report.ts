@@ -2,7 +2,7 @@
 
 export type Status = "Pass" | "FAIL" | "Skip" | "Disabled" | "Error" | "Unknown";
 
-/** One named result. `received` has the HTTP statuses in its error messages, in their order. */
+/** `received` has the HTTP statuses of the result's error messages, in their order. */
 export type Row = { readonly name: string; readonly status: Status; readonly received: readonly string[] };
 
 /** How many of the suite's checks ended with each status. There are more checks than results, because one result can cover several checks. */

@@ -1,4 +1,3 @@
-/** One run of the OCI conformance suite against one registry. All that it prints goes to files. */
 import { spawn } from "node:child_process";
 import { createWriteStream } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";

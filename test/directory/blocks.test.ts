@@ -7,7 +7,7 @@ import { type Isolate, startIsolate } from "../support/isolate.ts";
 const services = { registry: "https://a.test", token: "https://a.test/jwt/auth" };
 const stored = new Map<string, unknown>();
 
-/** Imitates Workers KV at one location. It repeats its first answer for a key until `cacheTtl` is over, also the answer that there is no value. */
+/** As Workers KV at one location, repeats its first answer for a key until `cacheTtl` is over, even the answer that there is no value. */
 function locationKv(nowMs: () => number): BulkKv {
   const cached = new Map<string, { readonly text: string | null; readonly untilMs: number }>();
   const get = (key: string, ttlMs: number): string | null => {
@@ -34,7 +34,7 @@ async function blockOf(isolate: Isolate, text: string): Promise<string | null> {
   return resolution.value.blocked;
 }
 
-/** Starts an isolate at each of these moments. Returns how long after the block was written an isolate still served the blocked name. */
+/** Returns how long after the block was written an isolate still served the blocked name. */
 async function servedMs(isolatesStartMs: readonly number[], writtenAtMs: number): Promise<number> {
   const startMs = Date.now();
   let nowMs = startMs;

@@ -34,7 +34,6 @@ const records = new Map(
   }).map(([key, record]) => [key, JSON.stringify(record)]),
 );
 
-/** The cache of a location. `calls` counts the calls that a request has made, and how many of them were open at once. */
 function startCache() {
   const stored = new Map<string, { readonly body: string; readonly headers: Headers }>();
   const calls = { made: 0, open: 0, atOnce: 0 };
@@ -58,7 +57,7 @@ function startCache() {
   return { caches: { open: async () => cache }, calls };
 }
 
-/** Starts the edge in this process, with `AUTH` as `none`. Each request gets an isolate of its own, so it finds nothing in memory. */
+/** Each request gets an isolate of its own, so it finds nothing in memory. */
 function startEdge(callRegistry: Services["callRegistry"]) {
   const { caches, calls } = startCache();
   const now = new Date(1_800_000_000_000);

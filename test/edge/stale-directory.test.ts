@@ -22,7 +22,7 @@ const records = new Map(
   }).map(([key, record]) => [key, JSON.stringify(record)]),
 );
 
-/** This trace forgets what the edge writes into it for the log. So these tests would fail if the edge decided something by the trace. */
+/** This trace forgets what the edge writes for the log. So these tests fail if the edge decides anything by its trace. */
 const lostTrace = Object.freeze(
   Object.defineProperties({} as Services["trace"], {
     kvReads: { get: () => 0, set: () => {}, enumerable: true },
@@ -32,7 +32,7 @@ const lostTrace = Object.freeze(
   }),
 );
 
-/** Starts the edge in this process, with `AUTH` as `none`. Its Pod answers 201 to everything. */
+/** The edge's Pod answers 201 to everything. */
 function startEdge() {
   const isolate = createIsolate();
   const edge = { nowMs: 1_800_000_000_000, kvFails: false, called: [] as string[], whilePodWorks: () => {} };

@@ -3,7 +3,7 @@ import { withoutFirst } from "../../src/lib/read-bounded.ts";
 
 const pieceBytes = 10_000;
 
-/** Makes a body in which each byte is the number of its piece. If `breaks` is true, the body fails after the last piece. */
+/** Each byte is the number of its piece. If `breaks` is true, the body fails after the last piece. */
 function bodyOf(pieces: number, breaks = false) {
   const pulled = { pieces: 0 };
   const body = new ReadableStream(

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { parseSize, startBodyLimit } from "../../src/local/body-limit.ts";
 
-/** Starts a server that answers with the number of bytes that it got, and puts a limit of 1,000 bytes in front of it. */
+/** The server behind the limit of 1,000 bytes answers with the number of bytes that it got. */
 async function startLimited() {
   const seen: number[] = [];
   const target = http.createServer((request, response) => {

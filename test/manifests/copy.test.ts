@@ -8,7 +8,7 @@ const termsOf = (maxBytes: number, pod = "pod-a"): CopyTerms => ({
   pod,
 });
 
-/** A response that announces this many bytes and sends pieces of these lengths. At a null it breaks off. */
+/** At a null in `pieces`, the body breaks off. */
 function responseOf(announced: number, pieces: readonly (number | null)[]): Response {
   const rest = [...pieces];
   const body = new ReadableStream({

@@ -176,7 +176,7 @@ test.each([
   },
 );
 
-/** Makes the Pod answer after `lateMs`. The result is `cut` if the edge closes the connection before that, else `done`. */
+/** The result is `cut` if the edge closes the connection before the answer. */
 function answerLate(lateMs: number): Promise<"cut" | "done"> {
   return new Promise((resolve) => {
     pod.answer(async (response) => {

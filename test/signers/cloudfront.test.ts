@@ -9,7 +9,7 @@ const keyPairId = "K2JCJMDEHXQW5F";
 const hashes = ["SHA-1", "SHA-256"] as const;
 const attribution = [["repository", "acme/app"]] as const;
 
-/** Checks a URL of the canned form as CloudFront does. It makes the policy again from the URL and verifies the signature by the public key. */
+/** As CloudFront does, makes the canned policy again from the URL and verifies the signature by the public key. */
 function isValid(url: string): boolean {
   const [resource = "", query = ""] = url.split(/[?&](?=Expires=)/);
   const parameters = new URLSearchParams(query);

@@ -18,7 +18,6 @@ const now = new Date("2026-11-23T10:09:59Z");
 
 afterEach(() => void vi.restoreAllMocks());
 
-/** Every text in a value, however deep. */
 const stringsOf = (value: unknown): readonly string[] =>
   typeof value === "string"
     ? [value]
@@ -55,7 +54,6 @@ function storeOf(scheme: SigningScheme, sample: Sample, members: object = {}) {
 
 const { signing } = createIsolate();
 
-/** Signs as the edge does for a blob of Pod A's only store. */
 function blobUrl(store: SigningStore, secret: unknown, at = now) {
   const pod = { id: "pod-a", blobs: { stores: [store] } } as unknown as Pod;
   const attribution = { repository: "acme/app" as RepositoryName, sizeBytes: 7 };
@@ -120,7 +118,7 @@ describe.each(allCases)("a store of %s", (_, scheme, sample) => {
   });
 });
 
-/** Returns when the URL ends, in seconds since the epoch. Each scheme writes the end in its own form. */
+/** In seconds since the epoch. Each scheme writes the end in its own form. */
 function endOf({ search, searchParams }: URL): number {
   const policy = searchParams.get("Policy")?.replaceAll("-", "+").replaceAll("_", "=").replaceAll("~", "/");
   const text = policy === undefined ? decodeURIComponent(search) : Buffer.from(policy, "base64").toString();

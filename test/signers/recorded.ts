@@ -13,7 +13,7 @@ export const recordedPath = (scheme: OracleScheme | "s3-v4a"): URL =>
 export const readRecorded = (scheme: OracleScheme | "s3-v4a"): Recorded =>
   JSON.parse(readFileSync(recordedPath(scheme), "utf8")) as Recorded;
 
-/** Splits a URL into parts that can be compared. The parameters are sorted, because each vendor has its own order. */
+/** The parameters are sorted, because each vendor has its own order. */
 export function partsOf(url: string) {
   const { origin, pathname, search } = new URL(url);
   return { origin, pathname, parameters: search.slice(1).split("&").toSorted() };

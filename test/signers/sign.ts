@@ -31,7 +31,6 @@ export async function openedSecret(scheme: SigningScheme, secret: object | undef
   return parsed.value;
 }
 
-/** Signs as the edge does after it has parsed the store and opened the store's secret. */
 export async function sign(scheme: SigningScheme, given: Case): Promise<string> {
   const { signer, request } = await signingOf(scheme, given);
   return signer.sign(request);

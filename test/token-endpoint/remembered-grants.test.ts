@@ -214,7 +214,7 @@ test.each([1, 2, 3, 4, 5])(
     const names = Array.from({ length: rememberedRepositories(pods) }, (_, index) => `acme/app-${index}`);
     for (let pod = 0; pod < pods; pod += 1) await both.find({ ...demo, pod: podOf(`pod-${pod}`) }, names);
     expect(calls).toBeGreaterThan(0);
-    // The calls to the Pods count as subrequests, too.
+    // `calls` has only the cache's calls. The edge also calls each Pod once.
     expect(calls + pods).toBeLessThanOrEqual(50);
   },
 );

@@ -45,7 +45,6 @@ let made = 0;
 const madeUpNames = (count: number) =>
   Array.from({ length: count }, () => `x${(made++).toString(36)}/${components(19)}`);
 
-/** Returns the plan for a token request with these scopes, and how many keys it reads. */
 async function ask(
   scopes: readonly string[],
   bounds: PlanBounds = strangerBounds({ anonymous: false }),
@@ -242,7 +241,7 @@ test("when strangers have spent their budget, a user with good credentials and t
 test("a user who asks for made-up names spends only a part of what the Pod's users may look up, and nothing of another Pod's users", async () => {
   const found = async (name: string, bounds: PlanBounds) =>
     (await ask([`repository:acme/${name}:pull`], bounds)).plan.ok;
-  /** Asks for 1,000 new keys at a time until a request is refused, and returns how many were not. */
+  /** Returns how many requests, each with 1,000 new keys, are answered before one is refused. */
   const spend = async (bounds: PlanBounds): Promise<number> =>
     (await ask(pull(madeUpNames(50)), bounds)).plan.ok ? 1 + (await spend(bounds)) : 0;
   expect(await spend(user("reader"))).toBe(2);

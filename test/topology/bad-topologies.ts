@@ -24,7 +24,6 @@ const store = {
 };
 
 const good = topologyText(["pod-a", "pod-b"], "assignments:", "  acme: pod-a", "default: pod-a");
-/** Two Pods, pod-a and pod-b, with these members changed. */
 const pod = (more: object, second: object = {}): string =>
   [`pods:`, `  pod-a: ${podText("pod-a", more)}`, `  pod-b: ${podText("pod-b", second)}`].join("\n");
 const assigned = (...lines: readonly string[]): string => topologyText(["pod-a", "pod-b"], "assignments:", ...lines);

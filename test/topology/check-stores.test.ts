@@ -61,7 +61,6 @@ const azure = {
   credentials: "s",
 };
 
-/** Returns the mistakes of a topology whose Pods pod-a and pod-b have these stores. */
 function mistakesOfTwo(ofA: readonly object[], ofB: readonly object[]): readonly string[] {
   const other = { ...pod, registry: "https://b.test", issuer: "b", keys: [keyOf("b")] };
   const pods = { "pod-a": { ...pod, blobs: { stores: ofA } }, "pod-b": { ...other, blobs: { stores: ofB } } };

@@ -19,7 +19,6 @@ const store = (bucket: string, more: object = {}) => ({
 });
 const shared = { registry, issuer, blobs: { stores: [store("one")] } };
 
-/** Pods of one registry, each with these members of its own. */
 const text = (...pods: readonly object[]): string =>
   ["pods:", ...pods.map((more, index) => `  pod-${index}: ${podText(`pod-${index}`, { ...shared, ...more })}`)].join(
     "\n",

@@ -102,7 +102,7 @@ test.each([
 test("every country that the platform's own list knows is on a continent", () => {
   const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ".split("");
   const names = new Intl.DisplayNames("en", { type: "region", fallback: "none" });
-  // `Intl.DisplayNames` also names groups, reserved codes, and countries that no longer exist. `Intl.Locale` turns the code of such a country into
+  // `Intl.DisplayNames` also names groups, reserved codes, and countries that no longer exist. `Intl.Locale` replaces the code of a former country by
   // its successor's.
   const isCurrent = (code: string) => new Intl.Locale(`und-${code}`).region === code && names.of(code) !== undefined;
   const reserved = ["AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "ZZ"];

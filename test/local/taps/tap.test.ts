@@ -59,7 +59,7 @@ test("a tap passes a POST without a body, and gives it a length of 0", async () 
   expect(service.received[0]).not.toContain("chunked");
 });
 
-// distribution answers a blob's HEAD with such a 307 (Go's `http.Redirect`).
+// distribution answers a blob's HEAD with a 307 without a length (Go's `http.Redirect`).
 test.each([
   ["with a length", "HTTP/1.1 200 OK\r\nContent-Length: 123456\r\n\r\n"],
   ["without a length", "HTTP/1.1 307 Temporary Redirect\r\nLocation: /x\r\n\r\n"],

@@ -28,7 +28,7 @@ test("toy SigV4 gives the signature of AWS's published example (S3 API reference
 });
 
 describe("toy storage: signatures", () => {
-  // aws4fetch is not our code. So these tests find a mistake that our signing and our checking have in common.
+  // aws4fetch is not our code, so these tests find mistakes that our signing and our checking share.
   test.each(["/pod-a/plain", "/pod-a/sha256:ab", "/pod-a/sp ace/ü", "/pod-a/a+b'()*~&=@,;$"])(
     "the signature of aws4fetch for %s is accepted",
     async (path) => {
