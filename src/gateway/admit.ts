@@ -13,11 +13,10 @@ type UploadEndpoint = Extract<RegistryEndpoint, { readonly kind: "upload" }>;
 export type Admitted = {
   readonly grant: UploadGrant;
   readonly endpoint: UploadEndpoint;
-  /** Path and query for the registry. */
   readonly target: string;
 };
 
-/** Why a request is not admitted. The client gets `error`, and the log gets `cause`. */
+/** The client gets `error`, and the log gets `cause`. */
 type NotAdmitted = { readonly error: OciError; readonly cause: string };
 
 type Asked = {
@@ -38,8 +37,8 @@ const unknownUpload = (cause: string): Result<never, NotAdmitted> => err({ error
 export const unknownEdge = "this gateway does not know the edge at";
 
 /**
- * The answer if the gateway's variable EDGE lacks the origin under which the client called the edge. The client must go back to this origin, because
- * it has credentials for no other.
+ * The answer if the gateway's variable EDGE lacks the grant's edge. The client must end its upload at this edge, because it has credentials for no
+ * other.
  */
 const wrongEdge = (edge: string): NotAdmitted => ({
   error: {

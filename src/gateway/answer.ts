@@ -21,11 +21,11 @@ const passedPrefixes = ["oci-", "gitlab-", "docker-distribution-"];
 type AnswerContext = {
   readonly admitted: Admitted;
   readonly config: GatewayConfig;
-  /** The announced length of the request's body. Null if it was not announced. */
+  /** The body's length if the request announced it, else null. */
   readonly requestBytes: number | null;
 };
 
-/** Makes the client's answer from the registry's. The error is for the log and says what is wrong with the registry's answer. */
+/** Makes the client's answer from the registry's. The error is for the log, and says why the registry's answer does not pass. */
 export function answerFrom(answer: RegistryAnswer, context: AnswerContext): Result<Response, string> {
   const { status, body } = answer;
   if (status < 200 || (status >= 300 && status < 400) || status > 599) {

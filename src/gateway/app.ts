@@ -48,7 +48,7 @@ export function createGateway(
       requestBytes += bytes;
       collectAfter(bytes);
     };
-    // We read the client's address before we serve the request, because a socket has no address any more after the client has left.
+    // We read the client's address now, because its socket has none any more once the client has left.
     const client = incoming.socket.remoteAddress ?? "";
     const request = { url: new URL(c.req.url), incoming, now, onBytes };
     const endpoint = parseEndpoint(incoming.method ?? "", request.url);
@@ -61,7 +61,7 @@ export function createGateway(
   });
   const listen = getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
-    // The gateway does not use the request's host, and HTTP/1.0, in which some load balancers check the health, has no `Host`.
+    // Some load balancers check the health in HTTP/1.0, which has no `Host`. The gateway does not use the request's host.
     hostname: "gateway",
     errorHandler: malformedRequest,
   });
@@ -74,15 +74,15 @@ export function createGateway(
 }
 
 /**
- * Whether the request is a GET or HEAD whose body has not ended. The answer then closes the connection. Otherwise a stranger who sends the body
- * slowly could keep the gateway from shutting down. The bodies of other methods have time limits.
+ * The answer to a GET or HEAD whose body has not ended closes the connection. Otherwise a stranger who sends the body slowly could keep the gateway
+ * from shutting down. The bodies of other methods have time limits.
  */
 const isUnreadGet = ({ method, complete }: IncomingMessage): boolean =>
   (method === "GET" || method === "HEAD") && !complete;
 
 /**
- * Answers a request whose URL or `Host` does not parse. The answer closes the connection, because no time limit holds for the rest of the request. A
- * stranger who sends it slowly could otherwise keep the gateway from shutting down.
+ * If a request's URL or `Host` does not parse, the answer closes the connection. The rest of this request has no time limit, so a stranger who sends
+ * it slowly could keep the gateway from shutting down.
  */
 const malformedRequest = (): Response =>
   errorResponse({
@@ -92,7 +92,7 @@ const malformedRequest = (): Response =>
     headers: { Connection: "close" },
   });
 
-/** The log has at most this much of a path. The path of an upload is shorter, but a stranger can send a path of 128 KB. */
+/** The path of an upload is shorter, but a stranger can send a path of 128 KB. */
 const maxLoggedCharacters = 2_000;
 
 type Received = {

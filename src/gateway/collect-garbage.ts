@@ -6,8 +6,8 @@ const everyBytes = 16 * 1024 * 1024;
 type Collect = (options: { readonly type: "minor" }) => void;
 
 /**
- * Returns a function that is called with the length of each piece of a body. After every 16 MB, it frees the pieces that have been sent on. V8 hardly
- * counts memory outside of its heap, so by itself it lets about 70 MB of sent pieces pile up.
+ * The returned function takes the length of each piece of a body. After every 16 MB, it frees the pieces that have been sent on. V8 hardly counts
+ * memory outside of its heap, and would let about 70 MB of sent pieces pile up.
  */
 export function createCollector(): (bytes: number) => void {
   setFlagsFromString("--expose-gc");

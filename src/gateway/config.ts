@@ -2,7 +2,6 @@ import { allowsPlainHttp, type PlainHttp } from "../lib/address.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type GatewayKeys, parseGatewayKeys } from "../pods/gateway-keys.ts";
 
-/** The environment variables, parsed once at the start. */
 export type GatewayConfig = {
   /** The id of this gateway's Pod. A grant for another Pod is refused, even if both Pods have the same key. */
   readonly pod: string;
@@ -22,7 +21,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 const defaultListen = "127.0.0.1:5080";
 
-/** Parses the environment. The error names the variable, and never contains a secret. */
+/** The error names the variable, and never contains a secret. */
 export function parseGatewayConfig(env: Environment): Result<GatewayConfig, string> {
   const pod = env["POD"] ?? "";
   if (!/^[a-z0-9-]+$/.test(pod))

@@ -1,4 +1,3 @@
-/** How a request ended, in one word. */
 type GatewayOutcome =
   | "forwarded"
   /** A blob was copied from another Pod's store. */
@@ -22,7 +21,6 @@ export type GatewayRecord = {
   readonly repository?: string;
   readonly cause?: string;
   readonly digest?: string;
-  /** How many bytes of a blob were copied from another Pod's store. */
   readonly copiedBytes?: number;
   /** How many bytes of the request's body were received. */
   readonly requestBytes: number;

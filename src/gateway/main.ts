@@ -30,7 +30,7 @@ function main(): void {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => end(server, gateway));
 }
 
-/** Creates the HTTP server. If the gateway itself terminates TLS, SIGHUP makes it read a renewed certificate. */
+/** If the gateway itself terminates TLS, SIGHUP makes it read a renewed certificate. */
 function createServer({ tls }: GatewayConfig, { listener }: Gateway): http.Server {
   const options = serverOptions();
   if (tls === null) return http.createServer(options, listener);
@@ -40,7 +40,7 @@ function createServer({ tls }: GatewayConfig, { listener }: Gateway): http.Serve
   return server;
 }
 
-/** Reads the renewed certificate. If this fails, the server keeps the former certificate. */
+/** If the renewed certificate cannot be read, the server keeps the former one. */
 function renew(read: () => void): void {
   try {
     read();

@@ -6,14 +6,14 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { send } from "./send.ts";
 
 /**
- * The edge orders the gateway to fetch a blob from a signed URL of another Pod. The URL must not lead to a link-local address: clouds give each
- * machine its credentials at such an address (169.254.169.254), and no storage has such an address.
+ * The URL in an edge's order must not lead to a link-local address: clouds give each machine its credentials at such an address (169.254.169.254),
+ * and no storage has one.
  */
 const linkLocal = rangesOf(["169.254.0.0/16", "fe80::/10"]);
 
 /**
- * A store that sends no headers for this long is given up. If a firewall keeps the gateway from a store, the client waits this long for each of its
- * layers before it may upload the layer.
+ * A store that sends no headers for this long is given up. If a firewall keeps the gateway from a store, the client waits this long for each layer
+ * before it may upload the layer.
  */
 const headersMs = 5_000;
 
@@ -73,9 +73,8 @@ function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
 }
 
 /**
- * Says what is wrong with the headers of the source's answer, or returns null. If the answer is not a whole, uncompressed blob of an announced length,
- * the gateway begins no upload. Otherwise a hostile store could fill the registry's disk with incomplete uploads. The gateway can cancel an upload
- * only if the client's token may delete.
+ * Says what is wrong with the headers of the source's answer, or returns null. The gateway checks this before it begins an upload, which it can
+ * cancel only if the client's token may delete. Otherwise a hostile store could fill the registry's disk with incomplete uploads.
  */
 function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes: number): string | null {
   if (status !== 200) return `answered ${status}`;
@@ -87,8 +86,8 @@ function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes:
 }
 
 /**
- * Reads the blob. Its length needs no check here: Node's parser takes no byte beyond `Content-Length`, and reports an error if the connection ends
- * before all of these bytes have come.
+ * The blob's length needs no check here: Node's parser takes no byte beyond `Content-Length`, and reports an error if the connection ends before all
+ * of these bytes have come.
  */
 function sourceOf(answer: IncomingMessage, close: () => void): MountSource {
   let [copiedBytes, failure]: [number, string | null] = [0, null];

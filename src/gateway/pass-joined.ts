@@ -1,7 +1,7 @@
 import type { ClientRequest, IncomingMessage } from "node:http";
 
 /**
- * Pieces that arrive at once are joined up to this size. Otherwise, 1 MB in chunks of one byte would cost 3.4 s of CPU time, and the registry would
+ * Pieces that arrive together are joined up to this size. Otherwise 1 MB in chunks of one byte would cost 3.4 s of CPU time, and the registry would
  * get a million chunks.
  */
 const joinedBytes = 16 * 1024;

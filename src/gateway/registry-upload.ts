@@ -7,7 +7,6 @@ import type { GatewayConfig } from "./config.ts";
 import { readRegistryLocation } from "./registry-location.ts";
 import { send } from "./send.ts";
 
-/** Where the next request of an upload goes: path and query on the registry. */
 type Place = { readonly path: string; readonly query: string };
 
 type Answer = { readonly status: number; readonly location: string | null; readonly digest: string | null };
@@ -31,7 +30,7 @@ export class RegistryUpload {
     this.#place = place;
   }
 
-  /** Begins an upload. After an error, there is no upload that the caller could cancel. */
+  /** After an error, there is no upload that the caller could cancel. */
   static async begin(
     order: MountOrder,
     config: GatewayConfig,
@@ -111,7 +110,7 @@ export async function isThere(ordered: Ordered, signal: AbortSignal): Promise<bo
   return (status === 302 || status === 307) && isInStorage(location ?? "", ordered);
 }
 
-/** Whether a redirect leads to the blob in a storage. A redirect to `/v2/` may come from a proxy, and leads to another address of the registry. */
+/** Whether a redirect leads to the blob in a storage, and not to another address of the registry (`/v2/`), as the redirect of a proxy may. */
 function isInStorage(location: string, { order, config }: Ordered): boolean {
   if (!URL.canParse(location, config.registry)) return false;
   const { pathname } = new URL(location, config.registry);

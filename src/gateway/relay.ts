@@ -7,7 +7,7 @@ import { passJoined } from "./pass-joined.ts";
 /** Why a request got no answer from the registry. `text` is for the log. */
 export type RelayFailure = { readonly reason: "client-left" | "unreachable" | "silent"; readonly text: string };
 
-/** The registry's answer. `body` is null if it is longer than 64 KiB, breaks off or is late. */
+/** `body` is null if it is longer than 64 KiB, breaks off or is late. */
 export type RegistryAnswer = {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
@@ -17,7 +17,7 @@ export type RegistryAnswer = {
 export type RelayLimits = {
   /** The connection is cut if no byte of the request's body moves for this long. A body that moves is never cut. */
   readonly stallMs: number;
-  /** The longest time from the end of the request's body to the answer's headers. A registry may need it to copy a blob and compute its digest. */
+  /** The longest time from the end of the request's body to the answer's headers. A registry may first copy the blob and compute its digest. */
   readonly answerMs: number;
 };
 
@@ -25,7 +25,6 @@ type Relayed = {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly limits: RelayLimits;
-  /** Called with the length of each piece of the request's body. */
   readonly onBytes: (bytes: number) => void;
 };
 
@@ -44,7 +43,7 @@ export function relay(
   const { request } = url.protocol === "https:" ? https : http;
   const outgoing = request(url, {
     method: incoming.method,
-    // With `Connection: close`, which Node would send, a registry that answers before the body has ended closes at once, and its answer may be lost.
+    // Node would send `Connection: close`. A registry that answers before the body has ended would then close at once, and its answer could be lost.
     headers: { ...headers, ...framing(incoming), Connection: "keep-alive" },
     // Each request has a connection of its own. A registry may close a kept connection just when it is used again, and a body cannot be sent twice.
     agent: false,

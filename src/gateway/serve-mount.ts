@@ -110,7 +110,6 @@ async function readOrder(incoming: IncomingMessage): Promise<string | null> {
 
 type Copying = MountContext & { readonly left: AbortSignal };
 
-/** Copies a blob if the bounds allow it. Returns how many bytes were copied. */
 async function copyWithin(order: MountOrder, copying: Copying): Promise<Result<number, string>> {
   const { bounds } = copying;
   const begun = bounds.begin(order, Date.now());

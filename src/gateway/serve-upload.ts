@@ -65,8 +65,8 @@ function registryHeaders(
   return {
     ...Object.fromEntries(kept),
     "Accept-Encoding": "identity",
-    // We replace the client's content type. With the type of a form, a registry would also read parameters from the body, and prefer these to the
-    // parameters of the query, which the gateway has checked (distribution, `FormValue`).
+    // We replace the client's content type. If it were a form's, a registry would also read parameters from the body, and prefer them to those of the
+    // query, which the gateway has checked (distribution, `FormValue`).
     ...(method === "PATCH" || method === "PUT" ? { "Content-Type": "application/octet-stream" } : {}),
     "X-Forwarded-Host": host,
     "X-Forwarded-Proto": protocol.slice(0, -1),

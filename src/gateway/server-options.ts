@@ -1,15 +1,13 @@
-/** The limits of the gateway's HTTP server for connections, and how the server closes. */
 import type { Server, ServerOptions } from "node:http";
 import net from "node:net";
 import type { TlsOptions } from "node:tls";
 
 /** A push location is long, because the client's token is in it. Cloudflare also takes headers of up to 128 KB. */
 const maxHeaderSize = 128 * 1024;
-/** This is longer than load balancers keep an idle connection. So a load balancer does not use a connection that this program has just closed. */
+/** 75 s is longer than load balancers keep an idle connection. So no load balancer uses a connection that this program has just closed. */
 const keepAliveTimeout = 75_000;
 
 type HeaderLimits = {
-  /** How long a client may take for the headers of a request. */
   readonly headersMs: number;
   /** How often the server looks for clients that have exceeded `headersMs`. */
   readonly checkMs: number;
