@@ -30,7 +30,6 @@ async function addPod(id: string, prefix: string, teardown: Teardown): Promise<v
   );
 }
 
-/** Returns a Pod as YAML, in the same form as in topology.example.yaml. */
 function topologyPart({ context }: LocalPod, values: PodValues): string {
   const topologyPod = {
     registry: values.REGISTRY,

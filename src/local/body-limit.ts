@@ -22,10 +22,7 @@ const page = Buffer.from(
 
 type Limited = { readonly port: number; readonly targetPort: number; readonly limitBytes: number };
 
-/**
- * Passes requests on to the Worker. A body that is too large is refused at once if `Content-Length` says so, otherwise as soon as it exceeds the
- * limit.
- */
+/** A body that is too large is refused at once if `Content-Length` says so, otherwise as soon as it exceeds the limit. */
 export async function startBodyLimit({ port, targetPort, limitBytes }: Limited) {
   const connectionOf = connectionsTo(targetPort);
   const onRequest: http.RequestListener = (request, response) => {
@@ -47,7 +44,7 @@ export async function startBodyLimit({ port, targetPort, limitBytes }: Limited) 
 
 function refuse(request: http.IncomingMessage, response: http.ServerResponse): void {
   request.unpipe().resume();
-  // The client still sends its body. With `Connection: close`, Node would end the connection at once, and the client would see a reset, not the 413.
+  // There is no `Connection: close`, because Node would then end the connection before `lingerMs` is over.
   const headers = { "Content-Type": "text/html", "Content-Length": page.length, Server: "cloudflare" };
   response.writeHead(413, "Request Entity Too Large", headers);
   response.end(page);

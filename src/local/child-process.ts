@@ -26,7 +26,6 @@ export function childEnv(): Readonly<Record<string, string | undefined>> {
 type Child = {
   readonly port: number;
   stop(): Promise<void>;
-  /** Ends the process at once, as a crash does. */
   kill(): Promise<void>;
 };
 

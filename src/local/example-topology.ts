@@ -1,4 +1,4 @@
-/** Turns `topology.example.yaml` into KV entries: the running Pods' values replace its placeholders, then it is read like any topology. */
+/** Turns `topology.example.yaml` into KV entries, with the values of the running Pods in place of its placeholders. */
 import { readFile } from "node:fs/promises";
 import type { JWK } from "jose";
 import { seal } from "../directory/seal.ts";
@@ -27,7 +27,7 @@ export async function exampleEntries(
   return new Map([...topologyRecords(topology.value)].map(([key, record]) => [key, recordText(key, record, stamp)]));
 }
 
-/** Returns the values of all placeholders. A placeholder's name begins with the id of its Pod, as in `POD_A_REGISTRY`. */
+/** A placeholder's name begins with the id of its Pod, as in `POD_A_REGISTRY`. */
 export async function topologyValues(pods: readonly LocalPod[], sealingKey: JWK): Promise<Placeholders> {
   const values: Record<string, string> = {};
   for (const pod of pods) {
@@ -39,7 +39,6 @@ export async function topologyValues(pods: readonly LocalPod[], sealingKey: JWK)
 
 export type PodValues = Awaited<ReturnType<typeof podValues>>;
 
-/** Returns the values that a topology needs of a running Pod. */
 export async function podValues({ context, services, gateway }: LocalPod, sealingKey: JWK) {
   const { accessKeyId, secretAccessKey, bucket, id } = context;
   const sealedFor = { pod: id, field: "blobs.stores.0.credentials", scheme: "s3", target: bucket };

@@ -1,4 +1,3 @@
-/** Finds out which ports of this machine's loopback address are free, and on which ports a server listens. */
 import { once } from "node:events";
 import net from "node:net";
 

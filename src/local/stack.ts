@@ -42,7 +42,6 @@ import { EdgeLog, type EdgeRecord } from "./workerd/edge-log.ts";
 import type { KvFault } from "./workerd/kv-faults.ts";
 
 export type StackOptions = {
-  /** One kind for both Pods, or a kind for each. */
   readonly pods?: PodKind | Readonly<Record<LocalPodId, PodKind>>;
   /** 0 means any free port. */
   readonly edgePort?: number;
@@ -51,7 +50,6 @@ export type StackOptions = {
   readonly script?: string;
   /** These override the Worker's variables. */
   readonly env?: Readonly<Record<string, string>>;
-  /** The stack uses these keys instead of fresh ones. */
   readonly sealingKeys?: { readonly publicJwk: JWK; readonly privateJwk: JWK };
   /** Edits the topology's text before its placeholders are filled. */
   readonly topology?: (text: string) => string;
@@ -89,9 +87,8 @@ export type Stack = RunningStack & {
   putKv(key: string, value: string): Promise<void>;
   deleteKv(key: string): Promise<void>;
   workerdPid(): number;
-  /** The address of workerd's inspector. Rejects if the stack was not started with `inspect`. */
+  /** Rejects if the stack was not started with `inspect`. */
   inspectorUrl(): Promise<URL>;
-  /** Kills a Pod's gateway as a crash does, and starts it again. */
   restartGateway(pod: LocalPodId): Promise<void>;
   runCron(): Promise<void>;
   readonly restartEdge: RestartableEdge["restart"];
@@ -152,7 +149,6 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   return { ...view, control: controlUrl, stateDir };
 }
 
-/** Puts the CDN's limit on bodies in front of the edge. */
 async function limitBodies(
   worker: RestartableEdge,
   { port, limitBytes }: { readonly port: number; readonly limitBytes: number },
@@ -163,7 +159,6 @@ async function limitBodies(
   return { ...worker, url: `http://${loopback}:${front.port}` };
 }
 
-/** Returns the Worker's variables, with secrets that only this stack has. */
 async function workerVariables({ env }: StackOptions, sealingKey: JWK, stateDir: string) {
   const vars = {
     SERVICE: stackService,
@@ -179,7 +174,6 @@ async function workerVariables({ env }: StackOptions, sealingKey: JWK, stateDir:
   return vars;
 }
 
-/** Returns the directory's entries. They contain the values of the running Pods, such as their URLs. */
 async function directoryEntries(
   { topology = (text) => text }: StackOptions,
   pods: BothPods,

@@ -1,4 +1,4 @@
-/** Ends all servers and processes that a program has started. If the program dies before it has ended them, its watchdog kills the processes. */
+/** Ends all servers and processes that a program has started. If the program dies first, its watchdog kills the processes. */
 import { spawn } from "node:child_process";
 
 export type Stop = () => Promise<void>;

@@ -82,8 +82,8 @@ const hostsOf = (routes: readonly v.InferOutput<typeof route>[]): readonly strin
   routes.flatMap((each) => hostOf(typeof each === "string" ? each : each.pattern) ?? []);
 
 /**
- * Returns the host name in a route's pattern, such as `https://registry.example.com/v2*`. Null if the route does not lead to `/v2/`, because a host that
- * has a route only for another path, such as `/jwt/auth`, is not a registry. Also null if the pattern does not say the name, as in `*.example.com/*`.
+ * Returns the host name in a route's pattern, such as `https://registry.example.com/v2*`. Null if the route does not lead to `/v2/`: a host that has
+ * a route only to `/jwt/auth`, for example, is not a registry. Also null if the pattern does not say the name, as in `*.example.com/*`.
  */
 function hostOf(pattern: string): string | null {
   const [, host = "", path = ""] = /^(?:\w+:\/\/)?\*?([^/:]*)[^/]*(.*)$/.exec(pattern) ?? [];

@@ -1,7 +1,4 @@
-/**
- * Runs a Pod's gateway as a process, behind a tap (a proxy that lists the requests). The program is the one file that `npm run build:gateway`
- * makes.
- */
+/** Runs a Pod's gateway as a process, behind a tap (a proxy that lists the requests). */
 import { randomBytes } from "node:crypto";
 import { build } from "esbuild";
 import type { GatewayOperator } from "../../directory/records.ts";
@@ -14,11 +11,10 @@ import type { LocalPod } from "./pod.ts";
 
 export type LocalGateway = {
   readonly tap: Tap;
-  /** The gateway's own URL. Requests to it do not pass `tap`, the proxy in front of the gateway. */
+  /** The gateway's own URL. Requests to it do not pass `tap`. */
   readonly direct: string;
   /** The secret that the edge and this gateway share. */
   readonly key: string;
-  /** Who runs the gateway, as the Pod's record says. */
   readonly operator: GatewayOperator;
   /** Kills the gateway as a crash does, and starts it again on the same port. */
   readonly restart: () => Promise<void>;

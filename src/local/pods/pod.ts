@@ -28,7 +28,6 @@ export type PodContext = {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly key: SigningKey;
-  /** The lifetime of the token service's tokens. By default it is 300 s, as in GitLab. */
   readonly tokenSeconds?: number | undefined;
   /** The keys of all token services whose tokens the registry accepts. */
   readonly trusted: readonly SigningKey[];
@@ -37,7 +36,7 @@ export type PodContext = {
 
 export type PodServer = { readonly port: number; readonly stop: Stop };
 
-/** Starts the two servers in which the kinds of Pods differ. The registry gets the URLs of the token service and the storage. */
+/** Starts the two servers in which the kinds of Pods differ. */
 export type PodParts = {
   startStorage(pod: PodContext): Promise<PodServer>;
   startRegistry(pod: PodContext, urls: { readonly realm: string; readonly storage: string }): Promise<PodServer>;
@@ -97,7 +96,7 @@ export async function startPod(
   };
 }
 
-/** Starts a Pod that has only a token service of its own. It uses the registry and the storage of the first Pod, behind the first Pod's taps. */
+/** Starts a Pod that has only a token service of its own, and uses the registry and the storage of the first Pod, behind the first Pod's taps. */
 export async function joinPod(first: LocalPod, options: PodOptions, teardown: Teardown): Promise<LocalPod> {
   const context: PodContext = { ...first.context, ...options };
   const { tap, urls } = await startTokenService(context, teardown);

@@ -56,7 +56,6 @@ function realParts(
 
 type RegistryProcess = { readonly name: string; readonly program: string; readonly watchdog: Watchdog };
 
-/** Starts docker-registry or distribution with the configuration in a file, and reads its port from its output. */
 export const startRegistry = (config: string, { name, program, watchdog }: RegistryProcess) =>
   startChild({
     name,
@@ -97,7 +96,7 @@ function registryConfig(pod: PodContext, token: Record<string, string>, storage:
   };
 }
 
-/** Returns a certificate for a token service's key. docker-registry wants a certificate, but uses only the public key in it. */
+/** docker-registry wants a certificate, but uses only the public key in it. */
 async function selfSignedCertificate(pod: PodContext, { privateKey, publicJwk }: SigningKey): Promise<string> {
   // openssl reads the key from a file, because under Node /dev/stdin is a socket, and openssl cannot open a socket.
   const key = `${pod.dir}/token-${publicJwk.kid?.slice(0, 4)}.key`;

@@ -1,4 +1,3 @@
-/** Starts the two Pods of the stack, and finds the tap of a service. A tap is a proxy that records the requests to the service. */
 import type { Tap } from "../taps/tap.ts";
 import type { Teardown } from "../teardown.ts";
 import { generateSigningKey, type SigningKey } from "../toy/token-service.ts";
@@ -17,7 +16,6 @@ export type SigningKeys = Readonly<Partial<Record<LocalPodId, SigningKey>>>;
 
 const prefixes = { "pod-a": "acme", "pod-b": "globex" } as const satisfies Record<LocalPodId, string>;
 
-/** The storage and the registry of each Pod, as functions that start them. */
 type BothParts = Readonly<Record<LocalPodId, PodParts>>;
 
 export function bothPartsOf(

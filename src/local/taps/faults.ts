@@ -41,7 +41,7 @@ export function parseFault(text: string): Result<Fault, string> {
 const isIntegerIn = (value: unknown, min: number, max: number): value is number =>
   typeof value === "number" && Number.isInteger(value) && value >= min && value <= max;
 
-/** Plays the fault for one request. With `refuse`, the tap does not listen, so only a request that came before the fault gets here. */
+/** With `refuse`, the tap does not listen, so only a request that came before the fault gets here. */
 export function playFault(fault: Fault, exchange: Exchange): void {
   const { response, record } = exchange;
   switch (fault.mode) {

@@ -19,7 +19,7 @@ type Connection = {
   tied: Socket | null;
 };
 
-/** Returns a function that gives the connection of a client's socket to the service on this port. */
+/** The returned function gives each socket of a client a connection of its own to the service. */
 export function connectionsTo(port: number): (client: Socket) => Connection {
   const connections = new WeakMap<Socket, Connection>();
   return (client) => {
@@ -89,8 +89,8 @@ export function passThrough(exchange: Exchange, ending: "whole" | "cut after hea
 }
 
 /**
- * Node takes an answer to HEAD without a length for one that ends with its connection, and would close the connection. The client's connection would
- * end too, and the edge would lose a write that it is just sending on it.
+ * If an answer to HEAD has no length, Node expects it to end with the connection, and would close the connection. The client's connection would then
+ * end too, and a write that the edge is just sending there would be lost.
  */
 function keepOpenAfterHead(outgoing: http.ClientRequest, { headers, httpVersion }: http.IncomingMessage): void {
   const isLast = httpVersion !== "1.1" || /\bclose\b/i.test(headers.connection ?? "");

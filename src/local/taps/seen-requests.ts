@@ -1,4 +1,4 @@
-/** The list of requests that a tap remembers and `/-/seen` shows. It is bounded, and the oldest requests are dropped first. */
+/** The list of requests that a tap remembers and `/-/seen` shows. */
 import { createHash } from "node:crypto";
 import { Recent } from "../recent.ts";
 
@@ -24,7 +24,7 @@ export type OpenRequest = { -readonly [Field in keyof SeenRequest]: SeenRequest[
 export class SeenList {
   readonly #requests = new Recent<OpenRequest>(maxSeen);
 
-  /** Remembers a request when it arrives, so that a request without an answer is seen, too. */
+  /** Remembers a request when it arrives, so that even a request without an answer is seen. */
   begin(method: string, path: string, authorization: string | undefined): OpenRequest {
     const request: OpenRequest = {
       method,

@@ -1,4 +1,3 @@
-/** The access controller of the toy registry. It compares what a request needs with what the token allows. */
 import { createPublicKey } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { errors, type JWK, jwtVerify } from "jose";
@@ -12,7 +11,6 @@ export type ToyAuthOptions = {
   readonly realm: string;
   readonly service: string;
   readonly issuer: string;
-  /** The keys of all token services whose tokens the registry accepts. */
   readonly publicJwks: readonly JWK[];
 };
 
@@ -91,8 +89,8 @@ function refuse({ realm, service }: ToyAuthOptions, access: readonly Access[], e
   const detail = access.flatMap(({ type, name, actions }) =>
     actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),
   );
-  // The client chooses `from`, the source of a mount, so it can contain any character, even a line break. Node throws if a header contains one, so
-  // we write a space instead, as Go does.
+  // The client chooses `from`, the source of a mount, so it can contain a line break. Node throws if a header contains a line break, so we write a
+  // space instead, as Go does.
   const challenge = formatChallenge({ realm, service, access, error }).replace(/[^\x20-\x7e]/g, " ");
   return failure("UNAUTHORIZED", detail.length === 0 ? null : detail, { "WWW-Authenticate": challenge });
 }

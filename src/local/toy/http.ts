@@ -1,7 +1,7 @@
-/** HTTP code that the toy servers share: replies as values, a listener that survives bugs, and the path and origin of a request. */
+/** HTTP code that the toy servers share. */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 
-/** A whole answer as a value. Its body is small, because the toy storage streams its objects and does not use this type for them. */
+/** A whole answer with a small body. The toy storage streams its objects, and does not use this type for them. */
 export type ToyReply = {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;

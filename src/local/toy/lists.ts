@@ -1,4 +1,3 @@
-/** What the toy registry lists: tags, the catalog, and referrers. */
 import { failure } from "./errors.ts";
 import { json, type ToyReply } from "./http.ts";
 import { INDEX_TYPE } from "./parse-manifest.ts";

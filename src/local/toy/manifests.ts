@@ -1,4 +1,3 @@
-/** GET, HEAD, PUT and DELETE of a manifest. */
 import type { IncomingMessage } from "node:http";
 import type { Digest } from "../../oci/digest.ts";
 import { failure, failures } from "./errors.ts";
@@ -122,7 +121,6 @@ function addRevision({ manifests, referrers }: Repository, digest: Digest, manif
   referrers.set(subject, others.add(digest));
 }
 
-/** Removes a manifest and all tags that point to it. */
 function deleteRevision(repository: Repository, digest: Digest): boolean {
   const subject = repository.manifests.get(digest)?.subject ?? null;
   if (!repository.manifests.delete(digest)) return false;

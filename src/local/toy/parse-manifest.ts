@@ -1,4 +1,3 @@
-/** Reads a pushed manifest: its form, the blobs and manifests that it names, and its digest. */
 import { createHash } from "node:crypto";
 import { isObject, parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";

@@ -22,7 +22,7 @@ export class Repositories {
     return this.#repositories.get(name);
   }
 
-  /** Returns a repository to write to, and creates the repository if it does not exist yet. */
+  /** Creates the repository if it does not exist yet. */
   open(name: RepositoryName): Repository {
     const found = this.#repositories.get(name);
     if (found !== undefined) return found;
@@ -37,7 +37,6 @@ export class Repositories {
     return fresh;
   }
 
-  /** Returns the sha256 under which the storage has this blob of the repository. `digest` may be of another algorithm. */
   findBlob(name: RepositoryName, digest: Digest): Digest | undefined {
     return this.#repositories.get(name)?.blobs.get(digest);
   }

@@ -1,4 +1,3 @@
-/** The paths of the toy registry, and the repository, reference, digest or upload that each names. */
 import type { IncomingMessage } from "node:http";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";

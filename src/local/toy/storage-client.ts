@@ -1,4 +1,3 @@
-/** How the toy registry uses its storage: it redirects clients there, and puts finished uploads there. */
 import { createReadStream } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { type Digest, digestParts } from "../../oci/digest.ts";
@@ -28,7 +27,7 @@ export function redirectUrl(options: ToyStorageClientOptions, method: "GET" | "H
   return presignedUrl(options, { method, endpoint, path, expiresSeconds: REDIRECT_SECONDS, now: new Date() });
 }
 
-/** Uploads the file to the storage as this blob. Throws if the storage does not take it. */
+/** Throws if the storage does not take the file. */
 export async function putBlob(
   options: ToyStorageClientOptions,
   digest: Digest,

@@ -16,7 +16,6 @@ type TokenServiceOptions = {
   readonly key: SigningKey;
   readonly prefixes: readonly string[];
   readonly now?: () => Date;
-  /** The time from `iat` to `exp` in a token. */
   readonly tokenSeconds?: number | undefined;
 };
 

@@ -69,7 +69,6 @@ export class EdgeLog {
     return this.#records.list();
   }
 
-  /** Returns the newest lines, at most `maxRecords`, as the Worker wrote them. */
   messages(): readonly string[] {
     return this.#messages.list();
   }
@@ -79,7 +78,7 @@ export class EdgeLog {
     this.#messages.clear();
   }
 
-  /** Returns how many KV reads the logged requests have made since the start. `clear` does not reset this number. */
+  /** Counts from the start of the stack. `clear` does not reset this number. */
   kvReads(): number {
     return this.#kvReads;
   }

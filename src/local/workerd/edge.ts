@@ -16,7 +16,6 @@ import type { KvSocket } from "./kv-socket.ts";
 import { startMiniflare } from "./miniflare.ts";
 
 const kvWorker = `${root}src/local/workerd/kv-worker.ts`;
-/** If our port is not free again yet, we wait this long before the second try. */
 const portRetryMs = 1_000;
 
 type EdgeOptions = {
@@ -24,7 +23,6 @@ type EdgeOptions = {
   readonly port: number;
   readonly stateDir: string;
   readonly vars: Readonly<Record<string, string>>;
-  /** The Worker as `bundleWorker` gives it. */
   readonly script: string;
   readonly log: EdgeLog;
   readonly watchdog: Watchdog;
@@ -35,7 +33,6 @@ type Edge = {
   readonly url: string;
   readonly workerdPid: () => number;
   readonly kv: KvSocket;
-  /** The address of workerd's inspector. Rejects if the stack was not started with `inspect`. */
   inspectorUrl(): Promise<URL>;
   /** Runs the Worker's cron trigger once, and resolves when that run has ended. */
   runCron(): Promise<void>;

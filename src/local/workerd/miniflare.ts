@@ -19,7 +19,6 @@ type WorkerSettings = {
   /** The folder where Miniflare keeps KV and the cache. */
   readonly persistencePath: string;
   readonly onLogLine: (line: { readonly level: string; readonly message: string }) => void;
-  /** Whether workerd has an inspector, which shows each Worker's heap. */
   readonly inspect?: boolean;
 };
 
