@@ -10,7 +10,7 @@ import { uploadedBytes } from "./upload-size.ts";
  */
 const deadlinesMs = {
   read: 10_000,
-  // containerd waits 30 s for headers. So a manifest from the edge's caches still comes in time.
+  // containerd waits 30 s for headers. So if the Pod is silent, a manifest from the edge's caches still comes in time.
   manifest: 25_000,
   list: 120_000,
   write: 300_000,
@@ -25,19 +25,19 @@ export function registryDeadlineMs({ kind, method }: RegistryEndpoint): number {
 
 /**
  * The deadline for an upload of few bytes. A Pod that hung for a moment may have lost the upload, and Docker sends its layer again only after the
- * edge has given up. So the deadline is short. It is also shorter than the 30 s after which containerd gives up by itself.
+ * edge gives up. So the deadline is short, and below the 30 s after which containerd gives up by itself.
  */
 const leastUploadMs = 12_000;
 /**
- * The deadline grows by 1 ms for this many bytes. A registry may read a layer again or copy it, and a proxy may store a layer before it passes it on.
- * All of them do at least 20 MB in a second.
+ * The deadline grows by 1 ms for this many bytes. Before it answers, a registry may read or copy the whole layer, and a proxy may store it. All of
+ * them do at least 20 MB in a second.
  */
 const uploadBytesPerMs = 20_000;
 
 /**
  * Returns an upload's deadline as a function of the length of the request's body. If `registryDeadlineMs` is shorter, that deadline applies. For the
- * PUT that completes a blob, the bytes of earlier requests count too. Null if their number is not known. Also null for a mount, and for requests
- * other than POST, PATCH and PUT of an upload.
+ * PUT that completes a blob, the bytes of earlier requests count too; null if their number is not known. Null also for requests that send no part of
+ * a blob, such as a mount.
  */
 export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number) => number) | null {
   const { kind, method } = endpoint;
@@ -55,8 +55,8 @@ export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number)
 const silentAfterMs = deadlinesMs.read - 1_000;
 
 /**
- * Returns after how many milliseconds of silence a call counts as a failure of the service. Null (never) for a list or a write to a registry, because
- * they may take long.
+ * Returns after how many milliseconds of silence a call counts as a failure of the service. Null (never) for a list or a write to a registry, which
+ * may take long.
  */
 export const silenceMs = ({ deadlineMs }: Pick<FetchRequest, "deadlineMs">): number | null =>
   deadlineMs <= tokenDeadlineMs ? silentAfterMs : null;

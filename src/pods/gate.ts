@@ -13,7 +13,6 @@ import type { Refusal } from "../refusal.ts";
 /** A Pod whose service may get this request. Only {@link passGate} and {@link passPod} make such a value, and every call to a Pod needs it. */
 export type AdmittedPod = Brand<Pod, "AdmittedPod">;
 
-/** What the gate needs to judge a client: who it is, and the parsed CIDRs of the rules. */
 export type Visit = { readonly client: Client; readonly parsedCidrs: ParsedCidrs };
 
 /** Every request for a repository passes this gate before it reaches a registry. */
@@ -50,7 +49,6 @@ export function passPod(method: string, pod: Pod | null): Result<AdmittedPod, Re
   return ok(pod as AdmittedPod);
 }
 
-/** The refusal of a write to a group or repository that is being moved. */
 export const beingMoved = (name: string, { id }: Pod): Refusal => ({
   reason: "moving",
   text: `${name} is being moved to another registry; pushes work again in a few minutes`,
@@ -80,7 +78,6 @@ function refuseClient({ clients, pod }: AssignmentRecord, visit: Visit): Refusal
   return { reason: "client-denied", text: denialOf(clients), pod };
 }
 
-/** The text for a client whom a group's rules exclude. */
 export const denialOf = ({ reason }: ClientRules): string =>
   reason ?? "this repository may not be used from your network";
 

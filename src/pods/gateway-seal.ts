@@ -13,9 +13,7 @@ type Sealed = Sealing & { readonly kind: string };
 
 const algorithm = { alg: "dir", enc: "A256GCM" } as const;
 
-/**
- * Seals the claims as a compact JWE. Some clients decode the query of a URL and encode it again, and no character of a compact JWE is changed by that.
- */
+/** Seals the claims as a compact JWE. Some clients decode a URL's query and encode it again, which changes no character of a compact JWE. */
 export async function sealForGateway(
   claims: Claims,
   lifeSeconds: number,

@@ -7,13 +7,13 @@ import { openAtGateway, type Sealing, sealForGateway } from "./gateway-seal.ts";
 /** The bounds of a mount across Pods. If a blob exceeds them, the client uploads it. */
 export const mountLimits = {
   maxBytes: 2 * 1024 ** 3,
-  /** A copy is given up if the registry's last answer has not come this long after the client's request. */
+  /** A copy that is not complete this long after the client's request is given up. */
   copyMs: 60_000,
   /** How long the gateway may take after `copyMs` to remove an upload that it has begun. */
   cleanUpMs: 5_000,
 } as const;
 
-/** A sealed order contains a token, and the edge takes tokens of up to 32 KB. This length is enough for such an order. */
+/** This is enough for an order with the longest token that the edge takes, 32 KB. */
 export const MAX_ORDER_CHARACTERS = 96 * 1024;
 
 /** The edge's order to a Pod's gateway to copy one blob from another Pod's store into the gateway's registry. */
@@ -40,7 +40,7 @@ const kind = "mount-order";
 export const sealOrder = (order: MountOrder, sealing: Sealing): Promise<string> =>
   sealForGateway(order, lifeSeconds, { kind, ...sealing });
 
-/** Opens an order. The error says what is wrong with it, and contains no secret. */
+/** The error says what is wrong with the order, and contains no secret. */
 export async function openOrder(text: string, sealing: Sealing): Promise<Result<MountOrder, string>> {
   const claims = await openAtGateway(text, { kind, ...sealing });
   if (!claims.ok) return claims;
@@ -59,6 +59,5 @@ export async function openOrder(text: string, sealing: Sealing): Promise<Result<
  */
 const impatientMs = 20_000;
 
-/** Returns how long after the client's request a copy must have ended. */
 export const copyMsFor = (userAgent: string | null): number =>
   /\b(containerd|buildkit)\b/i.test(userAgent ?? "") ? impatientMs : mountLimits.copyMs;

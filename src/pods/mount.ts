@@ -18,9 +18,8 @@ type MountSource = {
 };
 
 /**
- * Whether a client ends its push if a mount is answered with 401. Jib does. Before a mount, Jib looks into its token to see whether it may pull the
- * source. It cannot read the edge's tokens, so it always tries the mount. Other clients answer the 401 with a request for a new token, and then their
- * mount succeeds.
+ * Whether a client ends its push if a mount is answered with 401, as Jib does. Jib would skip a mount for which its token lacks the right, but it
+ * cannot read the edge's tokens, so it always tries. Other clients answer the 401 with a request for a new token, and then their mount succeeds.
  */
 export const endsAtMountChallenge = (userAgent: string | null): boolean => /^jib\b/i.test(userAgent ?? "");
 

@@ -8,12 +8,11 @@ import { pinParameter, sealPin } from "./upload-pin.ts";
 import { sizeParameter } from "./upload-size.ts";
 
 /**
- * A Pod must not get these parameters, because they are only for the edge or a gateway. Some clients send even a gateway's grant to the edge: they
- * take a location apart and build a URL of the edge from the parts.
+ * These parameters are for the edge or a gateway, and a Pod must not get them. Some clients send even a gateway's grant to the edge, because they
+ * build a URL of the edge from the parts of a location.
  */
 export const ownParameters = [pinParameter, sizeParameter, grantParameter];
 
-/** The Pod's gateway to which the edge sends this client. */
 export type PushGateway = {
   readonly url: string;
   readonly keys: GatewayKeys;
@@ -26,7 +25,7 @@ type PushContext = {
   readonly edgeOrigin: string;
   readonly edgeKeys: EdgeKeys;
   readonly now: Date;
-  /** How many bytes of the upload the Pod has. Null if the Pod does not say. */
+  /** Null if the Pod does not say how many bytes of the upload it has. */
   readonly uploadedBytes: number | null;
   readonly gateway: PushGateway | null;
 };
@@ -37,7 +36,7 @@ type UploadTarget = {
   readonly endpoint: Extract<RepositoryEndpoint, { readonly kind: "upload" }>;
 };
 
-/** nginx takes request lines of up to 8 KB by default. A line with a grant of this length, the path and a digest fits. */
+/** By default, nginx takes request lines of up to 8 KB. A line with a grant of this length, the path and a digest fits. */
 const MAX_GRANT_CHARACTERS = 7_000;
 
 /**

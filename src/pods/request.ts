@@ -16,7 +16,7 @@ const dropped = [
   ...["x-real-ip", "x-client-ip", "true-client-ip", "client-ip", "x-cluster-client-ip", "fastly-client-ip"],
   // A CGI program gets the header `Proxy` as the variable HTTP_PROXY, and would send its own requests to that address (CVE-2016-5385).
   ...["forwarded", "host", "x-host", "x-method-override", "proxy", "expect", "content-length"],
-  // Proxies and CDNs answer 502 or 503 if these headers look like a loop. So with these headers, a client could make a Pod look as if it were down.
+  // Proxies and CDNs answer 502 or 503 if these headers look like a loop. So a client could make a Pod look as if it were down.
   ...["max-forwards", "via", "cdn-loop", "fastly-ff"],
 ];
 const droppedPrefixes = [
@@ -32,7 +32,7 @@ const droppedPrefixes = [
  */
 const droppedForms = new RegExp(`^(?:${droppedPrefixes.join("|")})|_`);
 
-/** Makes the request that the Pod gets. `jwt` is the part of the client's token that is for this Pod. */
+/** `jwt` is the part of the client's token that is for this Pod. */
 export function podRequest(
   pod: Pod,
   endpoint: RegistryEndpoint,
@@ -56,7 +56,7 @@ export function podRequest(
   };
 }
 
-/** Makes a request that a running service answers at once, if only with 401. The request contains nothing from a client. */
+/** A running service answers this request at once, perhaps with 401. The request contains nothing from a client. */
 export const pingRequest = (pod: Pod, service: "registry" | "token"): FetchRequest =>
   pingOf(service === "registry" ? `${pod.registry}${formatEndpoint(base)}` : pod.token);
 
@@ -86,8 +86,7 @@ function podHeaders(request: Request, jwt: string | null): Headers {
 
 /**
  * Whether a registry or a proxy may read a request with this content type in another way than the edge.
- * - gRPC: Envoy answers its own errors to such a request with 200. The edge could take a 200 for the proof of a blob, or for the acceptance of a
- *   token.
+ * - gRPC: Envoy's own errors for such a request have status 200. The edge could take a 200 for the proof of a blob, or for the acceptance of a token.
  * - A form: registries also read parameters from a form in the body, and prefer them to those of the query (distribution, `FormValue`). So a Pod
  *   could see another `mount` and `from` than the edge. No endpoint takes a form.
  * - Characters outside ASCII: parsers may read them as spaces or as other letters, and then see a form. Go takes U+0085 for a space, and U+0130 for

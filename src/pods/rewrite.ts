@@ -22,13 +22,12 @@ export const notAPage = {
 type RewriteContext = {
   readonly pod: Pod;
   readonly endpoint: RegistryEndpoint;
-  /** The repository's old name, if the client asked for the repository by that name. Otherwise null. */
+  /** Null unless the client asked for the repository by its old name. */
   readonly oldName: RepositoryName | null;
-  /** The edge's own origin. A Pod that trusts `X-Forwarded-Host` writes this origin into its `Location`. */
   readonly edgeOrigin: string;
   readonly edgeKeys: EdgeKeys;
   readonly now: Date;
-  /** The gateway to which the client is sent with an upload. Null if the upload stays on the edge. */
+  /** Null if an upload stays on the edge. */
   readonly gateway: PushGateway | null;
 };
 

@@ -10,20 +10,20 @@ export type Asked = {
   readonly endpoint: RegistryEndpoint;
   /** The edge's own origin. A Pod that trusts `X-Forwarded-Host` writes this origin into its `Location`. */
   readonly edgeOrigin: string;
-  /** The repository's old name, if the client asked for the repository by that name. Otherwise null or absent. */
+  /** Null or absent unless the client asked for the repository by its old name. */
   readonly oldName?: RepositoryName | null;
 };
 
-/** A URL in a Pod's answer, as a URL on the edge: path and query, and the endpoint that they name. */
+/** A URL in a Pod's answer, as a URL on the edge. */
 export type Target = { readonly path: string; readonly query: string; readonly endpoint: Endpoint };
 
-/** No registry needs a longer URL. Clients could not use one of more than 16 KB anyway, because Cloudflare refuses it. */
+/** No registry needs a longer URL, and Cloudflare would refuse one of more than 16 KB anyway. */
 const MAX_CHARACTERS = 8192;
 
 /**
- * Returns where `Location` leads. Null unless this is an endpoint of the same kind and repository as the request's. Only the answer to an upload may
- * lead to another kind: to the upload's next request, or to the finished blob. Without this check, a Pod could answer a DELETE with a 307 to another
- * Pod's manifest. crane and regctl would follow it with their user's credentials.
+ * Returns where `Location` leads. Null unless that is an endpoint of the same kind and repository as the request's. Only an upload's answer may lead
+ * to another kind: to the upload's next request, or to the finished blob. Without this check, a Pod could answer a DELETE with a 307 to another Pod's
+ * manifest. crane and regctl would follow it with their user's credentials.
  */
 export function readLocation(text: string, status: number, asked: Asked): Target | null {
   const { kind, method } = asked.endpoint;
@@ -45,10 +45,7 @@ function withOwnMount(target: Target | null, { endpoint }: Asked): Target | null
   return { ...target, query: withParameters(others, mountParameters(endpoint.mount)) };
 }
 
-/**
- * Matches one link of RFC 8288 §3. A header with any other text is refused, because some clients find links in it that this does not match (skopeo
- * needs no brackets).
- */
+/** Matches one link of RFC 8288 §3. A header with any other text is refused, because some clients find more links in it: skopeo needs no brackets. */
 const linkGrammar = (() => {
   const token = "[\\w!#$%&'*+.^`|~-]+";
   // Matching takes linear time, because each repetition of `parameter` needs a `;`.
@@ -94,7 +91,7 @@ const pathFor = (endpoint: Endpoint, { pathname }: URL, { oldName = null }: Aske
 
 const nameOf = (endpoint: Endpoint): string | null => (hasRepository(endpoint) ? endpoint.name : null);
 
-/** Returns the URL. A relative one begins at the request's (RFC 9110 §10.2.2). Null if it is neither on the Pod's host nor on the edge's. */
+/** Resolves a relative URL against the request's (RFC 9110 §10.2.2). Null unless the result is on the Pod's host or the edge's. */
 function ownUrl(text: string, { pod, endpoint, edgeOrigin }: Asked): URL | null {
   const base = pod.registry + formatPath(endpoint);
   if (!URL.canParse(text, base)) return null;

@@ -27,10 +27,9 @@ function sizeIn(text: string): string | null {
   return size !== undefined && sizes.size === 1 ? size : null;
 }
 
-/** Turns a 413 into OCI form. Any other answer is returned as it is. */
 export async function withTooLargeExplained(answer: Response, bytes: number | null): Promise<Response> {
   if (answer.status !== 413) return answer;
-  // The Pod's own bytes are sent on, because text that is encoded again may not have the announced length.
+  // A clone is read, so that the Pod's own bytes can be sent on: text that is encoded again may not have the announced length.
   const error = tooLarge((await textWithin(answer.clone(), MAX_ANSWER_BYTES)) ?? "", bytes);
   if (error === null) return answer;
   await answer.body?.cancel().catch(() => {});

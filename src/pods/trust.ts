@@ -38,10 +38,7 @@ export async function trustHeaders(
   return ok({ "CF-Access-Client-Id": trust.clientId, "CF-Access-Client-Secret": secret.value });
 }
 
-/**
- * Marks a request, so that the Pod knows that it comes from the edge. Either the request gets headers with a secret, or it goes through a binding
- * that only this deployment has. If the Pod's record has no `trust`, the request gets no mark.
- */
+/** Lets the Pod know that a request comes from the edge, by headers with a secret or by a binding that only this deployment has. */
 export async function trustedRequest(
   pod: Pod,
   request: FetchRequest,
@@ -56,8 +53,8 @@ export async function trustedRequest(
       text: `Pod "${pod.id}" is reached by the binding "${trust.binding}", which this deployment lacks`,
     });
   }
-  // A token service on another host must not get the secret. Several Pods may have one registry, and it accepts the service's tokens for any name.
-  // With the secret, the service's operator could call that registry without the edge.
+  // A token service on another host must not get the secret, because with it the service's operator could call the Pod's registry without the edge.
+  // Several Pods may share that registry, and it accepts the service's tokens for any name.
   if (trust === undefined || new URL(request.url).origin !== pod.registry) return ok({ request, fetcher: globalThis });
   const marks = await trustHeaders(pod, openSecret);
   if (!marks.ok) return marks;

@@ -17,7 +17,7 @@ export type UploadGrant = {
   readonly token: string | null;
   /**
    * The gateway puts this pin into each location that leads the client back to the edge, where the pin keeps the upload at its Pod. Only the edge has
-   * the key to make a pin. The same pin is good for every request of the upload, because a pin does not depend on the registry's state in the query.
+   * the key to make a pin. A pin does not depend on the registry's state in the query, so one pin is good for every request of the upload.
    */
   readonly pin: string;
   /**
@@ -36,7 +36,7 @@ const kind = "upload-grant";
 export const sealGrant = (grant: UploadGrant, sealing: Sealing): Promise<string> =>
   sealForGateway(grant, lifeSeconds, { kind, ...sealing });
 
-/** Opens a grant. The error is for the log and says what is wrong with the grant. */
+/** The error is for the log and says what is wrong with the grant. */
 export async function openGrant(text: string, sealing: Sealing): Promise<Result<UploadGrant, string>> {
   const claims = await openAtGateway(text, { kind, ...sealing });
   if (!claims.ok) return claims;

@@ -15,7 +15,7 @@ export function bytesOfRange(range: string | null): number | null {
   return last === undefined ? null : Number(last) + 1;
 }
 
-/** Returns how many bytes of the upload the Pod has. Null if the query of the push location does not say. */
+/** Null if the query of the push location does not say how many bytes the Pod has. */
 export function uploadedBytes(query: string): number | null {
   const [text = "", ...others] = valuesOf(readParameters(query), sizeParameter);
   return others.length === 0 && /^\d{1,15}$/.test(text) ? Number(text) : null;
