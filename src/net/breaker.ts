@@ -2,8 +2,8 @@ import { BoundedMap } from "../lib/collections.ts";
 
 const mostFailuresInARow = 3;
 /**
- * The longer a service has been down, the longer we wait before the next probe: a fifteenth of that time (4 s after a minute), but at least 1 s and
- * at most 15 s. So we soon notice that a service is back, and a service that is down for hours gets few probes.
+ * The longer a service has been down, the longer we wait before the next probe (4 s after a minute). So we soon notice that a service is back, and a
+ * service that is down for hours gets few probes.
  */
 const pauseShare = 1 / 15;
 const leastPauseMs = 1_000;
@@ -16,7 +16,6 @@ type State = {
   /** When the first failed call of `failuresInARow` began. */
   downSinceMs: number;
   answeredAtMs: number;
-  /** True if several calls failed in a row, and the ping after them failed too. */
   isDown: boolean;
   nextPingAtMs: number;
   why: string;
@@ -47,7 +46,6 @@ export class Breaker {
     return this.#states.get(service)?.isDown === true;
   }
 
-  /** Notes that the service has answered a call or a ping. */
   answered(service: string, nowMs: number): void {
     const state = this.#stateOf(service);
     state.failuresInARow = 0;
@@ -73,8 +71,8 @@ export class Breaker {
   }
 
   /**
-   * Notes that the ping after several failures has failed too, so the service is down. This is ignored if the service has answered anything since the
-   * ping began.
+   * Notes that the ping after several failures has failed too, so the service is down. The failed ping is ignored if the service has answered
+   * anything since the ping began.
    */
   failedPing(service: string, { startedAtMs, nowMs }: { startedAtMs: number; nowMs: number }): void {
     const state = this.#stateOf(service);

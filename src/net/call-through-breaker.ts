@@ -9,8 +9,7 @@ import { within } from "./within.ts";
 /** A client waits at most this long for a probe's answer. A later answer still lets the next request through. */
 const probeWaitMs = 500;
 /**
- * If calls fail in a row, the service counts as down unless it answers a ping within this time. If its answer to the ping comes later, the service
- * counts as up again from then on.
+ * After failed calls in a row, the service counts as down unless it answers a ping within this time. From a later answer on, it counts as up again.
  */
 const pingWaitMs = 1_000;
 
@@ -24,7 +23,6 @@ type BreakerPorts = {
   readonly ping: () => FetchRequest;
   /** A call that has no answer after this time counts as a failure. Null if such silence says nothing about the service. */
   readonly silenceMs: number | null;
-  /** Whether a failed write counts as a failure of the service, as a failed read does. */
   readonly doWritesCount?: boolean;
   readonly waitUntil: (work: Promise<unknown>) => void;
   readonly clock: () => number;

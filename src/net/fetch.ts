@@ -25,7 +25,7 @@ export type FetchRequest = {
   readonly deadlineMs: number;
   /** Returns a second deadline, which depends on the length of the body. The shorter of the two deadlines applies. */
   readonly shorterMs?: (sentBytes: number) => number;
-  /** Whether this write may be sent twice, because the second one does no harm. A read always may. */
+  /** Whether this write may be sent twice without harm. A read always may. */
   readonly isRepeatable?: boolean;
   /** Ends the call at once, because nothing reads its answer any more. */
   readonly signal?: AbortSignal;
@@ -99,7 +99,6 @@ async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Resu
   }
 }
 
-/** Says why the edge may not pass this answer on. Null if it may. */
 function unusableAnswer({ status, headers }: Response): PodFailure | null {
   const tooLong = tooLongHeader(headers);
   if (tooLong !== null) {
@@ -169,7 +168,7 @@ function bodyFailure(end: Exclude<BodyEnd, "whole" | "sink broke">, stallMs: num
 
 /**
  * Reads the answer of a Pod that refuses a request before all of the request's body was sent. The connection may break at any moment, so we read the
- * answer before we pass it on. If its body is late, lost or too long, the client gets only status and headers.
+ * answer before we pass it on. If the answer's body is late, lost or too long, the client gets only status and headers.
  */
 async function wholeAnswer(response: Response): Promise<Response> {
   const { status, headers, body } = response;
@@ -198,7 +197,7 @@ function streamBody({ body, bodyBytes }: FetchRequest, stallMs: number): Streame
 
 type StreamedBody = {
   readonly body: ReadableStream | string | null;
-  /** Resolves with how the body ended. Null if the body is not a stream. */
+  /** Null if the body is not a stream. */
   readonly sent: Promise<BodyEnd> | null;
   readonly sentBytes: () => number;
 };

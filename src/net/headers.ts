@@ -14,8 +14,8 @@ const hopByHop = [
 ];
 
 /**
- * Tells a Pod's services about the client's request to the edge. These headers replace the client's own and are not added to them, because services
- * trust the first value of a header, and the client's would be the first.
+ * Tells a Pod's services about the client's request to the edge. These headers replace the client's own, because services trust the first value of a
+ * header, and the client's would be the first.
  */
 export function forwardedHeaders(request: Request): Readonly<Record<string, string>> {
   const { host, protocol } = new URL(request.url);
@@ -27,11 +27,11 @@ export function forwardedHeaders(request: Request): Readonly<Record<string, stri
   };
 }
 
-/** Removes the hop-by-hop headers, and all headers for which `isDropped` returns true. Header names are in lower case. */
+/** Removes the hop-by-hop headers, and those that `isDropped` chooses by their names in lower case. */
 export function dropHopByHop(headers: Headers, isDropped: (name: string) => boolean): void {
   const connection = headers.get("Connection");
   const named = new Set(connection?.split(",").map((name) => name.trim().toLowerCase()));
-  // We go through the headers that the message has, because they are few, and not through the names in `Connection`, which may be thousands.
+  // A message has few headers, but its `Connection` may name thousands. So we go through the headers, not through the names.
   for (const name of namesOf(headers)) {
     if (hopByHop.includes(name) || named.has(name) || isDropped(name)) headers.delete(name);
   }
@@ -81,7 +81,6 @@ function namesOf(headers: Headers): readonly string[] {
   return names;
 }
 
-/** Returns those of the named headers that there are, to be set on another message. */
 export const pickHeaders = (headers: Headers, names: readonly string[]): Readonly<Record<string, string>> =>
   Object.fromEntries(
     names.flatMap((name) => {
@@ -94,7 +93,6 @@ export const pickHeaders = (headers: Headers, names: readonly string[]): Readonl
 export const announcedBytes = (body: ReadableStream | null, headers: Headers): number | null =>
   body === null ? 0 : contentLength(headers);
 
-/** Null if there is no `Content-Length`, or if it is not a number. */
 export function contentLength(headers: Headers): number | null {
   const length = headers.get("Content-Length");
   const bytes = length !== null && /^\d+$/.test(length) ? Number(length) : Number.NaN;

@@ -1,7 +1,6 @@
 import * as v from "valibot";
 import { within } from "./within.ts";
 
-/** The part of Workers' Cache API that is used here. */
 export type CacheApi = {
   open(name: string): Promise<{
     match(url: string): Promise<Response | undefined>;

@@ -1,10 +1,7 @@
 import type { Result } from "../lib/result.ts";
 import type { PodFailure } from "../refusal.ts";
 
-/**
- * We wait this long before the first ping, because a Pod should get few requests that no client sent. Most writes are answered sooner, and cause no
- * ping.
- */
+/** Most writes are answered before the first ping. So a Pod gets few requests that no client sent. */
 const firstPingAfterMs = 1_000;
 /** A write may take five minutes, so it causes at most 20 pings. These fit into the 50 calls that a request may make (Workers' free plan). */
 const nextPingAfterMs = 15_000;

@@ -27,7 +27,6 @@ type Limits = {
 export const moveBody = (source: ReadableStream<Uint8Array>, sink: Sink, limits: Limits): Promise<BodyEnd> =>
   moveBegun(beginReading(source, leastPieceBytes), sink, limits);
 
-/** A body whose first piece is being read. */
 type Begun = { readonly reader: PieceReader; readonly first: ReturnType<PieceReader["read"]> };
 
 function beginReading(source: ReadableStream<Uint8Array>, bytes: number): Begun {
@@ -115,12 +114,12 @@ export type FindRest = (sentBytes: number) => Promise<Rest | null>;
 
 type WatchLimits = Limits & { readonly rest?: FindRest };
 
-/** An answer for the client. `ended` says how its body ends; null if the body is not watched. */
+/** `ended` says how the body ends; null if the body is not watched. */
 type WatchedAnswer = { readonly response: Response; readonly ended: Promise<BodyEnd> | null };
 
 /**
- * A body of at most this size may come in one piece, as most manifests do, together with the answer's headers. So we wait for the first piece for a
- * moment: passing on a whole body in one piece takes 150 µs of CPU time less than a pipe.
+ * A body of at most this size may come in one piece together with the answer's headers, as most manifests do. So we wait for the first piece for a
+ * moment, because passing on a whole body in one piece takes 150 µs of CPU time less than a pipe.
  */
 const mostBytesAtOnce = 64 * 1024;
 const atOnceMs = 50;
@@ -159,7 +158,7 @@ export function countBytes(sink: Sink): Sink & { readonly sentBytes: () => numbe
   };
 }
 
-/** Moves the body. If the source breaks off or stops, the rest is moved from the edge's copy of the body, if there is one. */
+/** If the source breaks off or stalls, the rest is moved from the edge's copy of the body, if there is one. */
 async function moveAll(begun: Begun, writer: Sink, { rest: findRest, ...limits }: WatchLimits): Promise<BodyEnd> {
   const counting = countBytes(writer);
   const end = await moveBegun(begun, counting, limits);

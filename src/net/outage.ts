@@ -19,14 +19,14 @@ export const isOfOneRequest = (status: number): boolean => [400, 408, 413, 414, 
 export const isOutageStatus = (status: number): boolean => [502, 503, 504].includes(status);
 
 /**
- * Reads the statuses that only Cloudflare's network sends. If it cannot reach a service, or cannot read its answer, a call does not throw, but gets
- * one of them. Null for any other status.
+ * If Cloudflare cannot reach a service or read its answer, a call does not throw, but gets a status that only Cloudflare sends. Null for any other
+ * status.
  */
 export function failureOfCloudflare(status: number): PodFailure | null {
   const text = `Cloudflare answered ${status} in place of the service`;
   // The service did not answer in time.
   if (status === 522 || status === 524) return { reason: "silent", text };
-  // The connection broke, or its answer was not HTTP.
+  // The connection broke, or the answer was not HTTP.
   if (status === 520) return { reason: "unreachable", text };
   return [521, 523, 525, 526, 530].includes(status) ? { reason: "unreachable", text, noConnection: true } : null;
 }

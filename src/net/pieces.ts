@@ -1,8 +1,6 @@
-/** In which pieces a body moves. Large pieces cost memory, and small ones cost CPU time. */
-
 /**
- * A body's pieces grow while they are full and fast, because a large piece costs no more CPU time than a small one. After a slow piece, they are
- * small again. We see progress only when a whole piece has moved, so a large piece that is slow could look like a stalled body.
+ * Large pieces cost memory, and small ones cost CPU time. A body's pieces grow while they are full and fast. After a slow piece, they are small
+ * again: we see progress only when a whole piece has moved, so a large piece that is slow could look like a stalled body.
  */
 export const leastPieceBytes = 16 * 1024;
 export const mostPieceBytes = 256 * 1024;
@@ -40,10 +38,8 @@ export type PieceReader = Pick<ReadableStreamBYOBReader, "cancel"> & {
 /** `body` is a byte stream, as the bodies of all requests and answers are. */
 export const readPieces = (body: ReadableStream<Uint8Array>): PieceReader => body.getReader({ mode: "byob" });
 
-/** How long the source took to give a piece, and the sink to take it. */
 type Took = { readonly sourceMs: number; readonly sinkMs: number };
 
-/** Returns the buffer for the next piece: a larger one after a full, fast piece, and the smallest one after a slow piece. */
 export function nextBuffer({ buffer, byteLength }: Uint8Array<ArrayBuffer>, { sourceMs, sinkMs }: Took): ArrayBuffer {
   const isFull = byteLength === buffer.byteLength;
   const grown = isFull && sinkMs < fastMs ? Math.min(buffer.byteLength * 4, mostPieceBytes) : buffer.byteLength;

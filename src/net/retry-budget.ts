@@ -14,12 +14,10 @@ const maxServices = 1_000;
 export class RetryBudget {
   readonly #left = new BoundedMap<string, number>(maxServices);
 
-  /** Adds a tenth of a retry, up to `reserve`. It is called for each request to this service. */
   earn(service: string): void {
     this.#left.set(service, Math.min(reserve, (this.#left.get(service) ?? reserve) + earnedPerRequest));
   }
 
-  /** Takes one retry. False if the service has no retry left. */
   take(service: string): boolean {
     const left = this.#left.get(service) ?? reserve;
     if (left < 1) return false;

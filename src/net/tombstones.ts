@@ -37,7 +37,7 @@ export async function deletedAtMs(cache: LocationCache, key: string): Promise<nu
 
 type Tombstone = {
   readonly atMs: number;
-  /** A day by default. It must be at least as long as a copy of the deleted thing may be used. */
+  /** It must be at least as long as a copy of the deleted thing may be used. */
   readonly keepSeconds?: number;
 };
 
@@ -47,5 +47,5 @@ export const writeTombstone = (
   { atMs, keepSeconds = daySeconds }: Tombstone,
 ): Promise<void> => cache.put(pathOf(key), Response.json({ atMs }), keepSeconds);
 
-/** A tombstone has a key of its own, so that a copy which another isolate writes later cannot overwrite it. */
+/** A tombstone has a key of its own, so that another isolate that writes a copy later cannot overwrite the tombstone. */
 const pathOf = (key: string): string => `tombstone-of/${key}`;

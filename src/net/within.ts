@@ -1,10 +1,9 @@
 import { boundedText } from "../lib/read-bounded.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** A body must end within this time after its headers. Ten seconds are enough for lists, tokens and forms, which are small. */
+/** A body must end within this time after its headers. Lists, tokens and forms are small, so this is enough. */
 const textDeadlineMs = 10_000;
 
-/** Returns the promise's value, or `late` after the deadline, so that no request waits forever. */
 export async function within<T>(promise: Promise<T>, deadlineMs: number): Promise<T | "late"> {
   const late = Promise.withResolvers<"late">();
   const timer = setTimeout(() => late.resolve("late"), deadlineMs);
@@ -15,7 +14,6 @@ export async function within<T>(promise: Promise<T>, deadlineMs: number): Promis
   }
 }
 
-/** Why a body could not be read: it is longer than allowed, its connection broke, or it did not end in time. */
 type Unread = "too-long" | "broken" | "late";
 
 /** Returns the whole body as text, if the body ends within 10 seconds and has at most `maxBytes`. Otherwise the rest of the body is not read. */
