@@ -6,10 +6,7 @@ import { defineSigner, secretEntries, time } from "./signer.ts";
 import { located, nonEmpty, originUrl, sealed, storeConfig } from "./store.ts";
 import type { UrlWindow } from "./window.ts";
 
-/**
- * The SAS version. It is the oldest one whose text to sign is the same as today's, so emulators and national clouds with older software accept it
- * too.
- */
+/** The oldest SAS version whose text to sign is the same as today's, so emulators and national clouds with older software accept it too. */
 const version = "2020-12-06";
 
 const key = base64HmacKey("SHA-256");

@@ -7,8 +7,8 @@ import { atBaseUrl, cdnEntries, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
 /**
- * The HMAC form of bunny.net's CDN token authentication. The signature also covers the attribution parameters. They are unescaped in the signed text
- * and escaped in the URL.
+ * The HMAC form of bunny.net's CDN token authentication. The signature also covers the attribution parameters, unescaped in the signed text and
+ * escaped in the URL.
  */
 export const bunny = defineSigner({
   config: storeConfig("bunny", { ...cdnEntries, credentials: sealed }),

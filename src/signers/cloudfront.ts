@@ -21,13 +21,13 @@ export const cloudfront = defineSigner({
      * only its expiry time ("canned policy").
      */
     sourceCidr: v.optional(v.pipe(v.string(), v.check(isIpv4Block, "a block of IPv4 addresses, as in 192.0.2.0/24"))),
-    /** The hash that is signed. If it is SHA-256, the URL must name it, because CloudFront otherwise assumes SHA-1. */
+    /** Unless the URL names SHA-256, CloudFront assumes SHA-1. */
     hash: v.optional(v.picklist(["SHA-1", "SHA-256"]), "SHA-256"),
     credentials: sealed,
   }),
   secret: v.objectAsync({ ...secretEntries, keyPairId: nonEmpty, privateKey: rsaOrP256Key }),
   ...atBaseUrl,
-  /** Returns the policy, custom or canned. A canned policy is signed too, although it is not in the URL. */
+  /** A canned policy is signed too, although it is not in the URL. */
   textToSign: ({ key, config: { baseUrl, sourceCidr }, window, attribution }) => {
     const source = sourceCidr === undefined ? {} : { IpAddress: { "AWS:SourceIp": sourceCidr } };
     const condition = { DateLessThan: { "AWS:EpochTime": epochSeconds(window.expiresAt) }, ...source };

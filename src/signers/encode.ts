@@ -7,7 +7,7 @@ export const encodePath = (path: string): string => path.split("/").map(encodeCo
 /** A query parameter, unescaped. */
 export type Parameter = readonly [name: string, value: string];
 
-/** Formats the parameters as a query, in their order. Only values are escaped, so a name must consist of unreserved characters. */
+/** Only values are escaped, so a name must consist of unreserved characters. */
 export const encodeQuery = (parameters: readonly Parameter[]): string =>
   parameters.map(([name, value]) => `${name}=${encodeComponent(value)}`).join("&");
 
@@ -16,6 +16,6 @@ export function cdnUrl(baseUrl: string, key: string, parameters: readonly Parame
   return parameters.length === 0 ? url : `${url}?${encodeQuery(parameters)}`;
 }
 
-/** Adds a parameter at the end of the URL. The caller must have escaped the value. */
+/** The caller must have escaped the value. */
 export const withParameter = (url: string, name: string, value: string): string =>
   `${url}${url.includes("?") ? "&" : "?"}${name}=${value}`;

@@ -30,7 +30,7 @@ export function googleText({ key, config, secret, window, attribution }: Request
   return `${cdnUrl(config.baseUrl, key, attribution)}${attribution.length === 0 ? "?" : "&"}${ends}`;
 }
 
-/** Returns the signed URL. `signed` is the text to sign, followed by its signature, and in the form `url` it is already the whole URL. */
+/** `signed` is the text to sign, followed by its signature. In the form `url`, this is already the whole URL. */
 export function googleUrl({ key, config, attribution }: Request, form: "url" | "prefix", signed: string): string {
   if (form === "url") return signed;
   const unsigned = attribution.length === 0 ? "" : `&${encodeQuery(attribution)}`;

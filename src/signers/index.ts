@@ -17,7 +17,7 @@ import { s3 } from "./s3.ts";
 import { s3V4a } from "./s3-v4a.ts";
 import type { SecretSchema, Signer, StoreSecret } from "./signer.ts";
 
-/** Every signing scheme by its id. CONTRIBUTING.md lists the steps for a new one. */
+/** CONTRIBUTING.md lists the steps for a new scheme. */
 export const schemes = {
   s3,
   "s3-v4a": s3V4a,
@@ -45,7 +45,7 @@ export type Store = v.InferOutput<typeof storeSchema>;
 /** A store for which the edge makes URLs. With the scheme `pod`, the Pod makes them. */
 export type SigningStore = Exclude<Store, { readonly scheme: "pod" }>;
 
-/** Returns the signer of a store's scheme. The signer fits the store, because the schema of the same scheme has parsed the store. */
+/** The signer fits the store, because the schema of the same scheme has parsed the store. */
 export const signerOf = (store: SigningStore): Signer<SigningStore, StoreSecret> => schemes[store.scheme];
 
 /** Returns the origin to which a client of the store connects. Null for the scheme `pod`, because only the Pod knows where it redirects. */

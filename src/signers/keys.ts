@@ -36,7 +36,7 @@ const imported = <Key>(want: string, read: (text: string) => Promise<Key | null>
 const orNull = (bytes: Bytes | null, use: (bytes: Bytes) => Promise<CryptoKey>): Promise<CryptoKey | null> =>
   bytes === null || bytes.length === 0 ? Promise.resolve(null) : use(bytes);
 
-/** An HMAC key that is written as a text. Its bytes are the text in UTF-8. */
+/** The key's bytes are the text in UTF-8. */
 export const textHmacKey = (hash: Hash) =>
   imported("a text that is not empty", (text) => orNull(utf8(text), (bytes) => importHmac(hash, bytes)));
 
@@ -47,7 +47,7 @@ export const hexHmacKey = imported("a key in hexadecimal digits", (text) =>
   orNull(parseHex(text), (bytes) => importHmac("SHA-256", bytes)),
 );
 
-/** An Ed25519 key: 32 bytes in base64, as Google's tools make them, or PKCS#8 in PEM. */
+/** Google's tools write the key as 32 bytes in base64. */
 export const ed25519Key = imported("an Ed25519 key: 32 bytes in base64, or PKCS#8 in PEM", (text) => {
   const seed = parseBase64(text.trim());
   const der = seed?.length === 32 ? pkcs8("ed25519", ed25519Seed(seed)) : (parsePem(text)?.der ?? null);

@@ -21,7 +21,6 @@ const config = storeConfig("media-cdn", {
 const secret = v.objectAsync({ ...secretEntries, keyName: nonEmpty, privateKey: ed25519Key });
 type Request = SignRequest<v.InferOutput<typeof config>, v.InferOutput<typeof secret>>;
 
-/** Google Media CDN: signed URLs and short tokens, both with an Ed25519 key. */
 export const mediaCdn = defineSigner({
   config,
   secret,

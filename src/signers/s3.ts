@@ -14,7 +14,6 @@ import {
   storeConfig,
 } from "./store.ts";
 
-/** An access key, as AWS hands it out. A temporary key also has a session token and an expiry time. */
 export const accessKey = v.pipe(
   v.object({
     ...secretEntries,

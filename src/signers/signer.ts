@@ -12,7 +12,6 @@ export type SignRequest<Config, Secret> = {
   readonly window: UrlWindow;
   /** Query parameters that say for which repository the URL is made. Empty if the store's `attribution` is not true. */
   readonly attribution: readonly Parameter[];
-  /** The signing keys that Signature Version 4 remembers between requests. */
   readonly dayKeys: DayKeys;
 };
 
@@ -31,11 +30,11 @@ export type Signer<Config, Secret> = {
   readonly secret: SecretSchema<Secret> | null;
   /** The bucket or base URL for which a store's secret is sealed. The secret opens only together with this text. */
   target(config: Config): string;
-  /** The origin to which clients connect. */
   origin(config: Config): string;
   /**
    * The text that is signed. For Signature Version 4, this is the canonical request. Null if the URL has no signature, or if the signature is a plain
-   * hash of a text with the secret in it (nginx with MD5). Akamai's text has a part of the secret, the salt. So show a text only for a made-up secret.
+   * hash of a text with the secret in it (nginx with MD5). Akamai's text has a part of the secret, the salt. So show a text only for a made-up
+   * secret.
    */
   textToSign(request: SignRequest<Config, Secret>): string | null;
   sign(request: SignRequest<Config, Secret>): Promise<string>;
@@ -43,7 +42,7 @@ export type Signer<Config, Secret> = {
 
 type Definition<Config, Secret, Text extends string | null> = Omit<Signer<Config, Secret>, "textToSign" | "sign"> & {
   textToSign(request: SignRequest<Config, Secret>): Text;
-  /** `text` is what `textToSign` returns for this request. podctl shows the result of `textToSign`, and thus exactly what is signed. */
+  /** `text` is what `textToSign` returns for this request. So podctl, which shows that result, shows exactly what is signed. */
   sign(request: SignRequest<Config, Secret>, text: Text): Promise<string>;
 };
 
@@ -63,5 +62,5 @@ export const time = v.pipe(
   v.transform((text) => new Date(text)),
 );
 
-/** The member that every sealed secret may have: when the secret expires. */
+/** Every sealed secret may have this member. */
 export const secretEntries = { expiresAt: v.optional(time) };

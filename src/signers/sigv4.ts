@@ -49,7 +49,7 @@ export async function stringToSign(request: PresignRequest, canonical: string): 
   return [request.algorithm, dateTimeOf(request), scopeOf(request), digest].join("\n");
 }
 
-/** Returns the signed URL. `canonical` is the {@link canonicalRequest} of `request`. */
+/** `canonical` is the {@link canonicalRequest} of `request`. */
 export async function presign(
   request: PresignRequest,
   canonical: string,
@@ -74,7 +74,7 @@ type KeyChain = {
   readonly dayKeys: DayKeys;
 };
 
-/** Returns a function that signs a text. The signing key is derived from `start`, by one HMAC for each part of the credential scope. */
+/** The signing key is derived from `start`, by one HMAC for each part of the credential scope. */
 export const scopedHmac =
   ({ start, secret, dayKeys }: KeyChain) =>
   async (text: string, scope: string): Promise<ArrayBuffer> => {

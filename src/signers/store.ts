@@ -76,8 +76,8 @@ export function bucketOrigin({ endpoint, bucket, addressing }: BucketConfig): st
 }
 
 /**
- * Refuses an endpoint at an IP address if its buckets are virtual hosts, because an address has no hosts below it. valibot also makes this check for an
- * endpoint that `originUrl` refuses.
+ * Refuses an endpoint at an IP address if its buckets are virtual hosts, because an address has no hosts below it. valibot also makes this check for
+ * an endpoint that `originUrl` refuses.
  */
 export const hasBucketOrigin = <Config extends BucketConfig>() =>
   v.check(
@@ -97,5 +97,4 @@ export const atBaseUrl = {
   origin: ({ baseUrl }: CdnConfig): string => baseUrl,
 };
 
-/** The name of a query parameter, as it is configured on the store's server. */
 export const parameterName = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]+$/));
