@@ -30,7 +30,7 @@ const claims = v.object({
   ),
 });
 
-/** Returns the attribution of a repository's blob URL. `jwt` is the request's verified token, or null if it had none. */
+/** `jwt` is the request's verified token, or null if the request had none. */
 export function attributionOf(repository: RepositoryName, jwt: string | null): Attribution {
   const parsed = v.safeParse(claims, jwt === null ? null : decodeJwt(jwt));
   const meta = parsed.success ? parsed.output.access.find(({ name }) => name === repository)?.meta : undefined;
@@ -41,7 +41,6 @@ export function attributionOf(repository: RepositoryName, jwt: string | null): A
   };
 }
 
-/** Returns the attribution as query parameters, in the order of their names. */
 export function attributionParameters(attribution: Attribution): readonly Parameter[] {
   const { namespaceId, projectId, repository, sizeBytes } = attribution;
   const named: readonly (readonly [string, string | undefined])[] = [

@@ -5,8 +5,8 @@ import { healthOrNone, verdictOf, whyUnchecked } from "./store-health.ts";
 
 type StoreChoice = {
   /**
-   * The edge signs for the first of these stores. If that fails, the edge tries the next one, and if all fail, the client gets an error. If the list
-   * is empty, or the edge comes to a store of the scheme `pod`, the client gets the Pod's own answer.
+   * The edge signs for the first store. If that fails, the edge tries the next one, and if all fail, the client gets an error. If the list is empty,
+   * or the edge comes to a store of the scheme `pod`, the client gets the Pod's own answer.
    */
   readonly stores: readonly Store[];
   /** Names each store that was passed over because its checks failed, and says how they failed. Null if there is none. */
@@ -15,7 +15,7 @@ type StoreChoice = {
 
 type Ports = { readonly directory: Directory; readonly parsedCidrs: ParsedCidrs };
 
-/** Returns the stores that fit the client, in the order of the Pod's record. But stores with the verdict `out` come last. */
+/** Returns the stores that fit the client, in the order of the Pod's record, but those with the verdict `out` last. */
 export async function chooseStores(pod: Pod, client: Client, { directory, parsedCidrs }: Ports): Promise<StoreChoice> {
   const fitting = storesFor(pod, client, parsedCidrs);
   // The verdicts are in the key `health`, which is read only if there is a choice. Old verdicts on stores that are no longer checked do not count,

@@ -21,7 +21,6 @@ export function redirectTarget(location: string | null, pod: Pod): URL | null {
   return target !== null && protocols.includes(target.protocol) ? target : null;
 }
 
-/** The blob hosts of a Pod are those in `blobs.hosts` and those of its stores. */
 function onBlobHost(location: string | null, { registry, blobs }: Pod): URL | null {
   if (location === null || !URL.canParse(location, registry)) return null;
   const url = new URL(location, registry);

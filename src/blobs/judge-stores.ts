@@ -1,6 +1,6 @@
 import type { StoreVerdict } from "../directory/records.ts";
 
-/** The result of one check of a store. Null if the store gave a byte of the blob, otherwise what happened instead. */
+/** Null if the store gave a byte of the blob, otherwise what happened instead. */
 export type CheckAnswer = string | null;
 
 /** A store with its present verdict, or with null before its first one. `place` is the store's host and path. */
@@ -68,8 +68,8 @@ function verdictFor({ pod, place }: Judged, answer: CheckAnswer, now: Date): Sto
 }
 
 /**
- * Returns the items, each a Pod with `size` stores, that are checked in this minute. A minute's run may send only so many requests, so the items take
- * turns of at most `most` stores.
+ * Returns the items whose turn it is in this minute; each is a Pod with `size` stores. A minute's run may send only so many requests, so a turn has
+ * at most `most` stores.
  */
 export function turnOf<T extends { readonly size: number }>(
   items: readonly T[],

@@ -8,8 +8,8 @@ import type { RepositoryName } from "../oci/repository-name.ts";
 export type Owned = { readonly pod: Pod; readonly repository: RepositoryName; readonly digest: Digest };
 
 /**
- * The last thing that the edge learned about a digest in one repository. `head`: the Pod's answer to a HEAD showed that it has the digest.
- * `manifest`: a manifest of this repository names the digest. `tombstone`: the digest was deleted, or its Pod does not have it.
+ * The last thing that the edge learned about a digest in one repository. `head`: a HEAD showed that the Pod has the digest. `manifest`: a manifest of
+ * this repository names the digest. `tombstone`: the digest was deleted, or the Pod does not have it.
  */
 type Proof = v.InferOutput<typeof proofSchema>;
 
@@ -32,7 +32,7 @@ export const holderOf = ({ id, registry }: Pod): string => `${id} ${registry}`;
  */
 const termsOf = (pod: Pod): string => `${holderOf(pod)} ${pod.blobs.proof}`;
 
-/** Returns a tombstone, or a proof that depends on this Pod. A proof of another Pod says nothing about this one, so for it the result is null. */
+/** Null for a proof with other terms, which says nothing about this Pod. A tombstone counts at every Pod. */
 const ofPod = (proof: Proof | null, pod: Pod): Proof | null =>
   proof === null || proof.kind === "tombstone" || proof.terms === termsOf(pod) ? proof : null;
 
@@ -47,7 +47,6 @@ const isValid = ({ kind, atMs, terms }: Proof, pod: Pod, { now, staleSeconds }: 
   terms === termsOf(pod) &&
   now.getTime() < atMs + (pod.blobs.proofTtlSeconds + staleSeconds) * 1000;
 
-/** Where a proof was found: in the isolate's memory, in the location's cache, or in a manifest that this isolate has read. */
 type FoundIn = "memory" | "cache" | "manifest";
 
 /** What one isolate remembers between requests: values, never promises. */
@@ -79,8 +78,8 @@ export type Proofs = {
   /** Records that the blob was deleted. After this, neither an earlier proof nor a manifest proves the blob, but only a later HEAD. */
   forget(blob: Owned): void;
   /**
-   * Forgets a blob that the Pod does not have, if memory or cache has a proof of it from before `askedAt`, when the Pod was asked. If the cache cannot
-   * be read, it may have such a proof, so then the blob is forgotten too.
+   * Called when the Pod, asked at `askedAt`, does not have the blob. Forgets the blob if memory or cache has a proof from before that time, or if the
+   * cache cannot be read.
    */
   forgetMissing(blob: Owned, askedAt: Date): Promise<void>;
 };

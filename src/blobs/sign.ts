@@ -14,8 +14,8 @@ export type SigningMemory = {
   /** Signed URLs, by store, method, root, blob and query parameters. */
   readonly urls: BoundedMap<string, SignedUrl>;
   /**
-   * An id for each parsed store. The keys of `urls` begin with it. If a store's record changes, the store is parsed again and gets a new id. So the
-   * URLs of the old record are not found any more. A key has the id, not the store, because a store may have thousands of CIDRs.
+   * An id for each parsed store. The keys of `urls` begin with this id, and not with the store, because a store may have thousands of CIDRs. If a
+   * store's record changes, the store is parsed again and gets a new id, so the URLs of the old record are not found any more.
    */
   readonly storeIds: WeakMap<SigningStore, string>;
   /** Parsed secrets with their imported keys. The map's key is the scheme and the secret's clear text. */

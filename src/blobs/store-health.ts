@@ -15,13 +15,13 @@ const noVerdicts: StoreHealth = new Map();
 export const verdictAt = (health: StoreHealth, pod: Pod, place: string): StoreVerdict | null =>
   health.get(verdictName(pod.id, place)) ?? null;
 
-/** Returns the verdict on a store. Null if it has none yet. The scheme `pod` never has one, because only the Pod knows where it redirects. */
+/** Null if the store has no verdict yet. A store of the scheme `pod` never has one, because only the Pod knows where it redirects. */
 export function verdictOf(health: StoreHealth, pod: Pod, store: Store): StoreVerdict | null {
   const place = storePlace(store);
   return place === null ? null : verdictAt(health, pod, place);
 }
 
-/** Reads all verdicts. The error says why KV did not answer, or what is wrong with the record `health`. */
+/** The error says why KV did not answer, or what is wrong with the record `health`. */
 export async function readHealth(
   { readKv, parsedRecords }: Directory,
   options: ReadOptions = {},
@@ -39,7 +39,6 @@ export async function healthOrNone(directory: Directory): Promise<StoreHealth> {
   return health.ok ? health.value : noVerdicts;
 }
 
-/** Returns each place where the Pod has stores, with these stores. */
 export const placesOf = ({ blobs }: Pod): ReadonlyMap<string, readonly SigningStore[]> =>
   Map.groupBy(
     blobs.stores.filter((store) => store.scheme !== "pod"),
@@ -49,7 +48,6 @@ export const placesOf = ({ blobs }: Pod): ReadonlyMap<string, readonly SigningSt
 /** Whether one of the Pod's stores is the Pod's own redirect (scheme `pod`). Such a store is not checked, so it never gets the verdict `out`. */
 export const redirectsItself = ({ blobs }: Pod): boolean => blobs.stores.some(({ scheme }) => scheme === "pod");
 
-/** Says why the edge does not check this Pod's stores. Null if it does. */
 export function whyUnchecked(pod: Pod): string | null {
   if (pod.state === "down") return "the Pod is recorded as down";
   if (placesOf(pod).size + (redirectsItself(pod) ? 1 : 0) < 2) return "the Pod has no other store";
