@@ -21,15 +21,15 @@ export const smallBytes = 256 * 1024;
 /** Registries take no larger manifest (OCI distribution spec, "Pushing Manifests"). */
 const MAX_BYTES = 4 * 1024 * 1024;
 /**
- * Most manifests are shorter than this, and `tee` copies them. If the receiver reads slowly, `tee` also holds in memory what the receiver has not read.
- * A body with a greater `Content-Length` is copied by `copyLarge`, which reads only as fast as the receiver.
+ * Most manifests are shorter than this, and `tee` copies them. If the receiver is slow, `tee` holds at most this many more bytes in memory. A body
+ * with a greater `Content-Length` is copied by `copyLarge`, which reads only as fast as the receiver.
  */
 const teedBytes = 64 * 1024;
 
 /** After this time, a copy is ended. Otherwise a Pod or a client that is slow on purpose could hold the budget's bytes for as long as it likes. */
 const copyMs = 60_000;
 
-/** One Pod may take half of the budget, so a hostile Pod leaves half of it to the other Pods. Two of the largest manifests fit into a half. */
+/** One Pod may take half of the budget, so a hostile Pod leaves the other half to the other Pods. Two of the largest manifests fit into a half. */
 export const createCopyBudget = (): ByteBudget =>
   new ByteBudget({ maxBytes: 4 * MAX_BYTES, maxBytesOfOwner: 2 * MAX_BYTES, lifeMs: copyMs });
 
@@ -62,7 +62,6 @@ export function copyBody({ body, headers }: Request | Response, { budget, pod }:
 
 type Copying = Omit<Copied, "end">;
 
-/** If the receiver is slower than our copy, `tee` keeps bytes for it in memory: at most `maxBytes`, because our copy ends there. */
 function copyTeed(body: ReadableStream<Uint8Array>, maxBytes: number, signal: AbortSignal): Copying {
   const [passed, copy] = body.tee();
   return { body: passed, bytes: boundedBytes(copy, maxBytes, { signal }).catch(() => null) };

@@ -27,7 +27,6 @@ export type ManifestCopy = {
 
 const detailsHeader = "X-Kept";
 
-/** The copy as the cache takes it: the bytes as the body, and everything else in one header. */
 export function formatKept({ source, headers, bytes, askedAt }: ManifestCopy, holder: string): Response {
   const details = { source, atMs: askedAt.getTime(), holder, bytes: bytes.byteLength, headers };
   const type = { "Content-Type": "application/octet-stream", "Content-Length": String(bytes.byteLength) };

@@ -26,8 +26,8 @@ export type KeptManifests = {
    */
   findStale(manifest: Owned, tag?: { readonly taggedAtMs?: number }): Promise<KeptManifest | null>;
   /**
-   * Whether a copy from this source should be kept now. This is so if the location has no copy, if its copy must be renewed, or if its copy is from a
-   * push and this source is a pull.
+   * Whether a copy from this source should be kept now: if the location has no copy, if its copy must be renewed, or if its copy is from a push and
+   * this source is a pull.
    */
   isDue(manifest: Owned, source: Source): boolean;
   /** Resolves when the location's cache has the copy, or cannot take it. */
@@ -97,7 +97,6 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
     },
     keep: async (manifest, copy) => {
       const atMs = copy.askedAt.getTime();
-      // The manifest was deleted after the Pod was asked for this copy, so we do not keep the copy.
       if (deletedHereAtMs(memory, keyOf(manifest)) >= atMs) return;
       memory.set(keyOf(manifest), { what: copy.source, atMs, holder: holderOf(manifest.pod) });
       await write(manifest, copy);
@@ -128,8 +127,8 @@ const deletedHereAtMs = (memory: ManifestMemory, key: string): number => {
 type ReadPorts = Pick<Ports, "memory" | "cache"> & Pick<Wanted, "taggedAtMs">;
 
 /**
- * Returns the location's copy. Null if there is none, or if the manifest was deleted after the Pod was asked for the copy. If the client asks for a
- * tag, `taggedAtMs` is when the tag was last seen. Null if the manifest was deleted after that, because the tag was deleted with the manifest.
+ * Returns the location's copy. Null if there is none, or if the manifest was deleted after the Pod was asked for the copy, or after `taggedAtMs` (see
+ * `findStale`).
  */
 async function readKept(
   key: string,

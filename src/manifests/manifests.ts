@@ -18,7 +18,6 @@ export const createManifestsMemory = (): ManifestsMemory => ({
   copies: createCopyBudget(),
 });
 
-/** What this location holds of the manifests that passed through it. */
 export type Manifests = { readonly kept: KeptManifests; readonly tags: SeenTags; readonly copies: ByteBudget };
 
 type Ports = LocationPorts & { readonly memory: ManifestsMemory };

@@ -20,7 +20,6 @@ const seenSchema = v.strictObject({
   holder: v.string(),
 });
 
-/** The digest of a tag, and when the Pod gave it. */
 type Seen = v.InferOutput<typeof seenSchema>;
 
 /**
@@ -37,7 +36,6 @@ export type SeenTags = {
    * `staleSeconds` ago.
    */
   find(tagged: Tagged): Promise<Pick<Seen, "digest" | "askedAtMs"> | null>;
-  /** Records the digest that the Pod gave for the tag when it was asked at `askedAt`. */
   record(tagged: Tagged, digest: Digest, askedAt: Date): void;
   /**
    * Records that a push has moved the tag to this digest. The push was sent at `askedAt`, and its answer has just come. If the tag was deleted or got
@@ -62,7 +60,7 @@ type Ports = LocationPorts & { readonly memory: TagMemory };
 const keepSeconds = 24 * 3600;
 
 /**
- * If a pull finds a tag unchanged, the tag's `staleSeconds` start anew in this isolate at once. In the location's cache this costs a write. So there
+ * If a pull finds a tag unchanged, the tag's `staleSeconds` start anew in this isolate at once. In the location's cache, where this costs a write,
  * they start anew only after this share of `staleSeconds`.
  */
 const renewedAfter = 1 / 8;
@@ -82,15 +80,14 @@ const keyOf = ({ repository, tag }: Tagged): string => `tag/${repository}/${tag}
 export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): SeenTags {
   /**
    * Writes to the cache, unless the cache cannot be read or a newer digest is known. The same digest from the same Pod is written again when the
-   * cache's entry is at least `renewedAfterMs` older. It is written at once if the tag may have been deleted since.
+   * cache's entry is at least `renewedAfterMs` older, or at once if the tag may have been deleted since.
    */
   const write = async (tagged: Tagged, seen: Seen, renewedAfterMs: number): Promise<void> => {
     const key = keyOf(tagged);
     const [cached, deleted] = await Promise.all([readCached(cache, key, seenSchema), deletedAtMs(cache, key)]);
-    // Another isolate may have written a newer digest, for example after a push. We do not overwrite it.
     if (cached === "unreadable" || (cached !== null && cached.atMs > seen.atMs)) return;
-    // While it waited for the cache, this isolate may have heard of another digest, or of a deletion. It writes that too, maybe before this digest.
-    // So we do not write this digest, which is older.
+    // While this call waited for the cache, the isolate may have heard of a newer digest or a deletion, and may have written that already. So we do
+    // not write this older digest.
     const heard = memory.get(key);
     if (heard !== undefined && heard.atMs > seen.atMs && heard.digest !== seen.digest) return;
     if (cached !== null && isBetween(cached, seen)) return forget(tagged);
@@ -131,17 +128,17 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
       const known = memory.get(keyOf(tagged));
       if (known !== undefined && isBetween(known, pushed)) return forget(tagged);
       // If the Pod's `staleSeconds` is 0, the new digest is not kept. The cache may have an earlier digest, from another Pod or from before
-      // `staleSeconds` became 0. It is no longer the tag's, so it is forgotten.
+      // `staleSeconds` became 0. That digest is no longer the tag's, so it is forgotten.
       if (lifeMsOf(tagged) === 0) return forget(tagged);
-      // With 0, a digest that the cache has already is written again with the new time. The manifest may have been deleted before this push. A tag
-      // that was last seen before that deletion is not served (see `KeptManifests.findStale`).
+      // With 0, a digest that the cache already has is written again with the new time. The manifest may have been deleted before this push, and a
+      // tag that was last seen before a deletion is not served (see `KeptManifests.findStale`).
       return remember(tagged, pushed, 0);
     },
     forget: (tagged) => forget(tagged),
     forgetMissing: async (tagged, askedAt) => {
       const seen = await readNewest(keyOf(tagged), { memory, cache });
       if (seen === "unreadable") return forget(tagged);
-      // If another Pod gave the digest, it stays, because that Pod may still have the tag. A digest that is newer than this answer stays too.
+      // Another Pod's digest stays, because that Pod may still have the tag. A digest that is newer than this answer stays too.
       if (seen?.holder === holderOf(tagged.pod) && seen.atMs <= askedAt.getTime()) forget(tagged, askedAt);
     },
   };
@@ -162,6 +159,6 @@ async function readNewest(
 
 const lifeMsOf = ({ pod }: Tagged): number => pod.outage.staleSeconds * 1000;
 
-/** Whether the tag was deleted or got another digest after the Pod was asked for this push, so that it is unknown which of the two was the last. */
+/** Whether the tag was deleted or got another digest after this push was sent, so that it is unknown which of the two changes was the last. */
 const isBetween = (known: Pick<Heard, "digest" | "atMs">, pushed: Pick<Seen, "digest" | "askedAtMs">): boolean =>
   known.digest !== pushed.digest && known.atMs > pushed.askedAtMs;
