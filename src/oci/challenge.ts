@@ -46,10 +46,7 @@ const MAX_HEADER_CHARACTERS = 8192;
  */
 const schemeOrParameter = /[\s,]*([^\s,="]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/gy;
 
-/**
- * Returns the parameters of the first Bearer challenge, or null if there is none. A header may have several challenges (RFC 9110 §11.6.1), and
- * `Headers` joins several lines to one header.
- */
+/** A header may have several challenges (RFC 9110 §11.6.1), and `Headers` joins several lines to one header. */
 function bearerParameters(header: string): ReadonlyMap<string, string> | null {
   if (header.length > MAX_HEADER_CHARACTERS) return null;
   const parameters = new Map<string, string>();

@@ -116,7 +116,6 @@ function formatQuery(endpoint: RegistryEndpoint): string {
   }
 }
 
-/** Returns the query parameters that ask for this mount. */
 export function mountParameters(mount: Mount | null): Readonly<Record<string, string | null>> {
   // If the source cannot be a repository, we do not ask the Pod for the mount. The Pod then begins an upload (202), and the client uploads the blob
   // (OCI end-11).

@@ -41,7 +41,7 @@ export type OciError = {
   readonly members?: Readonly<Record<string, unknown>>;
 };
 
-/** Returns the message of an answer's first error. Null if the body has no error in OCI form, because a server may send anything. */
+/** Returns the message of an answer's first error. Null if the body has no error in OCI form. */
 export function messageIn(body: string): string | null {
   const errors = parseJsonObject(body)?.["errors"];
   const error: unknown = Array.isArray(errors) ? errors[0] : null;
@@ -50,13 +50,12 @@ export function messageIn(body: string): string | null {
 
 const retryAfterSeconds = 5;
 
-/** Makes the error for a fault that will pass. `Retry-After` tells clients when to ask again. */
+/** Makes the error for a fault that will pass. */
 export const unavailable = (message: string): OciError => ({
   code: "UNAVAILABLE",
   message,
   headers: { "Retry-After": String(retryAfterSeconds) },
 });
-/** The edge and the gateways answer with `noAnswer` or `wrongAnswer` if a Pod's registry fails. */
 export const noAnswer = unavailable("the registry of this repository does not answer; try again");
 export const wrongAnswer: OciError = {
   code: "UNKNOWN",

@@ -23,8 +23,8 @@ export function manifestBlobs(contentType: string | null, bytes: Uint8Array): re
   const manifest = isImageType(mediaType) ? parseUnambiguousJson(bytes)?.value : null;
   if (!isPlainObject(manifest, manifestMembers)) return [];
   if (manifest["schemaVersion"] !== 2 || (manifest["mediaType"] ?? mediaType) !== mediaType) return [];
-  // With one of these members, the registry may have read the manifest as an index or another kind (CVE-2021-41190). Then the
-  // registry did not look for the layers, so the manifest proves no blob.
+  // With one of these members, the registry may have read the manifest as an index or another kind (CVE-2021-41190). Then the registry did not look
+  // for the layers, so the manifest proves no blob.
   if (["manifests", "blobs", "fsLayers"].some((member) => member in manifest)) return [];
   const layers = manifest["layers"];
   const descriptors = [manifest["config"], ...(Array.isArray(layers) ? layers : [])];
@@ -61,8 +61,8 @@ function isPlainObject<Member extends string>(
 const fold = (name: string): string => name.toUpperCase().toLowerCase();
 
 /**
- * Parses a text, and returns null if it is not JSON or if an object in it has a name twice. Parsers differ in which of two equal names counts, so the
- * edge could read another manifest than the registry.
+ * Null if the text is not JSON, or if an object in it has a name twice. Parsers differ in which of two equal names counts, so the edge could read
+ * another manifest than the registry.
  */
 function parseUnambiguousJson(bytes: Uint8Array): { readonly value: unknown } | null {
   try {

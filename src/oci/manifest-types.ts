@@ -18,13 +18,11 @@ export const mediaTypeOf = (contentType: string | null): string => trimmed(conte
  */
 const trimmed = (text: string): string => text.replace(/^[ \t]+/, "").replace(/(?<![ \t])[ \t]+$/, "");
 
-/** Null if the content type is not that of a manifest. */
 export function manifestTypeOf(contentType: string | null): ManifestType | null {
   const mediaType = mediaTypeOf(contentType);
   return [...imageTypes, ...listTypes].find((type) => type === mediaType) ?? null;
 }
 
-/** Whether this is the type of an image manifest, which names blobs. A list names only manifests. */
 export const isImageType = (mediaType: string): boolean => imageTypes.some((type) => type === mediaType);
 
 /** We read only this many entries of `Accept`, because each takes time, and a header may have 16,000. Clients send about ten. */

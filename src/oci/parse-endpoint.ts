@@ -41,10 +41,7 @@ const notFound = (path: string): OciError => ({
   message: `path "${path.slice(0, 300)}" is not an endpoint of the registry API; want /v2/<name>/manifests|blobs|tags|referrers/…`,
 });
 
-/**
- * A longer path is not redirected, because no endpoint's path is so long. The longest has about 800 characters, with the repository's name and the
- * digest or the upload's id.
- */
+/** A longer path is not redirected. The longest path of an endpoint has about 800 characters, with a repository's name and an upload's id. */
 const MAX_MOVED_CHARACTERS = 1_000;
 
 /**
@@ -80,10 +77,6 @@ function methodNotAllowed(method: string, methods: readonly string[]): OciError 
 
 type Last = { readonly digest?: Digest; readonly reference?: Reference; readonly upload?: string; readonly tag?: Tag };
 
-/**
- * Parses the last segment of the path for the kinds that have a value there: a digest, a reference, an upload's id or a tag. For any other kind,
- * returns an empty object.
- */
 function parseLast({ kind, last }: PathMatch): Result<Last, OciError> {
   switch (kind) {
     case "blob":
@@ -123,7 +116,7 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
     return err({ code: "QUERY_INVALID", message: `query has more than ${most} parameters; send fewer` });
   }
   // Registries built with Go before 1.17, such as distribution 2.8.0, also split a query at `;`. So they could find a mount where the edge sees none.
-  // The query of an upload may have a `;`, because it comes from the registry itself. So may that of a token request, because it is not passed on.
+  // An upload's query may have a `;`, because it comes from the registry itself. A token request's query may have one, because it is not passed on.
   if (query.includes(";") && kind !== "upload" && kind !== "token") {
     return err({
       code: "QUERY_INVALID",

@@ -28,7 +28,6 @@ export function readParameters(query: string): readonly Parameter[] {
   });
 }
 
-/** Returns the decoded values of all parameters with this name. */
 export const valuesOf = (parameters: readonly Parameter[], wanted: string): readonly string[] =>
   parameters.filter(({ name }) => name === wanted).map(({ value }) => value);
 

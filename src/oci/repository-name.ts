@@ -10,7 +10,7 @@ export type Prefix = Brand<string, "Prefix">;
 /** Distribution's limit for a name. Many clients even limit host and name together to 255 characters (OCI distribution spec, "Pulling manifests"). */
 const MAX_NAME_CHARACTERS = 255;
 
-/** GitLab nests groups up to 20 deep. A name is looked up by one KV key for each prefix, and this limit keeps it within one bulk read (100 keys). */
+/** GitLab nests groups up to 20 deep. A look-up reads one KV key for each prefix, and this limit keeps it within one bulk read (100 keys). */
 export const MAX_PREFIX_COMPONENTS = 20;
 
 // OCI distribution spec, "Pulling manifests": the grammar of <name>.

@@ -13,10 +13,9 @@ const MAX_SCOPE_CHARACTERS = 400;
 
 /**
  * Parses `type:name:action,action` (distribution's token scope grammar), whose name may contain colons (`host:5000/a`). Null if the text has another
- * form, or is a scope at which some token services fail.
+ * form. Null also for a scope that is too long or has too many actions or a control character, because some token services fail at it.
  */
 export function parseScope(text: string): Access | null {
-  // Some token services fail at a scope that is too long, has too many actions or has a control character.
   if (text.length > MAX_SCOPE_CHARACTERS || /\p{Cc}/u.test(text)) return null;
   const first = text.indexOf(":");
   const last = text.lastIndexOf(":");
@@ -60,7 +59,6 @@ export function covers(granted: readonly Access[], wanted: Access): boolean {
   return wanted.actions.every((action) => own.some(({ actions }) => actions.includes(action) || actions.includes("*")));
 }
 
-/** What a token must grant for an endpoint. */
 type RequiredAccess<Own extends Access | null = Access | null> = {
   /** The access to the repository or list in the URL. Null if none is needed. */
   readonly own: Own;
