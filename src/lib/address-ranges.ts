@@ -51,7 +51,6 @@ function addRange(bounds: bigint[], first: bigint, end: bigint): void {
 export const rangesHold = (ranges: AddressRanges, { family, bits }: Ip): boolean =>
   boundsUpTo(ranges[family], bits) % 2 === 1;
 
-/** Whether all addresses of `inner` are also in `outer`. */
 export const rangesCover = (outer: AddressRanges, inner: AddressRanges): boolean =>
   boundsCover(outer[4], inner[4]) && boundsCover(outer[6], inner[6]);
 

@@ -28,7 +28,7 @@ export type Cidr = Ip & { readonly hostBits: bigint };
 
 const mapped = 0xffffn << 32n;
 
-/** Parses an address, or returns null. An address with a zone (`%eth0`) is refused, because a zone means something only on its own machine. */
+/** An address with a zone (`%eth0`) is refused, because a zone means something only on its own machine. */
 export function parseIp(text: string): Ip | null {
   const bits = text.includes(":") ? parseIpv6(text) : parseIpv4(text);
   return bits === null ? null : { family: bits >> 32n === 0xffffn ? 4 : 6, bits };

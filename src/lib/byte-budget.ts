@@ -8,7 +8,6 @@ type Limits = {
 
 type Taken = { readonly owner: string; readonly bytes: number; readonly endsAtMs: number };
 
-/** Limits how many bytes of memory may be held at once. */
 export class ByteBudget {
   readonly #limits: Limits;
   /** The entries are in the order of `endsAtMs`, because `lifeMs` is the same for all. */

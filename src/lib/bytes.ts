@@ -34,7 +34,6 @@ function withoutPadding(text: string): string {
 export const parseBase64 = (text: string): Uint8Array<ArrayBuffer> | null =>
   parseBase64url(withoutPadding(text.replaceAll("+", "-").replaceAll("/", "_")));
 
-/** Decodes pairs of hexadecimal digits. Null if the text is anything else. */
 export function parseHex(text: string): Uint8Array<ArrayBuffer> | null {
   if (!/^([0-9a-f]{2})*$/i.test(text)) return null;
   return Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));

@@ -13,7 +13,6 @@ export type EdgeKeys = readonly Uint8Array<ArrayBuffer>[];
 export const deriveAesKey = (edgeKey: EdgeKeys[number], label: string): Promise<CryptoKey> =>
   deriveKey(edgeKey, label, { algorithm: { name: "AES-GCM", length: 256 }, usages: ["encrypt", "decrypt"] });
 
-/** Derives an HMAC-SHA-256 key for one purpose, as {@link deriveAesKey} derives an AES key. */
 export const deriveHmacKey = (edgeKey: EdgeKeys[number], label: string): Promise<CryptoKey> =>
   deriveKey(edgeKey, label, { algorithm: { name: "HMAC", hash: "SHA-256", length: 256 }, usages: ["sign"] });
 

@@ -1,6 +1,6 @@
 import { utf8 } from "./bytes.ts";
 
-/** Returns the value of a JSON text, or undefined if the text is not JSON. No JSON text has the value undefined. */
+/** Undefined if the text is not JSON. No JSON text has this value. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -9,19 +9,16 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** Returns the members of a JSON object. Null if the text is anything else. */
 export function parseJsonObject(text: string): Readonly<Record<string, unknown>> | null {
   const json = parseJson(text);
   return isObject(json) ? { ...json } : null;
 }
 
-/** Whether a JSON value is an object. Arrays and null are not. */
 export const isObject = (value: unknown): value is object =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 export const isText = (value: unknown): value is string => typeof value === "string";
 
-/** Whether a JSON value is an object whose members are all texts. */
 export const isTexts = (value: unknown): value is Readonly<Record<string, string>> =>
   isObject(value) && Object.values(value).every(isText);
 

@@ -58,9 +58,7 @@ export async function boundedText(
 
 const skippedBytesAtOnce = 64 * 1024;
 
-/**
- * Drops the first `bytes` bytes of a body, and returns the body, from which the rest can be read. Null if the body ends or breaks off before that.
- */
+/** Drops the first `bytes` bytes of a body, whose rest can then be read. Null if the body ends or breaks off before that. */
 export async function withoutFirst(
   body: ReadableStream<Uint8Array>,
   bytes: number,
