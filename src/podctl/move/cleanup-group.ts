@@ -14,8 +14,8 @@ import { createBudget, headManifest, takeSnapshot } from "./snapshot.ts";
 import { waitAfterSince } from "./steps.ts";
 
 /**
- * Ends the move, unless an earlier run has ended it, and deletes the group's manifests at the former Pod. Returns how many it has deleted. When the
- * move has ended, others may move the group again or assign a prefix below it. So the deletion checks the assignment again every few seconds.
+ * Ends the move, unless an earlier run has ended it, and deletes the group's manifests at the former Pod. Returns how many it has deleted. After the
+ * end, other operators may move the group again, or assign a prefix below it. So the deletion checks the assignment every few seconds.
  */
 export async function cleanUp(group: OpenedGroup, jobs: number): Promise<number> {
   const { ports, way, both, live } = group;
@@ -64,7 +64,6 @@ const leftText = ({ way, ports }: OpenedGroup, left: readonly string[]): string 
 /** `source` is the former Pod, and `target` is the new one. */
 type Scope = Both & { readonly group: Group; readonly jobs: number };
 
-/** Returns the manifests of the former Pod that the new Pod does not have. */
 async function missingManifests({ source, target, group, jobs }: Scope): Promise<readonly string[]> {
   const budget = createBudget();
   const each = async (name: RepositoryName) => {
@@ -74,7 +73,6 @@ async function missingManifests({ source, target, group, jobs }: Scope): Promise
   return (await pMap(await listRepositories(source, group), each, { concurrency: jobs })).flat();
 }
 
-/** Returns those of the manifests that the registry does not have. */
 async function missingAt(
   registry: Registry,
   name: RepositoryName,
@@ -91,8 +89,8 @@ async function missingAt(
 type CleanedUp = { readonly deleted: number; readonly left: readonly string[] };
 
 /**
- * Deletes the group's manifests at the former Pod that the new Pod has, and leaves the others. The registry removes their tags with them, and their
- * blobs when it collects garbage.
+ * Deletes at the former Pod the manifests that the new Pod also has. The registry removes their tags at once, and their blobs when it collects
+ * garbage.
  */
 async function deleteManifests({ source, target, group, jobs }: Scope, mayWrite: MayWrite): Promise<CleanedUp> {
   const guarded = guardWrites(source, mayWrite);
@@ -101,7 +99,7 @@ async function deleteManifests({ source, target, group, jobs }: Scope, mayWrite:
     await mayWrite();
     const { manifests, children } = await takeSnapshot(source, name, { jobs, budget });
     const left = new Set(await missingAt(target, name, { manifests, jobs }));
-    // If an index is left, so is all that it names. The loop also visits what it adds.
+    // If an index stays, the manifests that it names stay, too. The loop also visits the digests that it adds to the set.
     for (const digest of left) for (const child of children.get(digest) ?? []) left.add(child);
     const removed = [...manifests].filter((digest) => !left.has(digest));
     await removeManifests(guarded, name, removed);

@@ -28,7 +28,7 @@ type Copying = {
   readonly blob: NamedBlob;
   /** A repository of the target that has the blob already, if one is known. */
   readonly home: RepositoryName | null;
-  /** The manifest that names the blob, for messages. This is the manifest's tag if it has one, because an operator finds an image by its tag. */
+  /** The manifest that names the blob, for messages: by its tag if it has one, because an operator finds an image by its tag. */
   readonly namedBy: Reference;
 };
 
@@ -40,7 +40,8 @@ export async function copyBlob(
   const { digest } = blob;
   if (await hasBlob(target, name, digest)) return "there";
   const from = home === null || home === name ? null : home;
-  // After an order that fails, podctl asks the gateway for no blob for a while. So it does not order what the gateway refuses in any case.
+  // After a failed order, podctl orders nothing from the gateway for a while. So it does not order what the gateway would refuse, such as a blob that
+  // is too large.
   const isForGateway =
     from === null && gateway !== null && blob.bytes >= minGatewayBytes && blob.bytes <= mountLimits.maxBytes;
   if (isForGateway && (await hasNamedSize(source, name, blob)) && (await gateway(name, digest))) return "by gateway";
@@ -61,8 +62,8 @@ export async function copyBlob(
 }
 
 /**
- * Whether the source says that the blob is as long as its manifest says. The gateway would copy a blob of any size, so podctl itself copies a blob of
- * another size, and that copy fails with the reason.
+ * Whether the blob has the same size at the source as in its manifest. The gateway would copy a blob of any size. If the sizes differ, podctl itself
+ * tries the copy, which then fails with the reason.
  */
 async function hasNamedSize(source: Registry, name: RepositoryName, { digest, bytes }: NamedBlob): Promise<boolean> {
   const path = `/v2/${name}/blobs/${digest}`;
@@ -73,7 +74,6 @@ async function hasNamedSize(source: Registry, name: RepositoryName, { digest, by
   return status === 200 && Number(headers["content-length"]) === bytes;
 }
 
-/** The image as users write it, with its tag or its digest. */
 export const nameOf = (name: RepositoryName, reference: Reference): string =>
   `${name}${isDigest(reference) ? "@" : ":"}${reference}`;
 
@@ -109,7 +109,7 @@ async function startUpload(
 
 type Streaming = { readonly name: RepositoryName; readonly blob: NamedBlob; readonly place: string };
 
-/** `passing`: another try may succeed. `final`: it cannot succeed. */
+/** `passing`: another try may succeed. `final`: no try can. */
 type Failed = { readonly kind: "passing" | "final"; readonly text: string };
 
 const passing = (text: string): Result<never, Failed> => err({ kind: "passing", text });

@@ -22,7 +22,6 @@ import {
 } from "./snapshot.ts";
 import type { Saved } from "./state-file.ts";
 
-/** What a move remembers of each repository between rounds, and between runs. */
 export type Progress = {
   readonly saved: Map<RepositoryName, Saved>;
   readonly save: (name: RepositoryName, saved: Saved) => Promise<void>;
@@ -54,9 +53,7 @@ type Options = CopyWays & {
 export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Options): GroupCopy {
   const { source, target } = ways;
   const copied = nothingCopied();
-  /**
-   * What the target's repositories hold, as far as this run knows. We do not read them again in each round, because only this move writes to them.
-   */
+  /** What the target holds, as far as this run knows. Only this move writes there, so we do not read the target again in each round. */
   const held = new Map<RepositoryName, Snapshot>();
   /** What the source held in the last round. */
   const seen = new Map<RepositoryName, Snapshot>();
@@ -79,14 +76,13 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     const before =
       known ?? (await takeTargetSnapshot(target, name, { jobs, known: now, budget, untagged: former.untagged }));
     held.delete(name);
-    // Whether the target's registry lists referrers.
     const { listsReferrers } = before;
     // If this run is killed during the copy, the next run must know which manifests without a tag the target may have. No list of a registry names
     // such manifests, so we save them before the copy.
     await save(name, { fingerprint: null, untagged: onlyInOne(before.manifests, now.manifests), listsReferrers });
     const { changes, isWhole, untagged } = await copyRepository(name, [now, before], guarded);
     if (!isWhole) return changes;
-    // No list of the target names manifests without a tag, so we remember these. If the source deletes one, the next round deletes it at the target.
+    // We also remember the manifests without a tag. If the source deletes one, the next round deletes it at the target.
     held.set(name, { ...withManifests(now, untagged), listsReferrers });
     await save(name, { fingerprint, untagged, listsReferrers });
     return changes;
@@ -122,7 +118,6 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
   };
 }
 
-/** Returns the ports with a check before each write to the target. */
 const guardPorts = ({ target, gateway, ...ports }: CopyPorts, mayWrite: MayWrite): CopyPorts => ({
   ...ports,
   target: guardWrites(target, mayWrite),
@@ -134,7 +129,7 @@ const guardPorts = ({ target, gateway, ...ports }: CopyPorts, mayWrite: MayWrite
     }),
 });
 
-/** Reads what the target holds. The `untagged` manifests are in no list of the registry, so we ask for each of them by its digest. */
+/** The `untagged` manifests are in no list of the registry, so we ask for each of them by its digest. */
 async function takeTargetSnapshot(
   target: Registry,
   name: RepositoryName,
@@ -150,10 +145,7 @@ async function compareBoth({ source, target }: Both, name: RepositoryName, optio
   return differencesOf(name, [here, source.pod.id], [there, target.pod.id]);
 }
 
-/**
- * Lists the repositories of both Pods. Without `mayEmpty`, throws if only the target has some, because the source may have lost its storage and the
- * move would delete the last copy.
- */
+/** Without `mayEmpty`, throws if only the target has repositories. The source may have lost its storage, and the move would delete the last copy. */
 async function namesAtBoth(
   { source, target }: Both,
   group: Group,

@@ -1,4 +1,3 @@
-/** Copies the manifests of one repository, with the blobs and manifests that they name. */
 import pMap from "p-map";
 import type { Digest } from "../../oci/digest.ts";
 import type { Reference, Tag } from "../../oci/reference.ts";
@@ -37,15 +36,15 @@ export type CopyPorts = CopyWays & {
   /** For each blob, a repository of the target that has the blob, so that the registry can mount it from there. */
   readonly homes: Map<Digest, RepositoryName>;
   /**
-   * A manifest that the target has may lack blobs there. In these repositories, this run has already looked for such blobs. It looks only once in
-   * each repository, because this takes a request for each manifest and blob.
+   * Repositories in which this run has looked for blobs that the target lacks, although it has their manifest. We look only once in each repository,
+   * because this takes a request for each manifest and blob.
    */
   readonly looked: Set<RepositoryName>;
   /** Runs at most `jobs` copies of blobs at once, in all repositories together. */
   readonly limit: Limit;
   /**
-   * Copies one blob after the other if they have the same digest. Many images share a base, and the target or a repository of it then has the base
-   * already. The gateway also refuses to copy a blob twice at once.
+   * Copies blobs of the same digest one after the other. Many images share a base, so the later copies find it at the target already. The gateway
+   * also refuses to copy a blob twice at once.
    */
   readonly turns: Turns<Digest>;
   /** Reports something that cannot be copied, and lets the copy go on. */
@@ -70,7 +69,6 @@ export type ManifestCopy = {
   readonly tags: (digest: Digest, tags: readonly Tag[]) => Promise<void>;
   /** Writes an index of the manifest's referrers under a tag, because the target's registry has no list of referrers. */
   readonly referrers: (digest: Digest, from: Snapshot) => Promise<void>;
-  /** False if anything could not be copied. */
   readonly isWhole: () => boolean;
 };
 
@@ -135,8 +133,8 @@ async function readManifest({ source, name, complain }: Place, digest: Digest): 
 }
 
 /**
- * Reads what a manifest names. The manifests of an index are copied before the index itself. Until then, we do not keep the bytes of the index: a
- * pusher could nest indexes of 4 MiB, and many of them would be in memory at once.
+ * The manifests of an index are copied before the index itself. Until then, we do not keep the bytes of the index. A pusher could nest many indexes
+ * of 4 MiB, which would all be in memory at once.
  */
 async function readParts(place: Place, digest: Digest) {
   const found = await readManifest(place, digest);
@@ -162,8 +160,8 @@ async function putManifest(
 }
 
 /**
- * Copies a manifest's blobs that the target lacks although it has the manifest. If a client deletes a blob during `settle`, the edge deletes it at
- * both Pods. A later push may then bring it to only one of them. A blob that both Pods lack is no problem of the move.
+ * Copies a manifest's blobs that the target lacks, although it has the manifest. If a client deletes a blob during `settle`, the edge deletes it at
+ * both Pods. A later push may bring the blob back to only one of them. A blob that both lack is not reported, because the move did not lose it.
  */
 async function copyMissingBlobs(place: Place, digest: Digest): Promise<void> {
   const found = await getManifest(place.source, place.name, digest);
@@ -197,7 +195,7 @@ function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Reference): Promi
   return turns(blob.digest, () => limit(copy));
 }
 
-/** Returns the bytes of an index of these referrers. The referrers are sorted, so equal lists always have an equal digest. */
+/** The referrers are sorted, so that equal lists have an equal digest. */
 function referrersIndex(descriptors: readonly object[]): Uint8Array {
   const sorted = descriptors.map((each) => JSON.stringify(each)).toSorted();
   return Buffer.from(`{"schemaVersion":2,"mediaType":"${indexType}","manifests":[${sorted.join(",")}]}`);

@@ -1,4 +1,3 @@
-/** Copies one repository, so that the target holds what the source holds. */
 import pMap from "p-map";
 import type { Digest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";

@@ -4,7 +4,6 @@ import type { Tag } from "../../oci/reference.ts";
 import type { Referrer } from "./lists.ts";
 import { fallbackTag, type Snapshot, textOfReferrers } from "./snapshot.ts";
 
-/** What must be done at the target, so that it holds what the source holds. */
 export type Work = {
   /** Manifests to copy, with or without a tag. */
   readonly manifests: readonly Digest[];
@@ -17,7 +16,7 @@ export type Work = {
    * source may still have some without a tag.
    */
   readonly dead: readonly Digest[];
-  /** Manifests whose referrers must be kept under a tag at the target, because the source lists referrers (OCI end-12) and the target does not. */
+  /** Manifests whose referrers need a tag at the target, because the source lists referrers (OCI end-12) and the target does not. */
   readonly fallbacks: readonly Digest[];
 };
 
@@ -34,8 +33,9 @@ export function workOf(source: Snapshot, target: Snapshot): Work {
 }
 
 /**
- * Returns the tags ({@link fallbackTag}) under which the move keeps referrers, because the target's registry does not list referrers. They are neither
- * removed nor reported as differences. The source may have such a tag from an earlier move, but clients do not update it there.
+ * Returns the tags ({@link fallbackTag}) under which the move keeps referrers, because the target's registry does not list referrers. These tags are
+ * neither removed nor reported as differences. The source may have an outdated one from an earlier move: clients do not update it if the registry
+ * lists referrers.
  */
 function madeTags(source: Snapshot, target: Snapshot): ReadonlySet<Tag> {
   if (!source.listsReferrers || target.listsReferrers) return new Set();
@@ -54,7 +54,8 @@ export function differencesOf(
   const made = madeTags(source, target);
   const outdated = new Set([...made].map((tag) => source.tags.get(tag)));
   const tags = new Set([...source.tags.keys(), ...target.tags.keys()]);
-  // The target then lists each manifest that has a `subject`. At the source, clients name the referrers in an index, and may have left one out.
+  // If only the target lists referrers, its list has each manifest with a `subject`. At the source, clients keep an index of the referrers, and may
+  // have left one out.
   const mayListMore = target.listsReferrers && !source.listsReferrers;
   const say = (digest: Digest | undefined) => digest ?? "nothing";
   return [

@@ -16,8 +16,8 @@ export type GatewayCopy = (name: RepositoryName, digest: Digest) => Promise<bool
 /** podctl itself copies the blobs that are smaller than this, because a copy by the gateway needs more requests. */
 export const minGatewayBytes = 256 * 1024;
 /**
- * The gateway may fail to copy a blob, for example because the edge does not know of the move yet and orders no copy. podctl then copies blobs itself
- * for this long, before it tries the gateway again.
+ * If the gateway has not copied a blob, podctl copies blobs itself for this long, and then tries the gateway again. For example, the edge may not
+ * know of the move yet, and orders no copy.
  */
 const pauseMs = 30_000;
 /** How long we wait for the edge's answer: the gateway's time for the copy, its time for the clean-up, and ten seconds for the network. */
@@ -31,7 +31,7 @@ export function openGatewayCopy(edge: EdgeLogin, target: Registry): GatewayCopy 
   let pausedUntilMs = 0;
   return async (name, digest) => {
     if (Date.now() < pausedUntilMs) return false;
-    // If an edge has not read of the move yet, it forwards the mount to the source, which has the blob and answers 201. So a 201 proves nothing about
+    // An edge that does not know of the move yet forwards the mount to the source, which has the blob and answers 201. So a 201 proves nothing about
     // the target, and we ask the target whether it has the blob.
     const isCopied = (await mountFromItself(edge, name, digest)) && (await hasBlob(target, name, digest));
     if (!isCopied) pausedUntilMs = Date.now() + pauseMs;
@@ -40,7 +40,7 @@ export function openGatewayCopy(edge: EdgeLogin, target: Registry): GatewayCopy 
 }
 
 /**
- * While a group is being moved, a client can ask for a mount from a repository to the same repository. The edge then lets the gateway copy the blob
+ * While a group is being moved, a client can ask for a mount from a repository to this same repository. The edge then lets the gateway copy the blob
  * to the Pod that the group moves to (src/edge/mount-across.ts).
  */
 async function mountFromItself(edge: EdgeLogin, name: RepositoryName, digest: Digest): Promise<boolean> {
@@ -50,8 +50,8 @@ async function mountFromItself(edge: EdgeLogin, name: RepositoryName, digest: Di
   const answer = await call(url, { method: "POST", headers: bearer(token), deadlineMs: orderMs });
   if (!answer.ok) return false;
   const location = answer.value.headers.get("Location");
-  // With 202, the blob is not copied: a Pod has begun an upload instead, and we cancel it. If the upload is not at the edge, we send no token,
-  // because only the edge may get the token.
+  // With 202, the blob is not copied: a Pod has begun an upload instead, which we cancel. If the upload is not at the edge, we send no token, because
+  // only the edge may get the token.
   if (answer.value.status === 202 && location !== null) {
     const upload = new URL(location, edge.origin);
     const isOfEdge = upload.origin === new URL(edge.origin).origin;

@@ -24,7 +24,6 @@ export type Received = {
   readonly body: Readable;
 };
 
-/** Connections that are kept open between requests. */
 export type Connections = { readonly http: http.Agent; readonly https: https.Agent; readonly close: () => void };
 
 export function openConnections(atOnce: number): Connections {
@@ -74,7 +73,6 @@ function reasonOf(error: Error): string {
   return code ?? error.message;
 }
 
-/** Why a body was not read: it has more bytes than allowed, or its connection failed. */
 export type Unread = { readonly kind: "too long" | "broken off"; readonly text: string };
 
 export async function readBytes(body: Readable, maxBytes: number): Promise<Result<Uint8Array, Unread>> {

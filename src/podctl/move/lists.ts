@@ -1,4 +1,3 @@
-/** Asks a registry what it has: repositories, tags, referrers and blobs. */
 import type { Pod } from "../../directory/directory.ts";
 import { parseJson, parseJsonObject } from "../../lib/json.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
@@ -22,7 +21,6 @@ export const isInGroup = (name: string, { prefix, without }: Group): boolean =>
 const pageEntries = 1_000;
 const catalogScope: Access = { type: "registry", name: "catalog", actions: ["*"] };
 
-/** Lists a group's repositories in alphabetical order. */
 export async function listRepositories(registry: Registry, group: Group): Promise<readonly RepositoryName[]> {
   const names = (await listByGitLab(registry, group)) ?? (await listByCatalog(registry));
   const parsed = names.flatMap((text) => {
@@ -48,7 +46,7 @@ async function listByCatalog(registry: Registry): Promise<readonly string[]> {
 /** Null if the registry is not GitLab's, or does not list this group. */
 async function listByGitLab(registry: Registry, { prefix }: Group): Promise<readonly string[] | null> {
   const scopes = [pullScope(prefix), pullScope(`${prefix}/*`)];
-  // We send no token: GitLab's registry then answers 401, and this answer, too, has the header with the registry's version.
+  // We send no token, because GitLab's registry names its version even when it answers 401.
   const base = await registry.ask({ path: "/gitlab/v1/", scopes: [] });
   if (base.headers["gitlab-container-registry-version"] === undefined) return null;
   const names: string[] = [];
@@ -64,8 +62,8 @@ async function listByGitLab(registry: Registry, { prefix }: Group): Promise<read
 }
 
 /**
- * Lists the tags of a repository, each once. If the repository does not exist, the list is empty. For this, the 404 must have the registry's form of
- * an error: a proxy in front of the registry may answer 404, too.
+ * Returns no tags if the repository does not exist. The 404 must have the registry's form of an error, because a proxy in front of the registry may
+ * answer 404, too.
  */
 export async function listTags(registry: Registry, name: RepositoryName): Promise<readonly Tag[]> {
   const tags = new Set<Tag>();
@@ -85,7 +83,7 @@ export async function listTags(registry: Registry, name: RepositoryName): Promis
 /** A descriptor in a list of referrers, as the registry gives it. */
 export type Referrer = { readonly digest: Digest; readonly descriptor: object };
 
-/** How a registry without lists of referrers answers the question for one. With 200, it answers something else. */
+/** The statuses with which a registry without lists of referrers answers when it is asked for one. With 200, the body is not a list. */
 const unlistedStatuses = [200, 400, 404, 405, 406, 501];
 
 /** Lists the manifests that refer to this manifest, each once. Null if the registry has no such list (OCI end-12). */
@@ -111,7 +109,6 @@ export async function listReferrers(
   return [...referrers.values()];
 }
 
-/** Null if the answer has no list of referrers. */
 function referrersIn(answer: Answer) {
   if (answer.status !== 200 || !/json/.test(answer.headers["content-type"] ?? "")) return null;
   const { manifests } = bodyOf(answer);
@@ -126,14 +123,14 @@ export async function hasBlob(registry: Registry, name: RepositoryName, digest: 
 
 /** How many pages a list may have. If a registry gives only 100 entries on a page, its list may still have a million entries. */
 const mostPages = 10_000;
-/** How many bytes a list may have. There is a limit because a move keeps its lists in memory. A list of a million tags has some 50 MB. */
+/** How many bytes a list may have, because a move keeps its lists in memory. A list of a million tags has some 50 MB. */
 const mostListBytes = 256 * 1024 * 1024;
 /** How many bytes a page of a list may have. docker-registry 2.8 gives all tags of a repository on one page. */
 const mostPageBytes = 64 * 1024 * 1024;
 
 /**
- * Yields the pages of a list. A page links to the next one by `Link: <…>; rel="next"`. We stop at a page that has no such link, or whose link leads
- * to a page that we have read already.
+ * A page links to the next one by `Link: <…>; rel="next"`. We stop at a page without such a link, or whose link leads to a page that we have read
+ * already.
  */
 async function* pages(registry: Registry, first: string, scopes: readonly Access[]): AsyncGenerator<Answer> {
   const seen = new Set<string>();
@@ -163,8 +160,8 @@ const bodyOf = ({ bytes }: Answer): Readonly<Record<string, unknown>> =>
   parseJsonObject(new TextDecoder().decode(bytes)) ?? {};
 
 /**
- * Returns the texts of a list. Some registries write `null` for an empty list. Anything but a list or `null` throws a CliFailure. A proxy's page with
- * status 200 would otherwise look like a repository without tags, and the move would then remove the tags of the target.
+ * Some registries write `null` for an empty list. Throws a CliFailure for anything else that is not a list. A proxy's page with status 200 would
+ * otherwise look like a repository without tags, and the move would remove the target's tags.
  */
 function listOf(answer: Answer, member: "repositories" | "tags", { pod }: Registry): readonly string[] {
   const { [member]: list } = bodyOf(answer);

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { parseJsonObject } from "../../lib/json.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 
-/** A blob that a manifest names. `elsewhere`: clients get it from another server (`urls` or a foreign media type), so a registry need not have it. */
+/** `elsewhere`: clients get the blob from another server (`urls` or a foreign media type), so a registry need not have it. */
 export type NamedBlob = { readonly digest: Digest; readonly bytes: number; readonly elsewhere: boolean };
 
 export type ManifestParts = {
@@ -28,8 +28,8 @@ export function digestOf(bytes: Uint8Array, algorithm: "sha256" | "sha512" = "sh
 }
 
 /**
- * Returns the bytes over which a registry computes a manifest's digest. A manifest of docker's first schema contains its signatures, and its digest is
- * that of the bytes before they were added: of the first `formatLength` bytes, followed by `formatTail` (libtrust, `JSONSignature`).
+ * Returns the bytes over which a registry computes a manifest's digest. A manifest of docker's first schema contains its signatures. Its digest is
+ * that of the bytes before the signatures were added: the first `formatLength` bytes, then `formatTail` (libtrust, `JSONSignature`).
  */
 export function digestedPart(bytes: Uint8Array, type: string): Uint8Array {
   if (type !== signedType) return bytes;

@@ -47,8 +47,7 @@ export async function makeMove(
 }
 
 /**
- * Says what will be done, and asks. Without lines, the command knows no group that it would change, so it does not ask. A group's error is reported
- * when the work for the group begins.
+ * Without lines, the command knows no group that it would change, so it does not ask. If a group has an error, the work for this group reports it.
  */
 async function ask(lines: readonly string[], question: string, options: MoveOptions): Promise<void> {
   if (lines.length === 0) return;
@@ -56,10 +55,7 @@ async function ask(lines: readonly string[], question: string, options: MoveOpti
   await confirmWrite(question, options.yes);
 }
 
-/**
- * Says which groups will be moved, and whether they are copied and their pushes refused. Leaves out a group that is at the new Pod already, or whose
- * assignment cannot be read.
- */
+/** Says which groups will be moved, and whether their pushes will be refused. Leaves out a group that is at the new Pod already. */
 async function movedTexts(opened: MoveTarget, read: readonly Assigned[], to: PodId): Promise<readonly string[]> {
   const { registry } = await readPod(opened, to);
   const isWithin = async (pod: PodId) => (await readPod(opened, pod).catch(() => null))?.registry === registry;
@@ -78,7 +74,6 @@ async function movedTexts(opened: MoveTarget, read: readonly Assigned[], to: Pod
 
 type Assigned = LiveAssignment & { readonly prefix: Prefix };
 
-/** Refuses a group about which the operator was not asked. */
 function refuseUnasked(prefix: Prefix, asked: readonly Assigned[]): void {
   if (asked.some((each) => each.prefix === prefix)) return;
   throw new CliFailure(
@@ -103,8 +98,8 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
   await ask(texts, `Write this to ${target.name}?`, options);
   await forEach(prefixes, options, async (prefix) => {
     const way = (live: LiveAssignment, state: StateFile) => {
-      // The operator was asked only about groups that were being moved, and a move may have begun since. A group that is still not being moved needs
-      // no question, because `wayBack` refuses it, or only its state file is left to be shortened.
+      // The operator was asked only about groups that were being moved. If the move of another group has begun since, we refuse. A group without a
+      // move needs no question: `wayBack` refuses it, or only its state file is left to be cleaned up.
       refuseUnasked(prefix, live.record?.move === undefined ? read : moving);
       return wayBack(prefix, live, state);
     };
@@ -117,8 +112,8 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
       if (group.way.way === "there") await giveUp(group.ports, group.way, group.live);
       else {
         const isSettled = group.live.record?.move?.to === group.way.from;
-        // The state file may still say what the new Pod holds, and not the old one. And since an earlier try of `--back`, a client may have deleted a
-        // blob and pushed it again. So this run reads the old Pod, and looks for missing blobs once more.
+        // The state file may say what the new Pod holds, although the old Pod is the target now. Also, a client may have deleted a blob and pushed it
+        // again since an earlier try of `--back`. So this run reads the old Pod, and looks once more for missing blobs.
         if (isSettled || group.ports.state.header?.way !== "back") await group.ports.state.distrust();
         if (isSettled) await refuseLost(group, options);
         await runMove(group.ports, group.way, group);
@@ -171,7 +166,7 @@ export async function endMove(
   await forEach(prefixes, options, async (prefix) => {
     const way = (live: LiveAssignment, state: StateFile): Way => {
       const found = wayToEnd(live, state, cleanup);
-      // The operator was asked only for the moves in `ending`. Another move may have settled since.
+      // The operator was asked only about the moves in `ending`. Another move may have settled since.
       if (found !== null && found.from === ending.get(prefix)?.from) return found;
       throw new CliFailure(unsettledText(prefix, live));
     };
@@ -188,14 +183,14 @@ export async function endMove(
   });
 }
 
-/** Returns the way of a move that can be ended now. Null if there is none. */
+/** Null if the group has no move that can be ended now. */
 function wayToEnd(
   { record, pod }: LiveAssignment,
   { header }: Pick<StateFile, "header">,
   cleanup: boolean,
 ): Way | null {
   const move = record?.move;
-  // A move with `settledSince` is on its way back: now the group leaves the Pod that the operator named by `--to` when the move began.
+  // With `settledSince`, the group is on its way back. It leaves the Pod that the operator named by `--to` when the move began.
   if (move?.phase === "settle")
     return { from: pod, to: move.to, way: move.settledSince === undefined ? "there" : "back" };
   // An earlier `--cleanup` may have ended the move, and been killed before it had deleted everything and removed its state file.

@@ -32,7 +32,6 @@ export type MoveOptions = {
 
 export type Prefixes = readonly Prefix[];
 
-/** A group that this command has locked, with all that its move needs. */
 export type OpenedGroup = {
   readonly ports: MovePorts;
   readonly way: Way;
@@ -73,7 +72,7 @@ export const reportOf = ({ ports, way, copy }: OpenedGroup, phase: string | null
   copied: copy.copied,
 });
 
-/** Does the work for all groups at the same time. If it fails for one group, it still goes on for the others. */
+/** Does the work for all groups at the same time. If the work fails for one group, it goes on for the others. */
 export async function forEach(
   prefixes: Prefixes,
   { json }: MoveOptions,
@@ -111,8 +110,8 @@ export async function withGroup(
     const times = { waitMs: options.wait * 1_000, maxFreezeMs: options.maxFreeze * 1_000 };
     const ports = { kv, inTurn, prefix, without: group.without, state, ...times, say, checkClock };
     const isOwn = live.record?.move === undefined || state.sinces.has(live.record.move.since);
-    // If a run with another folder wrote the current phase, it may have changed the target. So we then do not believe this folder's state, which says
-    // what the target holds.
+    // If a run with another state folder wrote the current phase, that run may have changed the target. So we do not believe what this folder's state
+    // says about the target.
     const isKnown = isOwn && state.header?.way === way.way && state.header.to === way.to;
     const saved = isKnown ? state.copied : distrusted(state.copied);
     const gateway = openGatewayCopy({ ...opened.access, auth: opened.target.auth }, both.target);
@@ -134,7 +133,7 @@ export async function withGroup(
   }
 }
 
-/** Shows how many repositories a round has done. Each round has its own progress bar, which begins when `done` is 1. */
+/** Each round has its own progress bar, which begins when `done` is 1. */
 function showRepositories(prefix: Prefix): (done: number, all: number) => void {
   let progress: ReturnType<typeof startProgress> | null = null;
   return (done, all) => {

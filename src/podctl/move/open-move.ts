@@ -21,7 +21,6 @@ export type MoveTarget = {
   readonly target: Target;
   readonly access: EdgeAccess;
   readonly directory: Directory;
-  /** Runs one write of the directory at a time. */
   readonly inTurn: Limit;
 };
 
@@ -31,7 +30,7 @@ export async function openMoveTarget(target: Target, edge: URL | undefined): Pro
   return { kv, target, access: await target.openEdge(edge), directory, inTurn: createLimit(1) };
 }
 
-/** Reads which deeper prefixes are assigned. Their repositories do not belong to the group, because a deeper assignment may name another Pod. */
+/** Repositories below a deeper assignment do not belong to the group, because that assignment may name another Pod. */
 export async function readGroup(kv: KvStore, prefix: Prefix): Promise<Group> {
   const without: Prefix[] = [];
   for await (const page of kv.list(`${routeKey(prefix)}/`))
@@ -46,8 +45,8 @@ export async function readPod({ directory }: MoveTarget, id: PodId): Promise<Pod
 }
 
 /**
- * Throws a CliFailure if the Pod is `down` or `read-only`. The edge would then refuse the group's pulls or pushes there. And the Pod's registry may be
- * collecting garbage, which deletes a blob that was just copied.
+ * Throws a CliFailure if the Pod is `down` or `read-only`. The edge would then refuse the group's pulls or pushes there. The Pod's registry may also
+ * be collecting garbage, which deletes a blob that was just copied.
  */
 export async function refuseInactive(kv: KvStore, id: PodId): Promise<void> {
   const key = podKey(id);
@@ -67,7 +66,7 @@ export async function userAt({ access, directory }: MoveTarget, id: PodId, isNam
   return isNamed ? (ownLogin(id) ?? access.user) : loginAt(id, access.user, settings);
 }
 
-/** Makes doctor's checks of a Pod. A move writes and deletes, so these include the checks that write. */
+/** Makes doctor's checks of a Pod, including those that write, because a move writes and deletes. */
 export async function checkPod(
   { access, directory, target }: MoveTarget,
   id: PodId,

@@ -1,4 +1,3 @@
-/** Reads a group's assignment, which names the phase of its move. */
 import { directoryKey, routeKey } from "../../directory/keys.ts";
 import type { MoveRecord } from "../../directory/moves.ts";
 import type { PodId } from "../../directory/pod-id.ts";

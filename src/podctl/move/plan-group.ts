@@ -9,11 +9,11 @@ import { deleteScope } from "./scopes.ts";
 import { createBudget, getManifest, takeSnapshot } from "./snapshot.ts";
 
 export type GroupPlan = {
-  /** How many of each the source holds. */
+  /** How many repositories, tags and manifests the source holds. */
   readonly repositories: number;
   readonly tags: number;
   readonly manifests: number;
-  /** What is left to copy. A blob that several manifests name is counted once. */
+  /** A blob that several manifests name is counted once. */
   readonly toCopy: { readonly tags: number; readonly manifests: number; readonly bytes: number };
   /** One line for each tag of the target that the source does not have, or has with another manifest. A move would remove or overwrite these tags. */
   readonly inTheWay: readonly string[];
@@ -26,7 +26,7 @@ export type GroupPlan = {
 type Options = Both & {
   readonly group: Group;
   readonly jobs: number;
-  /** Whether the plan counts bytes. If so, we read each manifest that is left to copy, because only the manifest names the sizes of its blobs. */
+  /** If true, we read each manifest that is left to copy, because only a manifest names the sizes of its blobs. */
   readonly countsBytes: boolean;
   readonly onRepository?: (done: number, all: number) => void;
 };

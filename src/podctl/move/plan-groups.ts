@@ -22,7 +22,7 @@ export async function planMove(
   const plans = await Promise.all(
     prefixes.map(async (prefix) => {
       const key = routeKey(prefix);
-      // If the group has settled, what clients have pushed to the new Pod since would seem to be in the way.
+      // During `settle`, clients push to the new Pod. The plan would say that these tags are in the way.
       refuseMoving(key, (await opened.kv.read([key])).get(key) ?? null);
       const { pod: from } = await readAssignment(opened.kv, prefix);
       const group = await readGroup(opened.kv, prefix);
@@ -102,7 +102,6 @@ const inTheWayLines = (tags: readonly string[], to: PodId): readonly string[] =>
         ...tags.slice(0, maxShown).map((each) => `    ${each}`),
       ];
 
-/** Makes a plan for `--plan`. Because `--plan` begins no move, this function itself opens and closes the two registries. */
 async function planUnmoved(
   opened: MoveTarget,
   { from, to, group, jobs }: Pods & Pick<Planning, "group" | "jobs">,
@@ -132,8 +131,8 @@ async function checkBoth(opened: MoveTarget, prefix: Prefix, { from, to }: Pods)
 }
 
 /**
- * Refuses a move back (`--back`) that may delete the last copy of a repository. A move back removes tags from the former Pod if the Pod that serves
- * the group now does not have them. If that serving Pod has no tag of a repository, it may have lost its storage.
+ * Refuses a move back (`--back`) that may delete the last copy of a repository. A move back removes from the former Pod every tag that the serving
+ * Pod lacks. If the serving Pod has no tag of a repository, it may have lost its storage.
  */
 export async function refuseLost({ both, group, ports, way }: OpenedGroup, options: MoveOptions): Promise<void> {
   if (options.overwrite) return;

@@ -1,5 +1,3 @@
-/** The registry of one Pod, for a move. */
-
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { claimedAccess } from "../../auth/verify.ts";
@@ -27,10 +25,9 @@ export type Question = {
   readonly maxBytes?: number;
 };
 
-/** Throws a CliFailure if this run must not write any more, because the group's assignment is not the one that this run knows. */
+/** Throws a CliFailure if this run must not write any more, for example because another operator has changed the group's assignment. */
 export type MayWrite = () => Promise<void>;
 
-/** A whole answer, which may be a refusal. */
 export type Answer = Omit<Received, "body"> & { readonly bytes: Uint8Array };
 
 export type Registry = {
@@ -67,7 +64,6 @@ export type Limits = {
   readonly idleMs: { readonly read: number; readonly write: number };
   /** How long a whole answer of `ask` may take. Without this limit, a Pod that sends a byte now and then would keep the command running for ever. */
   readonly answerMs: number;
-  /** The pauses between the tries of `ask`. */
   readonly pausesMs: readonly number[];
 };
 
@@ -77,12 +73,12 @@ export type Limits = {
  */
 const defaultLimits: Limits = { idleMs: { read: 60_000, write: 300_000 }, answerMs: 10 * 60_000, pausesMs };
 
-/** How one try is sent. `fresh`: with a new token. */
+/** `fresh`: with a new token. */
 type Sending = { readonly fresh: boolean; readonly signal: AbortSignal };
 
 /**
- * Returns a signal that is aborted after `ms`, or when `closing` is aborted. We do not use `AbortSignal.any`, because Node keeps every signal that it
- * makes for as long as `closing` lives: a move of 300,000 tags would need gigabytes.
+ * Returns a signal that is aborted after `ms`, or when `closing` is aborted. With `AbortSignal.any`, Node would keep each signal for as long as
+ * `closing` lives. A move of 300,000 tags would need gigabytes.
  */
 function startLimit(ms: number, closing: AbortSignal): { readonly signal: AbortSignal; readonly end: () => void } {
   const own = new AbortController();
@@ -98,7 +94,7 @@ function startLimit(ms: number, closing: AbortSignal): { readonly signal: AbortS
 }
 
 /**
- * Sends a request once, with its token. `sendWhole` also reads the whole answer, and throws a CliFailure if that takes longer than `answerMs`, if the
+ * `send` sends a request once, with its token. `sendWhole` also reads the answer. It throws a CliFailure if this takes longer than `answerMs`, if the
  * answer has too many bytes, or if `close` was called.
  */
 function createSender(pod: Pod, { auth, limits, tokens, connections, closing }: SenderOptions) {
@@ -198,7 +194,6 @@ export function openRegistry(pod: Pod, options: RegistryOptions): Registry {
   };
 }
 
-/** Returns the registry with a check before each of its writes. */
 export const guardWrites = (registry: Registry, mayWrite: MayWrite): Registry => ({
   ...registry,
   ask: (question) => registry.ask({ ...question, mayWrite }),
@@ -206,8 +201,8 @@ export const guardWrites = (registry: Registry, mayWrite: MayWrite): Registry =>
 });
 
 /**
- * Returns the path and the query of a URL in a registry's `Link` or `Location`. A relative one begins at `asked`, the path of the request. We leave
- * out its host: a registry may be configured with the edge's host name, but a move talks to the Pod. Null if the text is not a URL.
+ * Returns the path and the query of a URL in a registry's `Link` or `Location`. Null if the text is not a URL. A relative URL begins at `asked`, the
+ * path of the request. The host is left out, because a registry may name the edge's host, but a move talks to the Pod.
  */
 export function placeOf(text: string, asked: string, { registry }: Pod): string | null {
   const base = registry + asked;

@@ -8,9 +8,9 @@ import { type Answer, type Registry, textOf } from "./registry.ts";
 import { deleteScope, pushScope } from "./scopes.ts";
 
 /**
- * Removes manifests. With a manifest, most registries also remove its tags. A manifest that is gone already is no error. Some registries refuse to
- * remove a manifest that an index still names, so we try such manifests again after the others. Throws a CliFailure if all that are left are refused
- * in this way, or at once if a manifest is refused with another status.
+ * With a manifest, most registries also remove its tags. A manifest that is gone already is no error. Some registries refuse to remove a manifest
+ * that an index still names, so we try it again after the others. Throws a CliFailure if all that are left are refused in this way, or at once if one
+ * is refused with another status.
  */
 export async function removeManifests(
   registry: Registry,

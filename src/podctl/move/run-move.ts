@@ -21,12 +21,11 @@ const maxRounds = 30;
  */
 const compareTries = 3;
 /**
- * Returns the time from the beginning of the freeze to the comparison of the Pods. In this time, pushes from before the freeze end, unless `--wait` is
- * short, as in tests.
+ * Returns the time from the beginning of the freeze to the comparison of the Pods. In this time, pushes from before the freeze end, unless `--wait`
+ * is short, as in tests.
  */
 const inFlightMs = (waitMs: number): number => Math.min(writesEndMs, (waitMs * 2) / 3);
 
-/** `live` is the assignment that this run has read or written last. `copy` copies the group and compares both Pods. */
 type Moved = { readonly live: LiveAssignment; readonly copy: GroupCopy };
 
 /** Runs a move until `settle` has begun, so that pushes go to `way.to`. A move back then ends: its assignment is written without a move. */
@@ -66,7 +65,7 @@ export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise
 
 /**
  * If another podctl has written `copy`, writes it again with a new `since`. If that podctl is still running, it then sees that it has lost the move.
- * In a later phase, it sees this soon without such a write, because the next phase follows within minutes.
+ * In a later phase, no such write is needed, because the next phase is written within minutes.
  */
 async function takeOver(ports: MovePorts, way: Way, live: LiveAssignment): Promise<LiveAssignment> {
   const move = live.record?.move;
@@ -97,7 +96,7 @@ function phaseOf(
 }
 
 /**
- * Returns the step that announces a phase. On the way back, the group stays settled until the freeze begins, so the step also says since when the
+ * Returns the step that announces a phase. On the way back, the group stays settled until the freeze begins. So the step also says since when the
  * group is settled.
  */
 function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignment): Step {
@@ -123,12 +122,11 @@ async function copyRounds(ports: MovePorts, way: Way, { live, copy }: Moved): Pr
   }
 }
 
-/** Copies what has changed, compares both Pods, and returns what differs. */
 async function copyAndCompare(ports: MovePorts, way: Way, { live, copy }: Moved): Promise<readonly string[]> {
   const endedMs = inFlightMs(ports.waitMs);
   const mayWrite = createCheck(ports, way, live);
-  // After this wait, deletions from before the freeze have ended. A manifest that is deleted after the copy would stay at the target, and the
-  // comparison would miss it if it has no tag.
+  // After this wait, deletions from before the freeze have ended. A manifest that is deleted after the copy would stay at the target. If it has no
+  // tag, the comparison would miss it.
   await waitAfterSince(ports, live, { afterMs: endedMs / 2, forWhat: "pushes are refused" });
   // Pushes from before the freeze may still end, but a copy now makes the freeze shorter. If a late push makes the Pods differ, we copy again.
   let { problems } = await copy.round(mayWrite);
@@ -141,13 +139,13 @@ async function copyAndCompare(ports: MovePorts, way: Way, { live, copy }: Moved)
   }
 }
 
-/** A run may be suspended between two writes. So before a write, it reads the assignment again if it has not read it for this long. */
+/** Before a write, the assignment is read again if the last reading is older than this, because the run may have been suspended. */
 const checkedForMs = 10_000;
 
 /**
  * Returns a function that throws a CliFailure if the assignment is not the one that this run knows. If another operator took over the move while this
- * run was suspended, a write could overwrite pushes at the target, and a deletion could delete the only copy. The function also throws if the Pod
- * that the group moves to is not active any more.
+ * run was suspended, a write could overwrite pushes at the target. A deletion could delete the only copy. The function also throws if the Pod that
+ * the group moves to is not active any more.
  */
 export function createCheck(ports: MovePorts, { to }: Way, live: LiveAssignment): MayWrite {
   let checkedAtMs = 0;
@@ -186,8 +184,7 @@ async function refuseOtherGroup({ kv, prefix, without }: MovePorts): Promise<voi
 async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
   const { prefix, say } = ports;
   const differences = await inTime(ports, way, moved).catch(async (error: unknown) => {
-    // The group must not stay frozen, whatever the error is. Any user could cause an error by pushing a manifest that cannot be copied, such as one
-    // with a wrong size of a blob.
+    // The group must not stay frozen, whatever the error is. Any user could cause one, for example by pushing a manifest with a wrong size of a blob.
     await leave(ports, way, moved.live);
     throw error;
   });
@@ -195,7 +192,7 @@ async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise
     say(`${prefix}: ${way.from} and ${way.to} hold the same tags, manifests and referrers`);
     return;
   }
-  // The Pods differ, so the state file may be wrong about the target. After `distrust`, the next run reads the target again.
+  // The Pods differ, so the state file may be wrong about the target. The next run must read the target again.
   await ports.state.distrust();
   await leave(ports, way, moved.live);
   refuse(prefix, differences, `differs between ${way.from} and ${way.to}, so pushes go to ${way.from} again`);

@@ -1,4 +1,3 @@
-/** The scopes of a repository that podctl requests from token services. */
 import type { Access } from "../../oci/scope.ts";
 
 const scopeOf =

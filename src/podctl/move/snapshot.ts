@@ -100,7 +100,6 @@ export const fallbackTag = (digest: Digest): Tag => digest.replace(":", "-").sli
 const isIndexType = (type: string): boolean => /index|manifest\.list/.test(type);
 
 export type SnapshotOptions = {
-  /** How many manifests are asked for at once. */
   readonly jobs: number;
   readonly known?: Known | undefined;
   /**
@@ -108,16 +107,15 @@ export type SnapshotOptions = {
    * tests set this.
    */
   readonly mostManifests?: number;
-  /** Limits the memory that all snapshots of one round take together. */
   readonly budget?: Budget;
 };
 
 /**
- * Bounds the memory of a round. Otherwise a hostile Pod could send so many long lists of referrers that podctl runs out of memory in the middle of a
- * freeze.
+ * Bounds the memory that all snapshots of one round take together. Otherwise a hostile Pod could send so many long lists of referrers that podctl
+ * runs out of memory in a freeze.
  */
 export type Budget = {
-  /** Takes bytes from the budget. Returns false if the budget has fewer bytes left. */
+  /** Returns false if the budget has fewer bytes left. */
   readonly spend: (bytes: number) => boolean;
 };
 
@@ -162,7 +160,7 @@ const tooMuch = ({ pod }: Registry, name: RepositoryName): CliFailure =>
     `Pod "${pod.id}" names more tags, children and referrers than podctl can hold, up to those in "${name}"; look at what refers to its manifests there`,
   );
 
-/** The digest of no bytes. A manifest has at least some. */
+/** The digest of no bytes, which no manifest has. */
 const emptyDigest = digestOf(new Uint8Array());
 
 /**
@@ -234,7 +232,7 @@ function createWalk(
       const next = [...(await childrenOf(head)), ...(await referrersOf(head.digest)).map(({ digest }) => digest)];
       const unseen = next.filter((digest) => !manifests.has(digest));
       const heads: (ManifestHead | null)[] = [];
-      // An index may name manifests that the registry does not have. `headManifest` gives null for them, and we leave them out.
+      // An index may name manifests that the registry does not have. We leave these out.
       for (const digest of unseen) heads.push(await headManifest(registry, name, digest));
       return heads.flatMap((each) => each ?? []);
     },
@@ -268,7 +266,7 @@ export function fingerprintOf({ tags, manifests, referrers }: Snapshot): string 
   return hash.digest("hex");
 }
 
-/** Returns the digests of the referrers in a fixed order, so that two lists of them can be compared. */
+/** Returns the digests of the referrers in a fixed order, so that two lists can be compared. */
 export const textOfReferrers = (referrers: readonly Referrer[]): string =>
   referrers
     .map(({ digest }) => digest)

@@ -11,7 +11,7 @@ import type { Prefix, RepositoryName } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import { createLimit } from "./limit.ts";
 
-/** The direction of a move. `back`: a group that has settled returns to its former Pod. */
+/** `back`: a group that has settled returns to its former Pod. */
 const way = v.picklist(["there", "back"]);
 
 const header = v.strictObject({
@@ -29,8 +29,8 @@ type MoveHeader = v.InferOutput<typeof header>;
 
 const saved = v.strictObject({
   /**
-   * The fingerprint of what the source held when this repository was copied whole. Null if the target may lack a part of it: during a copy, after a
-   * failed one, or after a comparison that found differences.
+   * The fingerprint of what the source held when this repository was copied whole. Null if the target may lack a part: during a copy, after a failed
+   * one, or after a comparison that found differences.
    */
   fingerprint: v.nullable(v.string()),
   /**
@@ -54,18 +54,16 @@ export type StateFile = {
   readonly header: MoveHeader | null;
   /** The `since` of each phase that this move has written. A phase with any other `since` was written by someone else. */
   readonly sinces: ReadonlySet<string>;
-  /** What was copied of each repository. */
   readonly copied: Map<RepositoryName, Saved>;
   readonly write: (header: MoveHeader) => Promise<void>;
   readonly save: (name: RepositoryName, saved: Saved) => Promise<void>;
   /**
-   * Forgets which repositories were copied whole, so that the next run reads the target again. Keeps `untagged`, because that reading would not find
-   * those manifests: no list of the target names them.
+   * Forgets which repositories were copied whole, so that the target is read again. Keeps `untagged`, because that reading would not find these
+   * manifests.
    */
   readonly distrust: () => Promise<void>;
-  /** Forgets all but `untagged`, because the next move of the group must know these manifests, too. If there are none, removes the file. */
+  /** Forgets all but `untagged`, which the group's next move must know. If no repository has such manifests, removes the file. */
   readonly end: () => Promise<void>;
-  /** Removes the lock, so that another run can open the state. */
   readonly release: () => Promise<void>;
 };
 
@@ -79,7 +77,7 @@ export async function openStateFile(folder: string, prefix: Prefix): Promise<Sta
   await makeFolder(folder);
   await takeLock(lock, prefix);
   const state = await readState(path);
-  // Lines are written one after the other. Node writes a long line in pieces, and two lines that are written at once could be mixed.
+  // Node writes a long line in pieces, so two lines that are written at once could be mixed.
   const inTurn = createLimit(1);
   // An earlier run may have been killed while it wrote the last line. So we end the line before each of ours, and a line may be empty.
   const append = (value: object) => inTurn(() => appendFile(path, `\n${JSON.stringify(value)}\n`));
@@ -107,11 +105,10 @@ export async function openStateFile(folder: string, prefix: Prefix): Promise<Sta
   };
 }
 
-/** Returns what was saved, but no repository counts as copied whole any more. */
 export const distrusted = (copied: StateFile["copied"]): StateFile["copied"] =>
   new Map([...copied].map(([name, each]) => [name, { ...each, fingerprint: null }]));
 
-/** Makes a folder and those above it. We do not use `recursive`, because Node's mkdir then never ends where no folder can be made, as in /proc. */
+/** We do not use `recursive`, because Node's mkdir then never ends where no folder can be made, as in /proc. */
 async function makeFolder(folder: string): Promise<void> {
   if (existsSync(folder)) return;
   await makeFolder(dirname(folder));
@@ -121,7 +118,6 @@ async function makeFolder(folder: string): Promise<void> {
   });
 }
 
-/** Reads the state without taking the lock. */
 export async function readState(path: string): Promise<Pick<StateFile, "header" | "sinces" | "copied">> {
   const text = await readFile(path, "utf8").catch(() => "");
   const copied = new Map<RepositoryName, Saved>();
@@ -141,7 +137,7 @@ export async function readState(path: string): Promise<Pick<StateFile, "header" 
   return { header: last, sinces, copied };
 }
 
-/** Takes the lock. A lock whose process has ended is replaced. */
+/** A lock whose process has ended is replaced. */
 async function takeLock(path: string, prefix: Prefix): Promise<void> {
   for (const isLastTry of [false, true]) {
     if (await makeLock(path)) return;

@@ -1,4 +1,3 @@
-/** Writes the steps of a move to the directory, and waits between them. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type MovePhase, maxSkewMs } from "../../directory/moves.ts";
 import type { PodId } from "../../directory/pod-id.ts";
@@ -19,24 +18,21 @@ export type MovePorts = {
   /** How long it takes until every edge knows what a step wrote to KV. So a phase is announced this long before it begins. */
   readonly waitMs: number;
   /**
-   * How long the copy and the comparison of a freeze may take. The time begins with the freeze. If the freeze began before this run, the time begins
-   * with this run.
+   * How long the copy and the comparison of a freeze may take together, from the beginning of the freeze. If the freeze began before this run, the
+   * time begins with this run.
    */
   readonly maxFreezeMs: number;
   readonly say: (text: string) => void;
-  /**
-   * Lets the groups of one command write to the directory one after the other. They must not write at the same time, because KV does not refuse a
-   * write that overwrites another one.
-   */
+  /** Runs one write of the directory at a time, because KV does not refuse a write that overwrites another one. */
   readonly inTurn: Limit;
   /** Throws a CliFailure if podctl's clock differs too much from the edge's. */
   readonly checkClock: () => Promise<void>;
 };
 
-/** The Pods between which the group moves now. With `back`, a group that has settled returns from the new Pod to its former one. */
+/** The Pods between which the group moves now. With `back`, a settled group returns: `from` is the new Pod, and `to` is the former one. */
 export type Way = { readonly from: PodId; readonly to: PodId; readonly way: "there" | "back" };
 
-/** Returns the step that writes a phase. In both directions, `pod` is the Pod that the group leaves, and `move.to` is the Pod that it goes to. */
+/** In both directions, `pod` is the Pod that the group leaves, and `move.to` is the Pod to which the group goes. */
 export const stepOf = ({ from, to }: Way, phase: MovePhase, settledSince?: string): Step => ({
   pod: from,
   move: { to, phase, ...(settledSince === undefined ? {} : { settledSince }) },
@@ -44,7 +40,6 @@ export const stepOf = ({ from, to }: Way, phase: MovePhase, settledSince?: strin
 
 const now = (): Date => new Date();
 
-/** Returns the step that ends a move: only `pod` has the group then. */
 export const endAt = (pod: PodId): Step => ({ pod, move: null });
 
 type Entering = {
@@ -58,8 +53,8 @@ export const enter = async (ports: MovePorts, way: Way, entering: Entering, begi
   (await write(ports, way, { ...entering, begin })).live;
 
 /**
- * Saves the time at which the step begins (`begin`) in the state file, and then writes the step to KV. If this run is killed after both, the next run
- * finds the same time in the file and in KV. So it knows that no other podctl wrote the step.
+ * Saves the time at which the step begins in the state file, and then writes the step to KV. If the next run finds the same time in both, it knows
+ * that no other podctl wrote the step.
  */
 function write(
   { kv, prefix, state, inTurn }: MovePorts,
@@ -80,12 +75,12 @@ function write(
 const announceTries = 3;
 
 /**
- * Announces a phase: writes it with a time at which every edge will know it, so that all edges begin it at the same moment. If KV was slow, an edge
- * may learn of the phase after that time, so we announce the phase again for a later time. An edge that knows only the first announcement then begins
- * the phase too early, but no push is lost:
- * - `freeze`: it refuses pushes. The other edges still send pushes to the Pod that the group leaves, from which all edges read.
- * - `settle`: it sends pushes to the Pod that the group moves to. Every edge that knows either announcement reads from that Pod, so pulls find these
- *   pushes.
+ * Announces a phase: writes it with a time at which every edge will know it, so that all edges begin it together. If KV was slow, an edge may learn
+ * of the phase after that time. So we announce the phase again, for a later time. An edge that knows only the first announcement then begins the
+ * phase too early, but no push is lost:
+ * - `freeze`: this edge refuses pushes. The other edges still send pushes to the Pod that the group leaves, from which all edges read.
+ * - `settle`: this edge sends pushes to the Pod to which the group moves. Every edge that knows either announcement reads from that Pod, so pulls
+ *   find these pushes.
  */
 export async function announce(ports: MovePorts, way: Way, { live, step }: Entering): Promise<LiveAssignment> {
   const { prefix, waitMs } = ports;
@@ -101,8 +96,8 @@ export async function announce(ports: MovePorts, way: Way, { live, step }: Enter
     current = written.live;
     if (sinceOf(current) - written.writtenAtMs >= waitMs - maxSkewMs) return current;
   }
-  // Only a `freeze` is taken back, never a `settle`. If the group were frozen again, all edges would read from the Pod that it leaves. This Pod may
-  // lack pushes that an edge has already sent to the other Pod.
+  // Only an announced `freeze` is taken back. After an announced `settle`, an edge may have sent pushes to the Pod to which the group moves. In
+  // another freeze, all edges would read from the Pod that the group leaves, which lacks these pushes.
   if (step.move?.phase === "freeze") await leave(ports, way, current);
   throw new CliFailure(
     `KV takes longer than ${maxSkewMs / 1_000} s to write the phase of "${prefix}", so the phase could begin before every edge knows it; ` +

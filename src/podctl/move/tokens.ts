@@ -10,8 +10,8 @@ import { passwordVariable, type User, userVariable } from "../target/operator.ts
 
 export type Tokens = {
   /**
-   * Returns a token for these scopes: the remembered token if it is valid for long enough, otherwise a new one. If a registry has refused the
-   * remembered token, the caller sets `fresh`, and the token is always a new one.
+   * Returns the remembered token if it is valid for long enough, otherwise a new one. With `fresh`, the token is always new, because a registry has
+   * refused the remembered one.
    */
   readonly get: (scopes: readonly Access[], options?: { readonly fresh?: boolean }) => Promise<string>;
 };
@@ -69,7 +69,7 @@ async function fetchToken(pod: Pod, user: User | null, scopes: readonly Access[]
   }
 }
 
-/** We use a token only for the first 60 % of its life, because a long upload must end before its token expires. */
+/** We use a token only for the first 60 % of its life, so that a long upload ends before its token expires. */
 function useUntilMs(token: string): number {
   try {
     const { exp = 0 } = decodeJwt(token);

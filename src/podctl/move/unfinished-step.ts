@@ -24,7 +24,7 @@ const maxJoined = 100;
 type Unfinished = "may be completed" | "ours" | "another's";
 
 /**
- * Says whether we may complete an interrupted write, which means to write the directory record with the next revision. We may in two cases:
+ * Says whether we may complete an interrupted write, by writing the directory record with the next revision. We may in two cases:
  * - The write changes only this group's assignment.
  * - The write changes only assignments of groups in a move, and is so old that its podctl must have been killed.
  */
@@ -39,7 +39,7 @@ export async function judgeUnfinished(kv: KvStore, unfinished: HistoryIndex, key
   return keys.includes(key) ? "ours" : "another's";
 }
 
-/** Whether each key is the assignment of a group that is being moved, either in KV now or in `former`, which is what KV had before the write. */
+/** Whether each key is the assignment of a group that is being moved. The text in KV may say this, or the text in `former`, from before the write. */
 async function areSteps(kv: KvStore, former: Former, keys: readonly string[]): Promise<boolean> {
   if (keys.length > maxJoined) return false;
   const live = await kv.read(keys);

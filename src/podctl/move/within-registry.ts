@@ -25,7 +25,7 @@ export async function moveWithinRegistry(ports: MovePorts, way: Way, first: Live
       live = await endWithinRegistry(ports, way, live);
     } else {
       await waitUntilSeen(ports, live);
-      // Each edge is to begin `settle` as soon as it knows of it, even an edge whose clock is behind. So we write a time in the past.
+      // Each edge must begin `settle` as soon as it reads this step, even if the edge's clock is behind. So the step's time is in the past.
       live = await enter(ports, way, { live, step: stepOf(way, "settle") }, () => new Date(Date.now() - maxSkewMs));
       say(`${prefix}: settle; ${way.to} serves it`);
     }

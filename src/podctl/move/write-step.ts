@@ -1,4 +1,4 @@
-/** Writes the steps of a move to the directory, while other podctls may write to the directory, too. */
+/** Writes a step of a move to the directory, while other podctls may also write there. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { directoryKey, routeKey } from "../../directory/keys.ts";
@@ -19,7 +19,6 @@ const tries = 150;
 const mostPauseMs = 600;
 
 type Writing = {
-  /** The assignment that this run has read or written last. */
   readonly from: LiveAssignment;
   readonly step: Step;
   /**
@@ -78,8 +77,8 @@ const changed = (prefix: Prefix): CliFailure =>
 type Assignment = Pick<AssignmentRecord, "pod" | "move"> | null;
 
 /**
- * Whether both are the same assignment in the same step, with the same `since`. If podctl gives up a move back, it writes `settle` again with the old
- * `since`, and both count as one step.
+ * Whether both name the same Pod and the same step, with the same `since`. If podctl gives up a move back, it writes `settle` again with the old
+ * `since`. Both `settle` then count as one step.
  */
 const isSame = (live: Assignment, from: Assignment): boolean =>
   live?.pod === from?.pod && isDeepStrictEqual(live?.move, from?.move);
@@ -87,7 +86,6 @@ const isSame = (live: Assignment, from: Assignment): boolean =>
 /** A step that is ready to be written. */
 type Made = {
   readonly after: Omit<AssignmentRecord, "v" | "revision">;
-  /** No try to write the step to KV begins after this time. */
   readonly notAfter: Date;
   writtenAtMs: number | null;
 };
