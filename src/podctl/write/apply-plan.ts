@@ -8,7 +8,6 @@ import { makePlan, type Plan } from "./make-plan.ts";
 import { changeLines } from "./plan-text.ts";
 import { actor, writeDirectory } from "./write-directory.ts";
 
-/** Writes the plan and returns the new revision. */
 export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
   const progress = startProgress("records written", plan.changes.length);
   const revision = await writeDirectory(kv, plan, progress.advance);

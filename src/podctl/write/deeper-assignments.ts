@@ -1,4 +1,4 @@
-/** A new restriction of a group does not apply to deeper assignments, because they have settings of their own. This module warns of them. */
+/** Warns of deeper assignments to which a group's new restriction does not apply, because they have settings of their own. */
 import { isDeepStrictEqual } from "node:util";
 import { kindOf, nameIn } from "../../directory/keys.ts";
 import { parseJsonObject } from "../../lib/json.ts";

@@ -3,8 +3,8 @@ import * as v from "valibot";
 import { historyChunkKey } from "../../directory/keys.ts";
 
 /**
- * The record `history/<revision>`. podctl writes it before the first record of its write, and removes it after a rollback of the write or after ten
- * newer writes.
+ * The record `history/<revision>`. podctl writes this record before all other records of a write. It removes this record after a rollback of the
+ * write, or after ten newer writes.
  */
 export const historyIndex = v.strictObject({
   v: v.literal(1),
@@ -27,7 +27,6 @@ export type Former = ReadonlyMap<string, string | null>;
 /** A value in KV may have 25 MiB. This many characters take at most 24 MB in JSON, where an escape has six bytes. */
 const maxChunkCharacters = 4_000_000;
 
-/** The KV entries of all chunks, in their order. */
 export function* historyChunks(revision: number, all: Former): Generator<readonly [key: string, text: string]> {
   let chunk = 0;
   let some: [string, string | null][] = [];

@@ -24,8 +24,8 @@ export async function readHistoryIndex(kv: KvStore, revision: number): Promise<H
 }
 
 /**
- * Returns the history index of a write or rollback that is still running or was interrupted. Null if there is none. An index of the next revision
- * belongs to a write that is not complete. With `undone`, an index belongs to a rollback, which may also be that of the last complete write.
+ * Returns the history index of a write or rollback that is still running or was interrupted. Null if there is none. If there is an index of the next
+ * revision, its write is not complete. An index with `undone` belongs to a rollback, which may also be that of the last complete write.
  */
 export async function readUnfinished(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex | null> {
   if (directory === null) await refuseLostDirectory(kv);
@@ -47,7 +47,8 @@ export async function refuseLostDirectory(kv: KvStore): Promise<void> {
   const indexes = (await firstKeys(kv, historyPrefix)).filter((key) => /^\d+$/.test(nameIn(key)));
   const later = indexes.find((key) => key !== historyKey(1));
   const [route] = await firstKeys(kv, routePrefix);
-  // The first write adds its Pods before the directory record, and its assignments after it.
+  // If the first write was interrupted, KV may have its history index and Pods without a directory record, but no assignments. So Pods count only if
+  // there is no index.
   const [pod] = indexes.length > 0 ? [] : await firstKeys(kv, podPrefix);
   const left = [later, route, pod].filter((key) => key !== undefined);
   // KV may list keys as they were some seconds ago, so we read them.
@@ -59,7 +60,7 @@ export async function refuseLostDirectory(kv: KvStore): Promise<void> {
   );
 }
 
-/** Returns the keys of the first page. Of the history, KV has no more than one page. */
+/** Returns the keys of the first page, on which the whole history fits. */
 async function firstKeys(kv: KvStore, prefix: string): Promise<readonly string[]> {
   for await (const page of kv.list(prefix)) return page.map(({ key }) => key);
   return [];
@@ -81,7 +82,7 @@ export const describeWrite = ({ revision, by, at }: Pick<HistoryIndex, "revision
 
 export async function readFormer(kv: KvStore, index: HistoryIndex): Promise<Former> {
   const former = await findFormer(kv, index);
-  // Each write replaces the directory record. A history that does not say what it was would make a rollback delete it.
+  // Each write replaces the directory record. If its former text is missing, a rollback would delete the record.
   if (former?.has(directoryKey)) return former;
   const { revision } = index;
   throw new CliFailure(
@@ -89,7 +90,7 @@ export async function readFormer(kv: KvStore, index: HistoryIndex): Promise<Form
   );
 }
 
-/** Null if KV has the history's index, but not all of its chunks. */
+/** Null if KV does not have all chunks of the history. */
 export async function findFormer(kv: KvStore, { revision, chunks }: HistoryIndex): Promise<Former | null> {
   const all = new Map<string, string | null>();
   for (let chunk = 0; chunk < chunks; chunk += 1) {
@@ -101,7 +102,7 @@ export async function findFormer(kv: KvStore, { revision, chunks }: HistoryIndex
   return all;
 }
 
-/** Writes the chunks and returns their number. Until the index is written, the chunks are ignored, so no one reads half a history. */
+/** Writes the chunks and returns their number. Chunks without an index are ignored, so no run reads half a history. */
 export async function writeHistoryChunks(kv: KvStore, revision: number, all: Former): Promise<number> {
   let chunks = 0;
   for (const entry of historyChunks(revision, all)) {
@@ -117,8 +118,8 @@ export async function writeHistoryIndex(kv: KvStore, index: Omit<HistoryIndex, "
 }
 
 /**
- * Adds the texts that a write replaced to the history of its revision, if they are not there. Another write to the same revision keeps its history
- * under the same keys, so it may have overwritten them. Returns false if the history is gone or not whole, or if its rollback has begun.
+ * Adds the texts that a write replaced to the history of its revision, if they are missing there. Another write to the same revision keeps its
+ * history under the same keys, and may have overwritten these texts. Returns false if the history is gone or not whole, or if its rollback has begun.
  */
 export async function keepInHistory(kv: KvStore, revision: number, replaced: Former): Promise<boolean> {
   const index = await readHistoryIndex(kv, revision);
@@ -133,7 +134,7 @@ export async function keepInHistory(kv: KvStore, revision: number, replaced: For
   return true;
 }
 
-/** Removes the indexes first and the chunks last. If this run is interrupted, chunks without an index are ignored, so no one reads half a history. */
+/** Removes the indexes before the chunks. If this run is interrupted, the chunks that are left are ignored. */
 export async function removeHistory(kv: KvStore, isOld: (revision: number) => boolean): Promise<void> {
   const keys: string[] = [];
   for await (const page of kv.list(historyPrefix)) {

@@ -7,9 +7,8 @@ import { CliFailure } from "../failure.ts";
 
 export type Kept = {
   readonly key: string;
-  /** The assignment in KV. Null if only the topology has it, and the apply must not add it, because it is below a group that is being moved. */
+  /** The assignment in KV. Null if only the topology has the assignment, which the apply must not add below a group that is being moved. */
   readonly record: AssignmentRecord | null;
-  /** Why the assignment stays as it is, for the operator. */
   readonly why: string;
 };
 

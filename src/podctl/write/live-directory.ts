@@ -1,4 +1,3 @@
-/** The directory as it is in KV now. */
 import { directoryKey, historyPrefix, kindOf, nameIn } from "../../directory/keys.ts";
 import { type DirectoryRecord, directoryRecord, parseRecord, useNewer, whyNewer } from "../../directory/records.ts";
 import { parseJson } from "../../lib/json.ts";
@@ -20,7 +19,6 @@ export function orDamaged<T>(result: Result<T, Unreadable>): T {
 
 type Unreadable = string | { readonly text: string };
 
-/** Says why a record cannot be read, and what to do about it. */
 export function damageText(error: Unreadable): string {
   const text = typeof error === "string" ? error : error.text;
   return text.endsWith(useNewer) ? text : `${text}; docs/runbook.md says what to do (A record is damaged)`;
@@ -36,8 +34,8 @@ export async function readDirectory(kv: KvStore): Promise<DirectoryInKv> {
 }
 
 /**
- * Refuses to go on if a newer podctl has written this record. We would not see what it says, such as that its group is being moved, and would replace
- * it by less.
+ * Refuses to go on if a newer podctl has written this record. We would not understand all of it, such as that its group is being moved, and would
+ * write it without that part.
  */
 export function refuseNewer(key: string, text: string | null): void {
   // A directory may have a million assignments, and almost all begin like this, so we do not parse those.

@@ -1,6 +1,6 @@
 /**
  * Warns of changes that let more clients use a group or push to it, although the operator may not intend this. Only the longest prefix's settings
- * apply to a name, so an added or deleted assignment can take away the conditions of its names.
+ * apply to a name. So an added or deleted assignment can take away the conditions of its names.
  */
 import * as v from "valibot";
 import type { ClientRules } from "../../directory/group-settings.ts";
@@ -26,7 +26,6 @@ type Held = { readonly key: string | null; readonly record: object };
 /** Returns what applies without the assignment `key`. Null if there is neither an assignment of a shorter prefix nor a default Pod. */
 export type Holder = (key: string) => Held | null;
 
-/** Returns a function that finds the assignment of the next shorter prefix, or the default Pod. */
 export const holderIn =
   (recordOf: (key: string) => object | null, defaultPod: PodId | undefined): Holder =>
   (key) => {
@@ -81,8 +80,7 @@ function lossesOf(name: string, { was, is, why }: Loss): readonly Warning[] {
 
 const opening = "open a group to every client";
 /**
- * If an assignment is changed, but not deleted, the operator has asked for its new settings. We still warn if they open the group to every
- * client.
+ * If an assignment is changed, but not deleted, the operator has asked for its new settings. We still warn if they open the group to every client.
  */
 const isOpening = ({ doing }: Warning): boolean => doing === opening;
 

@@ -1,4 +1,3 @@
-/** Makes a plan of what an apply of a topology would change in KV. */
 import { createHash } from "node:crypto";
 import { blocksKey, directoryKey, kindOf, nameIn } from "../../directory/keys.ts";
 import { parseJsonObject } from "../../lib/json.ts";
@@ -35,7 +34,7 @@ export type Plan = {
    * correct this.
    */
   readonly unfound: readonly string[];
-  /** A text for the operator about each assignment that stays as it is, whatever the topology says, because a move depends on it. */
+  /** For the operator: one text for each assignment that stays as it is, whatever the topology says, because a move depends on it. */
   readonly moving: readonly string[];
   /** Finds what holds for an assignment's names if the assignment is removed: the topology's next shorter assignment, or its default Pod. */
   readonly holder: Holder;

@@ -19,7 +19,6 @@ export function movingIn(key: string, text: string | null): MovingAssignment | n
   return parsed.ok && isMoving(parsed.value) ? parsed.value : null;
 }
 
-/** Says which phase a move is in, and when the phase began. If the phase has not begun yet, says when it begins. */
 export const phaseText = (move: MoveRecord, now: Date): string =>
   `${move.phase} ${hasBegun(move, now) ? "since" : "begins at"} ${move.since}`;
 
@@ -33,7 +32,7 @@ export function refuseMoving(key: string, text: string | null): void {
   throw new CliFailure(`${describeMoving(key, moving)}; ${goingOn(nameIn(key), moving)}`);
 }
 
-/** Says how an operator ends the move of a group. A group that is on its way back already only goes on back. */
+/** Says how an operator ends the move of a group. A group that is on its way back can only go on back. */
 export function goingOn(prefix: string, { move }: Pick<MovingAssignment, "move">): string {
   const back = `\`podctl move ${prefix} --back\``;
   if (move.settledSince !== undefined) return `go on with ${back}`;
@@ -44,7 +43,6 @@ export function goingOn(prefix: string, { move }: Pick<MovingAssignment, "move">
   return `${onward}, or return the group with ${back}`;
 }
 
-/** Refuses to move a group to one Pod while it is being moved to another. */
 export const movedElsewhere = (prefix: Prefix, move: MoveRecord, to: PodId): CliFailure =>
   new CliFailure(`"${prefix}" is being moved to "${move.to}", and not to "${to}"; ${goingOn(prefix, { move })}`);
 

@@ -17,7 +17,7 @@ type OwnWrite = {
   readonly directory: DirectoryInKv;
   /** The texts that this write has given to the directory record. */
   readonly steps: DirectorySteps;
-  /** The pauses before each try to read the index of this write. Only tests set them. */
+  /** Instead of {@link missingPausesMs}. Only tests set this. */
   readonly lagPausesMs?: readonly number[] | undefined;
 };
 
@@ -26,7 +26,7 @@ const missingPausesMs = [0, 2_000, 8_000, 20_000, 40_000];
 
 /**
  * Says that someone else has written, too, so that this write must not go on. Null if no one else has. KV may still return an older text of the
- * directory record, so each text that the record had before or during this write is accepted.
+ * directory record. So each text that the record had before or during this write is accepted.
  */
 export async function findOtherWriter(kv: KvStore, own: OwnWrite): Promise<string | null> {
   const { name, index, directory, steps } = own;
@@ -58,7 +58,6 @@ async function readOwnIndex(
 
 const rolledBack = (name: string): string => `someone rolled back this ${name} while it was running`;
 
-/** Says who wrote the directory record that is in KV now. */
 const describeOther = ({ record }: DirectoryInKv): string =>
   record === null
     ? "someone deleted the directory record"

@@ -50,7 +50,6 @@ function membersOf({ action, key, before, after }: Change): ChangeView {
   };
 }
 
-/** Returns the blocks in a text, or no blocks if the text is not a record of blocks. */
 function blocksOf(text: string | null): ReadonlyMap<string, string> {
   const json = text === null ? null : parseJsonObject(text);
   const blocks = parseBlocks(json === null ? null : JSON.stringify({ v: 1, revision: 0, ...json }));
@@ -68,7 +67,7 @@ function changedMembers(from: object | null, to: object | null): readonly string
   return [...names].filter((name) => JSON.stringify(before.get(name)) !== JSON.stringify(after.get(name)));
 }
 
-/** Returns the names of the settings that change. A new assignment is compared with one whose `state` is `active`. */
+/** A new assignment is compared with one whose `state` is `active`. */
 const changedSettings = (from: object | null, to: object): readonly string[] =>
   changedMembers(from ?? { state: "active" }, to).filter((name) => name !== "pod");
 
@@ -142,15 +141,11 @@ const completing = ({ undone }: HistoryIndex): string =>
     ? "`podctl rollback` completes it, or `podctl apply` makes KV what the file says"
     : "`podctl apply` completes it";
 
-/** Says why an apply writes nothing while the blocks in KV cannot be read, and what the operator has to do. */
 export const describeUnreadBlocks = (why: string): string =>
   `${why}, so an apply would lift blocks that are only there; put this record back by hand, from the last \`history/\` that has it, ` +
   "or delete its key if nothing has to stay blocked, and run `podctl apply` again";
 
-/**
- * Names the assignments that the edge does not find, because they are deeper than the directory's `depth`. An apply raises `depth` for those that
- * the topology has, and deletes the others.
- */
+/** An apply raises `depth` for those of these assignments that the topology has, and deletes the others. */
 function unfoundLines(keys: readonly string[]): readonly string[] {
   const lines = keys
     .slice(0, maxShownOfKind)

@@ -46,7 +46,6 @@ export async function makeSmallChange(target: Target, wanted: Wanted, options: S
   else print(`Applied as revision ${revision}; \`podctl rollback\` undoes it.`);
 }
 
-/** What KV has before the change. */
 type Before = {
   readonly directory: DirectoryInKv;
   /** The texts of the directory record, of the key that changes, and of the assignments of all shorter prefixes. */
@@ -80,7 +79,7 @@ function refuseUnfinished({ unfinished }: Before): void {
   );
 }
 
-/** Refuses to go on if KV changed while the operator was reading the question, because podctl might overwrite what another operator has written. */
+/** Refuses to go on if KV changed while the operator was reading the question, because another operator's write could be lost. */
 async function refuseChanged(kv: KvStore, key: string, shown: Before): Promise<void> {
   const now = await readBefore(kv, key);
   if (isDeepStrictEqual(now, shown)) return;

@@ -14,7 +14,6 @@ import { type Write, writeRecords } from "./write-records.ts";
 
 export type LastWrite = {
   readonly index: HistoryIndex;
-  /** What the write replaced. */
   readonly former: Former;
   /** The directory record before the write. */
   readonly before: DirectoryInKv;
@@ -52,8 +51,7 @@ export async function undoWrite(kv: KvStore, { index, former, before, now }: Las
     const progress = startProgress("records put back", writes.length);
     await writeRecords(kv, inOrder, { steps, onProgress: progress.advance });
     progress.end();
-    // At the end, we put back the former directory record. Directly before, we check that no other operator has written in the meantime, because we
-    // would overwrite that operator's directory record.
+    // Directly before the last write, we look for another writer, because we would overwrite that writer's directory record.
     const found = await findOtherWriter(kv, { name, index, isRollback: true, directory: now, steps });
     if (found !== null) return found;
     if (before.text === null) await kv.remove([directoryKey]);

@@ -18,7 +18,6 @@ const warningsOf = (changes: readonly Change[], holder: Holder): readonly Warnin
 
 const maxShownOfKind = 20;
 
-/** Returns the warnings that a plan shows below its changes. */
 export function warningLines(changes: readonly Change[], holder: Holder): readonly string[] {
   const byDoing = Map.groupBy(warningsOf(changes, holder), ({ doing }) => doing);
   return [...byDoing].flatMap(([doing, some]) => {
@@ -28,14 +27,12 @@ export function warningLines(changes: readonly Change[], holder: Holder): readon
   });
 }
 
-/** Returns the question before a write. It names what the operator may have overlooked in the plan. */
 export function writeQuestion(target: string, changes: readonly Change[], holder: Holder): string {
   const doings = new Set(warningsOf(changes, holder).map(({ doing }) => doing));
   const question = [...doings, `write this to ${target}?`].join(", and ");
   return `${question.slice(0, 1).toUpperCase()}${question.slice(1)}`;
 }
 
-/** Warns if no client could use a group any more after this change. */
 function lockouts({ key, after }: Change): readonly Warning[] {
   if (kindOf(key) !== "route" || after === null || !("clients" in after)) return [];
   const why = whyLockedOut(assignmentOf(after)?.clients);
@@ -43,7 +40,6 @@ function lockouts({ key, after }: Change): readonly Warning[] {
   return [{ line: `no client could use ${nameIn(key)} any more: ${why}`, doing: "lock out every client of a group" }];
 }
 
-/** Warns if names without an assignment leave their Pod, because another Pod becomes the default Pod or none does. */
 function otherDefault(changes: readonly Change[]): readonly Warning[] {
   const change = changes.find(({ key }) => key === directoryKey);
   if (change?.action !== "change") return [];
@@ -54,7 +50,6 @@ function otherDefault(changes: readonly Change[]): readonly Warning[] {
   return [{ line, doing: "change the default Pod" }];
 }
 
-/** The default Pod in a directory record; null if there is none. */
 export const defaultOf = (record: object | null): string | null =>
   record !== null && "default" in record && typeof record.default === "string" ? record.default : null;
 

@@ -1,6 +1,6 @@
 /**
  * Makes one write of the directory: saves the records that it replaces, writes the new ones, and gives the directory record its new revision last. If
- * the write is interrupted, the next run finds saved records of a revision that the directory does not have yet, and completes the write.
+ * the write is interrupted, the next run finds saved records of a revision that the directory does not have yet. That run completes the write.
  */
 import { hostname, userInfo } from "node:os";
 import { blocksKey, directoryKey } from "../../directory/keys.ts";
@@ -33,11 +33,11 @@ type Job = {
   readonly changes: readonly Change[];
   /** What an operator does if KV fails during this write. By default: `podctl apply` or `podctl rollback`. */
   readonly waysOut?: string;
-  /** How long `refuseOtherWriter` waits before each try to read from KV. Only tests set this. */
+  /** The pauses of `findOtherWriter`. Only tests set this. */
   readonly lagPausesMs?: readonly number[];
 };
 
-/** Writes the changes and returns the new revision. */
+/** Returns the new revision. */
 export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: number) => void): Promise<number> {
   const { directory } = job;
   const revision = (directory.record?.revision ?? 0) + 1;
@@ -126,7 +126,6 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
   );
 }
 
-/** Reads the texts that an interrupted write replaced, from its history in KV. */
 async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> {
   if (unfinished.undone !== true) return readFormer(kv, unfinished);
   // A rollback of the interrupted write has begun, and removes the history at its end. If a part of the history is missing, the rollback is complete,
@@ -153,8 +152,8 @@ async function keepFormer(
   ]);
   for (const [key, text] of now) if (!former.has(key)) former.set(key, text);
   const chunks = await leavingBehind(unchanged, () => writeHistoryChunks(kv, index.revision, former));
-  // Writing the chunks of a large apply takes minutes. If another operator has written the directory meanwhile, we refuse. The chunks do no harm
-  // then: without their index, new ones are ignored. Those that replaced the chunks of an interrupted write have the same texts and more.
+  // Writing the chunks of a large apply takes minutes. If another operator has written the directory meanwhile, we refuse. The chunks then do no
+  // harm: new ones are ignored without their index. Those that replaced the chunks of an interrupted write have the same texts and more.
   await refuseOtherDirectory(kv, directory);
   await leavingBehind(unchanged, () => writeHistoryIndex(kv, { ...index, chunks }));
   return former;

@@ -1,4 +1,3 @@
-/** Writes and deletes records in a safe order, both for an apply and for a rollback. */
 import { directoryKey, kindOf } from "../../directory/keys.ts";
 import { chunksOf } from "../../lib/collections.ts";
 import type { DirectorySteps } from "../../topology/record-text.ts";
@@ -11,11 +10,11 @@ export type Write = { readonly key: string; readonly text: (() => string) | null
 type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: number) => void };
 
 /**
- * Writes and deletes records. `writes` must be in the order of `inWriteOrder`. In between, this also writes the directory record, with the texts of
- * {@link DirectorySteps}. The caller writes the directory record's final text at the end.
+ * `writes` must be in the order of `inWriteOrder`. In between, this also writes the directory record, with the texts of {@link DirectorySteps}. The
+ * caller writes the directory record's final text at the end.
  *
- * For a time, an edge may have a later write and not an earlier one. This waits where a name could then get a wrong Pod or none, or its group could
- * lose a restriction.
+ * For a time, an edge may see a later write, but not an earlier one. A name could then get a wrong Pod or none, or its group could lose a
+ * restriction. In these cases, this waits until every edge sees the earlier write.
  */
 export async function writeRecords(
   kv: KvStore,
@@ -31,7 +30,7 @@ export async function writeRecords(
       onProgress(chunk.length);
     }
   }
-  // Otherwise a name that has just got its assignment could go to the new default Pod.
+  // Without this wait, a name that has just got its assignment could go to the new default Pod.
   if (steps.changesDefault && written.some(isRoute)) await kv.untilSeen();
   if (deleted.length > 0 && steps.settled !== null) await kv.write([[directoryKey, steps.settled]]);
   if (relyOnWrites(deleted, written, steps)) await kv.untilSeen();
@@ -46,8 +45,8 @@ export async function writeRecords(
 const isRoute = ({ key }: Write): boolean => kindOf(key) === "route";
 
 /**
- * Whether an edge that sees the deletions before the writes could give a name the old default Pod or a Pod without a record, or lift a restriction that
- * a longer prefix had.
+ * Whether the deletions must wait until every edge sees the writes. Otherwise an edge could give a name the old default Pod or a Pod without a
+ * record. It could also lift a restriction that a longer prefix had.
  */
 function relyOnWrites(
   deleted: readonly Write[],
