@@ -15,7 +15,7 @@ const signatureAlgorithms: Readonly<Record<string, string>> = {
   ec: "300a06082a8648ce3d040302",
 };
 
-/** Makes the smallest valid certificate (RFC 5280 §4.1), signed with its own key. A registry's `rootcertbundle` is a file of such certificates. */
+/** The smallest valid certificate (RFC 5280 §4.1). A registry's `rootcertbundle` is a file of such certificates. */
 export function selfSignedCertificate({ publicKey, privateKey }: KeyPairKeyObjectResult): string {
   const algorithm = Buffer.from(signatureAlgorithms[publicKey.asymmetricKeyType ?? ""] ?? "", "hex");
   const toBeSigned = sequence(

@@ -5,7 +5,7 @@ export type ClientInit = Omit<RequestInit, "headers"> & {
   readonly headers?: Readonly<Record<string, string>>;
   readonly duplex?: "half";
 };
-/** Sends plain HTTP to a registry, as a registry client does. It follows a redirect only if `init` asks for that. */
+/** `get` follows a redirect only if `init` asks for that. */
 export type Client = {
   readonly origin: string;
   token(scopes: readonly string[], user?: string | null): Promise<string>;
@@ -49,16 +49,14 @@ export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   return `sha256:${Buffer.from(await crypto.subtle.digest("SHA-256", bytes)).toString("hex")}`;
 }
 
-/** A client that goes past the edge, to a Pod's own registry and token service. */
 export function createPodClient({ pods }: Stack, pod: LocalPodId): Client {
   const { registry, token } = pods[pod];
   return createClient(registry.direct, { realm: `${token.direct}/jwt/auth`, service: `${pod}-registry` });
 }
 
-/** If `to` is a stack, gives a client of its edge. */
 export const clientOf = (to: Stack | Client): Client => ("edge" in to ? createClient(to.edge) : to);
 
-/** Pushes one blob by POST and PUT, as containerd does, and gives its digest. */
+/** Pushes a blob by POST and PUT, as containerd does, and returns its digest. */
 export async function pushBlob(to: Stack | Client, repository: string, text: string): Promise<string> {
   const client = clientOf(to);
   const token = await client.token([`repository:${repository}:pull,push`]);
@@ -73,7 +71,6 @@ export async function pushBlob(to: Stack | Client, repository: string, text: str
   return digest;
 }
 
-/** Asks the edge for the manifest of the tag `1`, and returns its layers. */
 export async function layersOf(
   stack: Stack,
   repository: string,

@@ -17,7 +17,7 @@ export type CloudflareKv = {
   readonly calls: string[];
   /** Answers the next `calls` calls with 429 and this Retry-After. */
   limit(calls: number, retryAfterSeconds: number): void;
-  /** In each of the next `calls` bulk calls, every second key is left out. The answer names the keys that were left out. */
+  /** Each of the next `calls` bulk calls leaves out every second key, and names these keys in its answer. */
   failHalf(calls: number): void;
   /** Each of the next `calls` pages of a listing is empty but has a cursor, as at Cloudflare after many keys were deleted. */
   emptyPages(calls: number): void;

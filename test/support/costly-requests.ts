@@ -4,7 +4,6 @@ import type { HostileRequest } from "./hostile-requests.ts";
 /** A request that anyone can send, and that costs much CPU time if a parser or a look-up is careless. */
 export type CostlyRequest = readonly [what: string, request: HostileRequest];
 
-/** What a stranger may know or make up. */
 export type Known = {
   /** The `kid` of the first Pod's key. Strangers may know it, because every token of that Pod contains it. */
   readonly kid: string;

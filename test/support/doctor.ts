@@ -40,7 +40,7 @@ export const findings = (checks: readonly Check[]) =>
 export const passed = (checks: readonly Check[], id: string) =>
   checks.filter(({ status, pod }) => status === "ok" && pod === id).map(({ check }) => check);
 
-/** Makes a proxy redirect clients to another host: if the URL matches `path`, the answer's Location gets `host` in place of its own host. */
+/** If the URL matches `path`, the proxy puts `host` into the answer's Location, in place of the Location's own host. */
 export const redirectTo = (url: string | undefined, host: string, path = blobPath) =>
   path.test(url ?? "")
     ? {
@@ -56,7 +56,7 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
   const stack = useStack({ sealingKeys });
   const records: Partial<Record<LocalPod, PodRecord>> = {};
 
-  /** The records that doctor reads. `put` writes each of them to the edge's KV too. */
+  /** The records that doctor reads. `put` also writes them to the edge's KV. */
   const kv = new Map<string, string>();
   async function put(key: string, record: object): Promise<void> {
     const text = JSON.stringify({ v: 1, ...record });
@@ -80,7 +80,6 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
 
   type Options = Partial<DeploymentUnderTest> & { readonly user?: User | null };
 
-  /** Runs doctor's checks. `user` is the login for all Pods. */
   async function check({ user = demo, ...options }: Options = {}): Promise<readonly Check[]> {
     const { edge, stateDir } = stack.current;
     return checkDeployment({
@@ -107,7 +106,7 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
     return rows.map(([id]) => id);
   }
 
-  /** Sends a write to the registry of pod-b, for the repository `<id>/probe`. That name belongs to the Pod `id`, which uses the same registry. */
+  /** Writes to the repository `<id>/probe` in the registry of pod-b, which the Pod `id` uses too. */
   async function write(id: string, method: string, path: string, init: Written = {}): Promise<void> {
     const { registry, token } = stack.current.pods["pod-b"];
     const scopes = [`repository:${id}/probe:pull,push`, "repository:globex/hello:pull"]
@@ -121,11 +120,10 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
     expect(written.status).toBe(201);
   }
 
-  /** Mounts the probe's blob into the repository `<id>/probe` in the registry of pod-b. */
   const mountProbe = (id: string) =>
     write(id, "POST", `blobs/uploads/?mount=${healthy("pod-b").probe.digest}&from=globex/hello`);
 
-  /** Pushes the image whose layer is the probe's blob to `<id>/probe` in the registry of pod-b. Returns the digest of the image's config. */
+  /** Pushes the image whose layer is the probe's blob, and returns the digest of the image's config. */
   async function pushProbeImage(id: string): Promise<string> {
     const { config, manifest } = helloImage("globex");
     await mountProbe(id);
@@ -135,7 +133,6 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
     return config.digest;
   }
 
-  /** Adds the Pod `id`, and assigns the prefix `id` to it. */
   async function addOwning(id: string, sickness: Sickness): Promise<void> {
     const probe = { repository: `${id}/probe`, digest: healthy("pod-b").probe.digest };
     const record = await sickRecord(id, healthy("pod-b"), { probe, ...sickness }, sealingKeys);

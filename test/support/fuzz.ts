@@ -3,20 +3,18 @@ import fc from "fast-check";
 const runsFactor = Number(process.env["FUZZ"] ?? 1);
 
 /**
- * Checks a property of the whole edge `runs` times, or FUZZ times as often if the variable FUZZ is set. Each run waits for the run before it, so that
- * what a Pod saw belongs to this run's request.
+ * Checks a property of the whole edge `runs` times, multiplied by the variable FUZZ if it is set. Runs never overlap, so that what a Pod saw belongs
+ * to this run's request.
  */
 export async function fuzz<T>(runs: number, values: fc.Arbitrary<T>, holds: (value: T) => Promise<void>) {
   await fc.assert(fc.asyncProperty(values, holds), { numRuns: runs * runsFactor });
 }
 
-/** The time limit for a test that calls `fuzz` with this number of runs. */
 export const fuzzTimeoutMs = (runs: number): number => 60_000 + runs * runsFactor * 100;
 
 export const wordOf = (text: string): fc.Arbitrary<string> => fc.constantFrom(...text.trim().split(/[ \n]+/));
 export const lineOf = (text: string): fc.Arbitrary<string> => fc.constantFrom(...text.trim().split(/\n */));
 
-/** Splits a line of the form `Name: value`. */
 export function headerOfLine(line: string): readonly [name: string, value: string] {
   const colon = line.indexOf(":");
   return [line.slice(0, colon), line.slice(colon + 1).trim()];

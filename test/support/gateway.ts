@@ -16,7 +16,6 @@ export type TestGateway = {
   /** The tap in front of the registry. It shows what the gateway asks the registry. */
   readonly tap: Tap;
   readonly config: GatewayConfig;
-  /** The lines of the gateway's log. */
   readonly lines: readonly Readonly<Record<string, unknown>>[];
 };
 
@@ -34,7 +33,6 @@ export function gatewayConfig(env: Readonly<Record<string, string>>): GatewayCon
   return config.value;
 }
 
-/** A gateway in this process, next to a toy registry with a tap in front of it. All of it lives as long as the test. */
 export async function startTestGateway(options: GatewayOptions = {}): Promise<TestGateway> {
   const pod = options.pod ?? (await startToyPod());
   const tap = await startTap(Number(new URL(pod.registry).port), "127.0.0.1");

@@ -15,7 +15,6 @@ const warning = '110 - "response is stale"';
 export const setFault = (stack: Stack, fault: Fault, pod: "pod-a" | "pod-b" = "pod-a") =>
   stack.setFault(pod, "token", fault);
 
-/** Asks for a token as docker does when it has none yet. */
 export async function askToken(stack: Stack, scopes: readonly string[], user: Login = "demo") {
   const query = new URLSearchParams([["service", "registry-edge"], ...scopes.map((scope) => ["scope", scope])]);
   const credentials = user?.includes(":") ? user : `${user}:${user}`;
@@ -30,7 +29,7 @@ export const pullOf = (repository: string) => `repository:${repository}:pull`;
 export const isStale = ({ headers }: Seen): boolean => headers["warning"] === warning;
 
 /**
- * Pushes an image, and pulls it until the edge's cache has its manifest, the proofs of its blobs, and the right of each of these users to pull it.
+ * Pushes an image, and pulls it until the edge's cache has the manifest, the proofs of its blobs, and the right of each of these users to pull it.
  */
 export async function setUp(stack: Stack, repository: string, users: readonly User[] = ["demo"]): Promise<Image> {
   const image = await pushImage(stack, repository, 2);
@@ -47,14 +46,13 @@ export async function grant(stack: Stack, repository: string, user: User): Promi
   await stack.edgeSettled();
 }
 
-/** Sends each request that docker sends for a pull, and returns the answers. Fetches the blobs from storage, and compares them with their digests. */
+/** Sends each request that docker sends for a pull. The blobs in storage must match their digests. */
 export async function pull(stack: Stack, repository: string, { digest, blobs, text }: Image, user: User) {
   expect((await fetch(`${stack.edge}/v2/`)).status).toBe(401);
   const { status, token, expiresIn } = await askToken(stack, [pullOf(repository)], user);
   if (status !== 200) return { status, answers: [] };
   expect(expiresIn).toBeGreaterThan(0);
-  // A Pod's token lives for 300 s. The edge counts `expires_in` from the start of the client's request, and the Pod makes the token a little later.
-  // So `expires_in` may be a little more than 300.
+  // The edge counts `expires_in` from the start of the client's request, and the Pod makes its token of 300 s a little later.
   expect(expiresIn).toBeLessThanOrEqual(302);
   const base = await createClient(stack.edge).get("/v2/", token);
   expect([base.status, await base.json()]).toEqual([200, {}]);
@@ -71,7 +69,7 @@ export async function pull(stack: Stack, repository: string, { digest, blobs, te
 }
 export const pulledStatuses = [200, 200, 200, 200, ...Array(6).fill(307)];
 
-/** Does the work while Pod A's token service fails. Clears the taps first, so that they show only what came during the work. */
+/** Clears the taps first, so that they show only what came during the work. */
 export async function duringOutage<T>(
   stack: Stack,
   work: () => Promise<T>,

@@ -36,7 +36,7 @@ async function pushParts(stack: Stack, repository: string, config: string, layer
   };
 }
 
-/** Pushes one image under all of these tags. The first tag is written into its config and layer, so that images differ. */
+/** Pushes one image under all of these tags. Its config and layer contain the first tag, so that images differ. */
 export async function pushTagged(stack: Stack, repository: string, ...tags: readonly string[]): Promise<string> {
   const text = JSON.stringify(await pushParts(stack, repository, `config ${tags[0]}`, `layer ${tags[0]}`));
   let digest = "";
@@ -60,7 +60,7 @@ export async function pushIndex(stack: Stack, repository: string, tag: string): 
   return push(stack, repository, tag, JSON.stringify({ schemaVersion: 2, mediaType: indexType, manifests }));
 }
 
-/** Pushes a manifest that has another one as its `subject`. If `tag` is null, it can be found only in the registry's list of referrers. */
+/** If `tag` is null, the manifest can be found only in the registry's list of referrers. */
 export async function pushReferrer(
   stack: Stack,
   repository: string,
@@ -127,8 +127,8 @@ export async function pushGroup(stack: Stack, group: string): Promise<void> {
 }
 
 /**
- * Reads all manifests of these repositories from the Pod itself, by tag and by digest, and returns their texts. Reads each blob that they name, and
- * compares it with its digest.
+ * Reads all manifests of these repositories from the Pod itself, by tag and by digest, and returns their texts. Each blob that they name must match
+ * its digest.
  */
 export async function contentOf(
   stack: Stack,

@@ -13,7 +13,6 @@ export class History<T> {
     return last.value;
   }
 
-  /** Does the work that changes the value to `value`. */
   async change(value: T, work: () => Promise<unknown>): Promise<void> {
     const fromMs = Date.now();
     await work();
@@ -34,5 +33,4 @@ export class History<T> {
   }
 }
 
-/** When a request was sent, and when its answer had come. */
 export type Asked = { readonly askedMs: number; readonly gotMs: number };

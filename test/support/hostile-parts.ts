@@ -6,12 +6,12 @@ import { digest, repositoryName } from "./generators.ts";
 /** Every made-up secret of a hostile request contains this, and nothing else does. No answer and no log line may contain it. */
 export const canary = "canary7f3b9c";
 
-/** What hostile requests are made from: valid tokens, repositories, and the digests in them. */
+/** What hostile requests are made from. The tokens are valid. */
 export type Materials = {
   readonly tokens: readonly string[];
   readonly repositories: readonly string[];
   readonly blobs: readonly (readonly [repository: string, digest: string])[];
-  /** A routable token of GitLab, which names the cell, and so the Pod, that it is for. */
+  /** A routable token of GitLab, which names its cell, and so its Pod. */
   readonly password: string;
 };
 
@@ -55,7 +55,6 @@ const plainName = fc.oneof(
   fc.constant(""),
 );
 
-/** One `name=value` of a query or a form. */
 export const pair = (materials: Materials): fc.Arbitrary<string> =>
   fc.oneof(
     fc.tuple(plainName, oddValue).map((parts) => parts.join("=")),
@@ -123,7 +122,7 @@ const odd = lineOf(`
   Bearer ${`${canary}.`.repeat(3)}
   Bearer pods.v1.pod-a/${canary.repeat(900)}.b.c`);
 
-/** A whole Authorization value with something odd in it: a bad token or password, or a good token that is written in an unusual way. */
+/** An Authorization value with a bad token or password, or with a good token that is written in an unusual way. */
 export const badAuthorization = (materials: Materials): fc.Arbitrary<string> =>
   fc.oneof(
     odd,

@@ -27,7 +27,7 @@ export const isWhole = ({ framing }: HostileRequest): boolean =>
   ["none", "length", "chunks", "bytes"].includes(framing);
 const edgeHost = "edge.test";
 
-/** Returns the host that the request names. Where the answer names the edge's host, it must be this one. workerd joins several Host lines with commas. */
+/** If the answer names the edge's host, it must name this host. workerd joins several Host lines with commas. */
 export const hostOf = ({ headers }: HostileRequest): string =>
   headers.flatMap(([name, value]) => (name === "Host" && value !== "" ? value : [])).join(", ");
 
@@ -65,7 +65,6 @@ function framed({ framing }: HostileRequest, content: string): string {
 const blobPaths = ["GET", "GET", "GET", "HEAD", "DELETE"];
 const uploadPaths = ["GET", "HEAD", "PATCH", "PUT", "DELETE"];
 
-/** A method and a path that the edge serves. */
 function known(materials: Materials): fc.Arbitrary<readonly [method: string, path: string]> {
   const name = nameOf(materials);
   const digest = digestOf(materials);

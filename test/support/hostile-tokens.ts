@@ -138,7 +138,7 @@ const publicKeyOf = async ({ publicJwk }: SigningKey): Promise<CryptoKey> =>
     "verify",
   ]);
 
-/** A registry parses the certificate in `x5c`, so this is a real one: one of Node's own root certificates. No Pod trusts it. */
+/** A registry parses the certificate in `x5c`, so we send a real certificate: one of Node's own roots. No Pod trusts it. */
 function certificate(): string {
   const [pem = ""] = rootCertificates;
   return new X509Certificate(pem).raw.toString("base64");

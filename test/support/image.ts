@@ -6,10 +6,9 @@ const layerType = "application/vnd.oci.image.layer.v1.tar";
 
 type Pushed = { readonly digest: string; readonly text: string; readonly blobs: readonly string[] };
 
-/** A blob of a manifest, with its size if the size matters. Only `podctl move` reads the size: it copies only a blob that has exactly this size. */
+/** A blob of a manifest. Its size matters only to `podctl move`, which copies no blob that has another size. */
 type Named = string | { readonly digest: string; readonly size: number };
 
-/** The text of an image manifest. The first blob is its config. */
 export function manifestText([config = "", ...layers]: readonly Named[]): string {
   const descriptor = (mediaType: string) => (named: Named) => ({
     mediaType,

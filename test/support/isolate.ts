@@ -6,7 +6,6 @@ import { type BulkKv, createReadKv, type KvTrace } from "../../src/directory/kv.
 import { createIsolate, type Isolate as Memory } from "../../src/isolate.ts";
 import type { PlainHttp } from "../../src/lib/address.ts";
 
-/** One isolate of the Worker: its clock, its memory, its reads of KV, and the directory that it sees. */
 export type Isolate = {
   nowMs: number;
   readonly trace: KvTrace;
@@ -61,7 +60,6 @@ type TestKv = BulkKv & {
   list(): Promise<{ keys: { name: string }[] }>;
 };
 
-/** An empty Workers KV, run by Miniflare. */
 export async function startKv(): Promise<{ readonly kv: TestKv; readonly stop: () => Promise<void> }> {
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({

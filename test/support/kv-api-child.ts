@@ -1,7 +1,4 @@
-/**
- * Runs a stack in a process of its own, so that a test can limit how many files this process may open. Writes many keys by one bulk call of the KV
- * API, reads some and deletes all.
- */
+/** Runs a stack in a process of its own, so that a test can limit how many files this process may open. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -19,7 +19,7 @@ const longestIdleMs = 12_000;
 
 /**
  * Makes this number of clients reset their connections in the middle of uploads, manifests and redirects, while another client lists tags. Expects
- * that this client gets every answer, and that the edge goes on calling the Pod and leaves no connection to the Pod open.
+ * that this other client gets every answer, and that the edge goes on calling the Pod and leaves no connection to it open.
  */
 export async function expectLeavingClientsHarmless(stack: Stack, clients: number): Promise<void> {
   const token = await createClient(stack.edge).token([`repository:${repository}:pull,push`]);
@@ -68,7 +68,6 @@ const requestLines = (proved: string): readonly (() => string)[] => [
   () => `HEAD /v2/${repository}/manifests/1`,
 ];
 
-/** Lists the tags again and again until `isOver` returns true. Returns how often it did this. */
 async function pullUntil(stack: Stack, token: string, isOver: () => boolean): Promise<number> {
   const client = createClient(stack.edge);
   let pulls = 0;

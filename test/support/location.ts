@@ -7,7 +7,6 @@ import { type CacheApi, createLocationCache } from "../../src/net/location-cache
 import type { Digest } from "../../src/oci/digest.ts";
 import type { RepositoryName } from "../../src/oci/repository-name.ts";
 
-/** The cache of a Cloudflare location, run by Miniflare. */
 export async function startLocation(): Promise<{ readonly caches: CacheApi; readonly stop: () => Promise<void> }> {
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
@@ -44,14 +43,12 @@ export const pod = (change: object = {}): Pod =>
   }) as unknown as Pod;
 export const digestOf = (char: string) => `sha256:${char.repeat(64)}` as Digest;
 let count = 0;
-/** A repository that no other test of the file uses. */
 export const someRepository = (): RepositoryName => {
   count += 1;
   return `acme/app-${count}` as RepositoryName;
 };
 export const at = (seconds: number) => new Date(1_800_000_000_000 + seconds * 1000);
 
-/** Starts one isolate that keeps manifests and tags in this location's cache. The test sets the isolate's clock. */
 export function startIsolateAt(cacheApi: CacheApi) {
   const memory = createIsolate().manifests;
   const work: Promise<unknown>[] = [];

@@ -1,4 +1,3 @@
-/** Orders to a gateway under test, and the stores that they name. */
 import type http from "node:http";
 import { expect } from "vitest";
 import { parseDigest } from "../../src/oci/digest.ts";

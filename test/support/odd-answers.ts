@@ -13,7 +13,6 @@ export type OddAnswer = {
   readonly framing: "length" | "chunks" | "until the end" | "more" | "less" | "cut";
 };
 
-/** The origins that a Pod may name in an answer: its own, its store's and the edge's. */
 export type Origins = { readonly pod: string; readonly storage: string; readonly edge: string };
 
 const digest = `sha256:${"d".repeat(64)}`;

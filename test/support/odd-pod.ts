@@ -2,7 +2,6 @@ import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, afterEach } from "vitest";
 
-/** One request as the odd Pod received it. */
 type OddRequest = {
   readonly method: string;
   readonly path: string;
@@ -70,7 +69,6 @@ export const asPodB =
   (topology: string): string =>
     topology.replace(`\${POD_B_${service}}`, service === "TOKEN" ? `${pod.url}/jwt/auth` : pod.url);
 
-/** The topology with these servers as the token services of both Pods. */
 export const asTokenServices =
   (ofA: OddPod, ofB: OddPod) =>
   (topology: string): string =>

@@ -11,7 +11,7 @@ type Twist = (
   | { readonly change: (headers: http.IncomingHttpHeaders) => http.OutgoingHttpHeaders }
   | null;
 
-/** Starts a proxy in front of the server `target`, and returns the proxy's origin. With it, a test shows faults that no correct server has. */
+/** Starts a proxy in front of `target`, and returns the proxy's origin. */
 export async function startProxy(target: string, twist: Twist): Promise<string> {
   const server = http.createServer((request, response) => {
     const twisted = twist(request);

@@ -16,7 +16,6 @@ export async function seenOf(answer: Response): Promise<Seen> {
   return { status: answer.status, headers: Object.fromEntries(headers), text: await answer.text() };
 }
 
-/** Returns a function that sends requests for this repository with this token. */
 export function pullerOf(stack: Stack, repository: string, token: string | null) {
   const client = createClient(stack.edge);
   return async (path: string, init: ClientInit = {}): Promise<Seen> =>

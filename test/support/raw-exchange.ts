@@ -20,8 +20,8 @@ export type RawRequest = {
 const hangsMs = 25_000;
 
 /**
- * Sends one request on a new connection without changing it; an HTTP client would normalise it. Gives null if the server closes
- * without a whole answer. Rejects if the server neither answers nor closes.
+ * Sends one request on a new connection, without the changes that an HTTP client would make. Gives null if the server closes without a whole answer.
+ * Rejects if the server neither answers nor closes.
  */
 export async function exchangeRaw(origin: string, request: RawRequest): Promise<RawAnswer | null> {
   const { text, breaksOff, isHead } = request;

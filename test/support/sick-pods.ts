@@ -31,7 +31,6 @@ export type Sickness = Partial<Omit<PodRecord, "blobs">> & {
 
 type Keys = { readonly publicJwk: JWK; readonly privateJwk: JWK };
 
-/** The records that the two Pods of a stack have after its start. */
 export async function healthyRecords(stack: Stack): Promise<Readonly<Record<LocalPodId, PodRecord>>> {
   const recordOf = async (id: LocalPodId, repository: string): Promise<PodRecord> => {
     const value = await placeholdersOf(stack, id);

@@ -26,7 +26,6 @@ export const keyOf = (kid: string): object => ({
   n: Buffer.concat([Buffer.of(0xff), Buffer.alloc(255, kid)]).toString("base64url"),
 });
 
-/** A topology with these Pods and these other lines. */
 export const topologyText = (pods: readonly string[], ...lines: readonly string[]): string =>
   ["pods:", ...pods.map((id) => `  ${id}: ${podText(id)}`), ...lines].join("\n");
 

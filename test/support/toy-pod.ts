@@ -18,7 +18,6 @@ export const credentials = {
   secretAccessKey: "not-a-secret",
 };
 
-/** Starts a server that lives as long as the test, and gives its port. */
 export async function serveForTest(requestListener: RequestListener): Promise<number> {
   const server = createServer(requestListener);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -49,7 +48,6 @@ export type ToyPod = {
   readonly registry: string;
   readonly realm: string;
   readonly key: SigningKey;
-  /** A token of the Pod's own token service. */
   token(scope: string, user?: "demo" | "reader" | null): Promise<string>;
   /** Sends a request as `demo` with exactly this scope, and does not follow redirects. */
   ask(method: string, path: string, scope: string, init?: RequestInit): Promise<Response>;
@@ -91,7 +89,6 @@ export async function startToyPod(): Promise<ToyPod> {
   return { registry, realm, key, token, ask };
 }
 
-/** Pushes a blob by POST and one PUT, and gives its digest. */
 export async function pushBlob(pod: ToyPod, name: string, body: string): Promise<string> {
   const scope = `repository:${name}:pull,push`;
   const started = await pod.ask("POST", `/v2/${name}/blobs/uploads/`, scope);
@@ -118,7 +115,7 @@ export const describeBlob = (mediaType: string, body: string) => ({
   size: body.length,
 });
 
-/** Pushes a config and a layer, and gives an image manifest of them, with `fields` added or replaced. */
+/** Pushes a config and a layer, and returns their manifest with `fields` added or replaced. */
 export async function imageManifest(pod: ToyPod, name: string, fields: object = {}): Promise<string> {
   await pushBlob(pod, name, "config");
   await pushBlob(pod, name, "layer");
@@ -141,7 +138,6 @@ export const pushManifest = async (
 
 export const storageNow = new Date("2026-03-01T12:00:00Z");
 
-/** A toy storage whose clock always says {@link storageNow}. */
 export async function startToyStorage() {
   const options = { ...credentials, dir: await temporaryDir(), now: () => storageNow };
   const endpoint = `http://localhost:${await serveForTest(createToyStorage(options))}`;

@@ -39,7 +39,6 @@ export function useStack(options: StackOptions = {}): { readonly current: Stack 
   };
 }
 
-/** The example topology without its default Pod. */
 export const withoutDefault = (topology: string): string => topology.replace(/^default:.*$/m, "");
 
 /** The topology with these members of `outage` for both Pods, instead of the example's. */
@@ -50,13 +49,11 @@ export const withOutage =
       .replaceAll(/^ {4}outage: .*\n/gm, "")
       .replaceAll("    blobs:\n", `    outage: { ${outage} }\n    blobs:\n`);
 
-/** A stack whose two Pods have one registry, which is that of pod-a. */
 export const onOneRegistry = {
   oneRegistry: true,
   topology: (topology: string): string => topology.replaceAll(/^( +(?:issuer|audience|bucket): )pod-b/gm, "$1pod-a"),
 } satisfies StackOptions;
 
-/** The topology with other stores for each of its two Pods. */
 export const withStores =
   (podA: string, podB: string) =>
   (topology: string): string =>
@@ -64,7 +61,6 @@ export const withStores =
       .split(/^ {6}stores:\n(?: {8}.*\n)+/m)
       .reduce((before, after, index) => `${before}      stores: ${index === 1 ? podA : podB}\n${after}`);
 
-/** Values of the stack's KV, read by the API that podctl uses. */
 export async function readStackKv(
   { control }: Stack,
   keys: readonly string[],
@@ -97,7 +93,6 @@ export async function endFault(stack: Stack, pod: LocalPodId): Promise<void> {
     .not.toBe(503);
 }
 
-/** How often the edge has read KV so far, as counted by the control server. */
 export async function countKvReads({ control }: Stack): Promise<number> {
   return ((await (await fetch(`${control}/kv`)).json()) as { reads: number }).reads;
 }

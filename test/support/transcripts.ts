@@ -36,7 +36,6 @@ const mask = (output: string): string =>
 
 const expected = /--expect [^\s;]+/;
 
-/** Makes a test of each transcript on the page, in the file that calls this function. */
 export function testTranscripts(page: string): void {
   const blocks = readFileSync(page, "utf8").split(/(```\w+\n[\s\S]*?```)/);
   const stack = useStack();

@@ -2,7 +2,6 @@ import { afterAll, beforeEach } from "vitest";
 import { type KvStore, openKvStore } from "../../src/podctl/target/kv-store.ts";
 import { account, apiToken, type CloudflareKv, namespace, startCloudflareKv } from "./cloudflare-kv.ts";
 
-/** Starts Cloudflare's KV API for one test file, with a KV store that uses it. Before each test, all keys and faults are removed. */
 export async function useCloudflareKv(): Promise<{ readonly server: CloudflareKv; readonly kv: KvStore }> {
   const server = await startCloudflareKv();
   afterAll(() => server.stop());

@@ -7,20 +7,18 @@ import { moveIn } from "./use-moves.ts";
 
 export const podIds: readonly LocalPodId[] = ["pod-a", "pod-b"];
 
-/** Makes groups on a test file's stack, and puts them into phases of a move. */
 export function useGroups(stack: { readonly current: Stack }) {
   let groups = 0;
   const write = (group: string, members: object) =>
     stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
   const known = new Set<string>();
-  /** Writes the group's assignment record with these fields. If the edge may know an earlier assignment of the group, restarts the edge. */
+  /** If the edge may know an earlier assignment of the group, restarts the edge. */
   const assign = async (group: string, members: object): Promise<void> => {
     await write(group, members);
     if (known.has(group)) await stack.current.restartEdge();
     known.add(group);
     stack.current.clearSeen();
   };
-  /** Puts a group into a phase of its move from pod-a to pod-b. */
   const enter = (group: string, phase: Moving["phase"]) =>
     assign(group, { pod: "pod-a", move: moveIn(phase, "pod-b") });
   /** Makes a new group whose image `1` is at each of these Pods. The edge knows nothing of the group until it is assigned. */
@@ -33,7 +31,6 @@ export function useGroups(stack: { readonly current: Stack }) {
     return { group, repository, image };
   };
   const askedPods = () => podIds.filter((pod) => stack.current.seen(pod, "registry").length > 0);
-  /** Sends a DELETE through the edge while pod-a refuses deletions, and returns the status. */
   const deleteButNotAtPodA = async (path: string, token: string): Promise<number> => {
     await stack.current.setFault("pod-a", "registry", { mode: "status", status: 405 });
     const { status } = await createClient(stack.current.edge).get(path, token, { method: "DELETE" });

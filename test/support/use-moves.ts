@@ -27,5 +27,4 @@ export function moveIn(phase: Moving["phase"], pod: string): MoveRecord {
   return { to, phase, since: timeIn(-60) };
 }
 
-/** The time after this many seconds from now, in the form that an assignment has. */
 export const timeIn = (seconds: number): string => new Date(Date.now() + seconds * 1_000).toISOString();

@@ -3,7 +3,6 @@ import { createClient } from "./client.ts";
 
 export type PulledImage = { readonly repository: string; readonly tag?: string; readonly user: string | null };
 
-/** What a pull gave: the manifest's text, and whether the edge called any part of it stale. */
 type Pulled = { readonly text: string; readonly isStale: boolean };
 
 type Descriptor = { readonly digest: string };
