@@ -19,7 +19,7 @@ const usualLimits: GatewayLimits = { stallMs: 60_000, answerMs: 300_000, ...moun
 
 export type Gateway = {
   readonly listener: RequestListener;
-  /** After this call, each answer closes its connection. The health check fails, so that a load balancer sends no more requests. */
+  /** After this call, each answer closes its connection, and the health check fails, so that a load balancer sends no more requests. */
   readonly drain: () => void;
 };
 
@@ -92,7 +92,7 @@ const malformedRequest = (): Response =>
     headers: { Connection: "close" },
   });
 
-/** The path of an upload is shorter, but a stranger can send a path of 128 KB. */
+/** The path of an upload is shorter than this, but a stranger can send a path of 128 KB. */
 const maxLoggedCharacters = 2_000;
 
 type Received = {

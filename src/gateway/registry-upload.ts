@@ -106,7 +106,7 @@ export async function isThere(ordered: Ordered, signal: AbortSignal): Promise<bo
   const { status, location, digest: found } = answer.value;
   // A 200 without the digest may come from a proxy.
   if (status === 200) return found === digest;
-  // A registry looks for a blob before it redirects to its storage.
+  // A registry redirects to its storage only if it has found the blob.
   return (status === 302 || status === 307) && isInStorage(location ?? "", ordered);
 }
 

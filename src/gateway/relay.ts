@@ -94,16 +94,15 @@ export function relay(
       resolve(ok(read));
     });
   });
-  // We send the headers before the client sends its body. The registry checks the token when it gets the headers, and the token may expire within a
-  // minute.
+  // We send the headers without waiting for the body: the registry checks the token when the headers come, and the token may expire within a minute.
   outgoing.flushHeaders();
   const stopPassing = passJoined(incoming, outgoing);
   return promise;
 }
 
 /**
- * Leaves the connection open for as long again as we have waited for the answer, so that the registry can finish its work. Meanwhile, the connection
- * does not keep the program from ending.
+ * Leaves the connection open for another `answerMs`, so that the registry can finish its work. Meanwhile, the connection does not keep the program
+ * from ending.
  */
 function leave(outgoing: http.ClientRequest, { answerMs }: RelayLimits): void {
   outgoing.socket?.unref();

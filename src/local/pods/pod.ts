@@ -9,7 +9,6 @@ import { createTokenService, type SigningKey } from "../toy/token-service.ts";
 import type { LocalGateway } from "./gateway.ts";
 
 type PodService = "registry" | "token" | "storage";
-/** A Pod has a gateway only if the stack is started with gateways. */
 export type ServiceName = PodService | "gateway";
 
 /** `url` leads to the tap in front of a service, and `direct` leads to the service itself. */

@@ -25,8 +25,8 @@ export function registryParts(): PodParts {
 }
 
 /**
- * The token service's tokens name their key by its libtrust id. Distribution v3 knows a key by this id only if the key is in a JWK set. It knows a
- * key of a `rootcertbundle` by the id of RFC 7638.
+ * The token service's tokens name their key by its libtrust id. Distribution v3 knows the keys of a JWK set by this id, and the keys of a
+ * `rootcertbundle` only by the id of RFC 7638.
  */
 export function distributionParts(): PodParts {
   const [registry, versitygw] = findBinaries(["registry", "versitygw"]);
@@ -47,7 +47,7 @@ function realParts(
     async startRegistry(pod, urls) {
       const token = { realm: urls.realm, service: pod.audience, issuer: pod.issuer, ...(await trust(pod)) };
       const config = `${pod.dir}/registry.json`;
-      // The registry reads YAML. All JSON is YAML, so we write JSON.
+      // The registry reads YAML, and all JSON is YAML.
       await writeFile(config, JSON.stringify(registryConfig(pod, token, urls.storage), null, 2));
       return startRegistry(config, { name: `${pod.id}'s registry`, program: registry, watchdog: pod.watchdog });
     },

@@ -43,7 +43,6 @@ function podPartsOf(kind: PodKind, lenientManifests: boolean): PodParts {
 type StartOptions = {
   readonly stateDir: string;
   readonly signingKeys: SigningKeys;
-  /** Whether both Pods use the registry and the storage of pod-a. */
   readonly oneRegistry: boolean;
   readonly tokenSeconds: number | undefined;
 };

@@ -19,7 +19,6 @@ type Connection = {
   tied: Socket | null;
 };
 
-/** The returned function gives each socket of a client a connection of its own to the service. */
 export function connectionsTo(port: number): (client: Socket) => Connection {
   const connections = new WeakMap<Socket, Connection>();
   return (client) => {

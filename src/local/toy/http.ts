@@ -1,4 +1,3 @@
-/** HTTP code that the toy servers share. */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 
 /** A whole answer with a small body. The toy storage streams its objects, and does not use this type for them. */

@@ -1,4 +1,3 @@
-/** Checks a presigned URL for the toy storage. Its errors are those of S3. */
 import { timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { err, ok, type Result } from "../../lib/result.ts";
