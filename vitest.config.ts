@@ -3,7 +3,6 @@ import { sideBySide } from "./test/support/side-by-side.ts";
 import { SlowFirst } from "./test/support/slow-first.ts";
 import { SummaryReporter } from "./test/support/summary-reporter.ts";
 
-/** What a developer runs at each change. */
 export default defineConfig({
   test: {
     ...sideBySide,

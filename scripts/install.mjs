@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const lock = `${root}.local/installing`;
 const pollMs = 200;
-/** A command that installs touches its lock this often. The others could not look for its process, because it may run in another container. */
+/** How often the command that installs touches the lock. Others need this sign of life, because its process may be in another container. */
 const touchMs = 1_000;
 /** A lock that was not touched for this long is from a command that was killed. */
 const staleMs = 10_000;
@@ -58,7 +58,7 @@ async function install() {
     stdio: ["ignore", "ignore", "inherit"],
   });
   const touching = setInterval(() => utimes(lock, new Date(), new Date(), () => {}), touchMs);
-  // If the user ends this command, npm ends first, and then we remove the lock.
+  // We pass the user's signal on to npm, so that the lock is removed only after npm has ended.
   for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => npm.kill(signal));
   const failure = await new Promise((resolve) => {
     npm.once("error", ({ message }) => resolve(`: ${message}`));

@@ -1,6 +1,5 @@
-// Installs what e2e and conformance need in addition to the packages of package.json: Go programs, a server from npm,
-// vendors' SDKs and Debian's packages. Debian's packages are installed only if this script runs as root, and all others go
-// into .local.
+// Installs the programs that e2e and conformance need in addition to the packages of package.json. All go into .local except Debian's packages, which
+// are installed only if this script runs as root.
 import { spawnSync } from "node:child_process";
 import { accessSync, constants, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter } from "node:path";
@@ -8,13 +7,13 @@ import { fileURLToPath } from "node:url";
 
 const local = fileURLToPath(new URL("../.local", import.meta.url));
 const bin = `${local}/bin`;
-/** The folder whose package.json names the vendors' SDKs. The lockfile pins the SDKs' dependencies too, which often contain the code that signs. */
+/** The folder whose lockfile pins the vendors' SDKs together with their dependencies, which often contain the code that signs. */
 const oracles = fileURLToPath(new URL("../test/e2e/oracles", import.meta.url));
 const installMs = 900_000;
 const keptLines = 4;
 const npmOptions = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
 
-/** Maps a program's name to its pinned package. The name is the last element of the package's path. */
+/** The pinned package of each program. `go install` names a program after the last element of this path. */
 const goPrograms = {
   versitygw: "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
   registry: "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
@@ -28,7 +27,6 @@ const goPrograms = {
 };
 /** Servers from npm. They are too large for package-lock.json, which every checkout installs. */
 const npmServers = { azurite: "azurite@3.37.0" };
-/** Maps a program, or an nginx module, to its Debian package. */
 const debianPrograms = {
   "docker-registry": "docker-registry",
   skopeo: "skopeo",
