@@ -5,8 +5,8 @@ import { asLines, note, print } from "./output.ts";
 type Asking = { readonly json?: boolean; readonly yes?: boolean };
 
 /**
- * Prints what a write will do. With `--json` it prints to standard error, because standard output must be only JSON. With `--json --yes` it prints
- * nothing, because podctl does not ask the operator.
+ * With `--json`, prints to standard error, because standard output must be only JSON. With `--json --yes`, prints nothing, because podctl does not
+ * ask the operator.
  */
 export function showWrite(lines: readonly string[], { json, yes }: Asking): void {
   if (json && yes) return;
@@ -17,7 +17,7 @@ export function showWrite(lines: readonly string[], { json, yes }: Asking): void
 /** Ctrl-D ends the input, and a prompt without input would never return. So Ctrl-D cancels, as Ctrl-C does. */
 const cancelKeys = { "\u0004": "cancel" } as const;
 
-/** Asks the operator, and throws if the answer is not yes. With `--yes` it does not ask. */
+/** Throws a CliFailure if the operator does not answer yes. */
 export async function confirmWrite(question: string, yes: boolean | undefined): Promise<void> {
   if (yes === true) return;
   if (process.stdin.isTTY !== true)

@@ -5,7 +5,7 @@ export class CliFailure extends Error {
   override name = "CliFailure";
 }
 
-/** Does one part of a command. If the part ends with a CliFailure, `left` follows its message: what is left behind, and what to do. */
+/** If `work` ends with a CliFailure, adds `left` to its message. `left` says what is left behind, and what the operator must do. */
 export async function leavingBehind<T>(left: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -15,20 +15,19 @@ export async function leavingBehind<T>(left: string, work: () => Promise<T>): Pr
   }
 }
 
-/** Returns the value of a result. Throws the error as a CliFailure, which ends the command. */
 export function orFail<T>(result: Result<T, string>): T {
   if (result.ok) return result.value;
   throw new CliFailure(result.error);
 }
 
-/** Handles the error of reading a file that the operator named. If the path is a folder, Node's own message does not name it. */
+/** Handles the error of reading a file that the operator named. If this is a folder, Node's own message does not name the path. */
 export const cannotRead =
   (path: string, wanted: string) =>
   ({ code, message }: NodeJS.ErrnoException): never => {
     throw new CliFailure(`"${path}" cannot be read: ${code === "EISDIR" ? "it is a folder" : message}; want ${wanted}`);
   };
 
-/** Returns what podctl says about an error that ends it. The message of an error that no code expects may quote a secret, so it is not shown. */
+/** Returns the message for an error that ends podctl. The text of an unexpected error is not shown, because it may quote a secret. */
 export function describeError(error: unknown): string {
   if (error instanceof CliFailure || isOfSystem(error)) return error.message;
   const { name, message, stack = "" } = error instanceof Error ? error : new Error();
@@ -36,8 +35,5 @@ export function describeError(error: unknown): string {
   return `a bug in podctl: ${name} at ${place}; report it with the command that you ran`;
 }
 
-/**
- * Whether a call of the operating system has failed. The message names the call and often a path, as in `ENOENT: no such file or directory, open
- * 'a.yaml'`.
- */
+/** Whether a call of the operating system has failed. Node's message then names the call and often a path, which is enough for the operator. */
 const isOfSystem = (error: unknown): error is Error => error instanceof Error && "syscall" in error;

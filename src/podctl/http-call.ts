@@ -1,9 +1,8 @@
-/** One HTTP call with a deadline and a limit for the answer's body. It follows no redirect. */
 import { parseJsonObject } from "../lib/json.ts";
 import { boundedText } from "../lib/read-bounded.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** An answer, whose `text` is empty if the body is longer than `maxBodyBytes`. The text may contain a secret, such as a token. */
+/** `text` is empty if the body is longer than `maxBodyBytes`. A text may contain a secret, such as a token. */
 export type Called = {
   readonly status: number;
   readonly headers: Headers;
@@ -40,7 +39,7 @@ export const isHealthy = ({ status, text }: Called): boolean =>
  */
 export const storageError = ({ text }: Called): string => /<Code>([A-Za-z0-9.]{1,60})<\/Code>/.exec(text)?.[1] ?? "";
 
-/** Makes one call. The error says what failed, but does not name the URL, because a signed URL must not be printed. */
+/** Makes one call, and follows no redirect. The error says what failed, but not the URL, because a signed URL must not be printed. */
 export async function call(url: string | URL, options: Call = {}): Promise<Result<Called, string>> {
   const { method = "GET", headers = {}, body, deadlineMs = 10_000, maxBodyBytes = 256 * 1024 } = options;
   try {
@@ -60,7 +59,7 @@ export async function call(url: string | URL, options: Call = {}): Promise<Resul
   }
 }
 
-/** A cache, such as that of a CDN, keeps the `Date` of the answer that it has stored, and says in `Age` how old this answer is (RFC 9111 §4.2.3). */
+/** A cache keeps the `Date` of the answer that it has stored, and says in `Age` how old this answer is (RFC 9111 §4.2.3). */
 function aheadSecondsOf(headers: Headers): number | null {
   const dateMs = Date.parse(headers.get("Date") ?? "");
   const ageSeconds = Number(/^\d+/.exec(headers.get("Age") ?? "")?.[0] ?? 0);

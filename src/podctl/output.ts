@@ -43,7 +43,7 @@ export const inOneLine = (text: string): string =>
       .join(""),
   );
 
-/** Escapes the line breaks in each of these lines, so that text from elsewhere cannot begin a line of its own. The lines keep their colours. */
+/** Escapes only the line breaks in each of these lines (see `inOneLine`), so that the lines keep their colours. */
 export const asLines = (lines: readonly string[]): readonly string[] =>
   lines.map((line) => line.replaceAll("\n", inOneLine));
 
@@ -70,7 +70,6 @@ export function inColumns<Item, const Cells extends readonly string[]>(
 
 type Progress = {
   readonly advance: (steps: number) => void;
-  /** Removes the bar. Nothing is drawn after this. */
   readonly end: () => void;
 };
 
@@ -80,8 +79,8 @@ const lineEveryMs = 2_000;
 const barEveryMs = 100;
 
 /**
- * Shows the steps that are done, their rate and, if the total is known, the seconds that are left. If the total is known, a terminal shows a bar on
- * one line. Otherwise each report is a new line. The bar handles no signals and no keys, so Ctrl-C still ends the command.
+ * Reports the steps that are done, their rate and, if the total is known, the seconds that are left. If the total is known, a terminal shows a bar;
+ * otherwise each report is a new line. The bar handles no signals and no keys, so Ctrl-C still ends the command.
  */
 export function startProgress(label: string, total: number | null): Progress {
   const startedMs = performance.now();
@@ -93,7 +92,7 @@ export function startProgress(label: string, total: number | null): Progress {
   const describe = (nowMs: number) => {
     const perSecond = done / Math.max((nowMs - startedMs) / 1_000, 0.001);
     const rate = `${count(Math.round(perSecond))}/s`;
-    // KV may have more keys than the topology file, and `total` counts only the keys of the file. If `done` is larger than `total`, we show no total.
+    // `total` can be too low: a plan counts the keys of the topology file, and KV may have more. Then we show no total.
     if (total === null || done > total) return `${label}: ${count(done)}, ${rate}`;
     const left = Math.ceil((total - done) / Math.max(perSecond, 0.001));
     return `${label}: ${count(done)} of ${count(total)}, ${rate}, ${left} s left`;

@@ -1,9 +1,8 @@
-/** `npm run podctl -- …`: the operator's commands. */
 import { enableCompileCache } from "node:module";
 import { describeError } from "./failure.ts";
 import { note } from "./output.ts";
 
-// Half of the time of a short command is spent on stripping types from all modules, so Node keeps the stripped modules in its cache.
+// A short command spends half of its time on stripping types from modules, so Node keeps the stripped modules in its cache.
 enableCompileCache();
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

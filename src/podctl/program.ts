@@ -1,4 +1,3 @@
-/** All commands of podctl; each has its own file. */
 import { Command } from "commander";
 
 const commands: ReadonlyMap<string, () => Promise<Command>> = new Map([
@@ -25,8 +24,8 @@ const commands: ReadonlyMap<string, () => Promise<Command>> = new Map([
 ]);
 
 /**
- * Loads only the command that `args` begin with, because a short command runs for less time than it takes to load all. Loads all if `args` begin
- * with no command, as in `podctl --help`.
+ * Loads only the command that `args` begin with, because it takes longer to load all commands than to run a short one. Loads all if `args` begin with
+ * no command, as in `podctl --help`.
  */
 export async function createProgram(args: readonly string[] = []): Promise<Command> {
   const named = commands.get(args[0] ?? "");

@@ -58,8 +58,8 @@ export function unassignCommand(): Command {
 }
 
 /**
- * Returns the settings in KV, because a prefix keeps them when it gets another Pod. Throws if the assignment does not parse, because a
- * newer podctl may have written it, and its settings would be lost.
+ * A prefix keeps its settings when it gets another Pod. Throws if the assignment does not parse: a newer podctl may have written it, and its settings
+ * would be lost.
  */
 function settingsIn(prefix: Prefix, text: string | null): object {
   if (text === null) return { state: "active" };

@@ -58,6 +58,6 @@ If the topology file has this block, remove it there, too. Otherwise the next \`
     });
 }
 
-/** Returns a function from the old record of blocks to the new one. It throws if the old one does not parse, because its blocks would be lost. */
+/** Changes the text of the record of blocks. Throws if the old text does not parse, because its blocks would be lost. */
 const withBlocks = (change: (blocks: Blocks) => Blocks) => (text: string | null) =>
   orFail(blocksToWrite(change(orDamaged(parseBlocks(text)))));

@@ -109,7 +109,7 @@ function parseBearer(text: string | null): string | null {
   );
 }
 
-/** Refuses a value that no client can have, such as `de` as a country. No condition fits it, so the answer would mislead the operator. */
+/** Refuses a value that no client can have, such as `de` as a country. No condition would fit the value, so the answer would mislead the operator. */
 const parseIf =
   (isPossible: (text: string) => boolean, what: string) =>
   (text: string): string => {

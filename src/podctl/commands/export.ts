@@ -19,7 +19,7 @@ import { describeMoving, movingIn } from "../write/moving.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly assignmentsFile?: string };
 
-/** We print at most this many assignments in the topology, because podctl parses longer YAML slowly. For more, `--assignments-file` is needed. */
+/** More assignments than this need `--assignments-file`, because podctl parses long YAML slowly. */
 const maxInlineAssignments = 20_000;
 
 export function exportCommand(): Command {
@@ -48,7 +48,7 @@ error names the Pod to which the file assigns it: in the phase settle the new Po
         progress.advance(page.length);
       }
       progress.end();
-      // Without the directory record, the file would have no default Pod, and an apply of it would change much.
+      // Without the directory record, the exported file would have no default Pod, and an apply of this file would change much.
       if (!records.some(({ key }) => key === directoryKey)) await refuseLostDirectory(kv);
       const exported = orDamaged(exportTopology(records));
       if (assignmentsFile !== undefined) {

@@ -97,7 +97,7 @@ export function moveCommand(): Command {
     });
 }
 
-/** Each of these asks for something else than a move, so commander refuses it together with another of them and with `--to` or `--plan`. */
+/** These options do not begin a move. commander refuses each of them together with another one, with `--to` and with `--plan`. */
 const others = ["status", "back", "done", "cleanup"];
 
 function exclusive(flags: string, description: string): Option {

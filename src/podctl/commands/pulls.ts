@@ -74,10 +74,7 @@ function formatPulls({ digest, pulls, pullers, lines, unreadAt, sample }: Pulls)
   ].join("\n");
 }
 
-/**
- * Clients choose some of these texts, such as the user agent. We escape line breaks in them, because a client could otherwise add a line that looks
- * like podctl's own.
- */
+/** Clients choose some of these texts, such as the user agent, so we escape line breaks in them. */
 function describe({ subject, client, country, asn, userAgent, repository, first, last, pulls }: Puller, about: string) {
   const place = [country, asn === null ? null : `AS${asn}`].filter((part) => part !== null).join(", ");
   const who = `${subject ?? "(no user)"} at ${client ?? "(no address)"}${place === "" ? "" : ` (${place})`}`;

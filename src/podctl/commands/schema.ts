@@ -9,7 +9,7 @@ import { printJson } from "../output.ts";
 const options = { typeMode: "input", errorMode: "ignore" } as const;
 const { $schema: _, ...whenInFile } = toJsonSchema(v.strictObject({ ...when.entries, ...cloudEntries }), options);
 
-/** Returns the JSON schema of a topology file, for editors. It cannot check names, hosts and sealed values; `podctl validate` does. */
+/** The schema is for editors. It cannot check names, hosts and sealed values; `podctl validate` checks them. */
 export const topologyJsonSchema = (): object => ({
   ...toJsonSchema(topologySchema, {
     ...options,

@@ -53,10 +53,7 @@ From a Pod's list of stores, the edge takes the first one that is not out and wh
     });
 }
 
-/**
- * Reads all Pods by one `kv.read`, which gets up to 100 keys with each call to KV. A call for each Pod would take long. Returns the reason for each
- * Pod that cannot be read.
- */
+/** Reads all Pods by one `kv.read`, which gets up to 100 keys with each call to KV. A call for each Pod would take long. */
 async function readPods(target: Target, kv: KvStore, ids: readonly string[]): Promise<readonly Result<Pod, string>[]> {
   const parsed = ids.map(parsePodId);
   const texts = await kv.read(parsed.flatMap((id) => (id.ok ? podKey(id.value) : [])));

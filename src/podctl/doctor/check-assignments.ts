@@ -1,4 +1,3 @@
-/** Checks that the edge finds every assignment, can read it, and has a record of each Pod that it names. */
 import type { Directory } from "../../directory/directory.ts";
 import { nameIn, routePrefix } from "../../directory/keys.ts";
 import { type AssignmentRecord, assignmentRecord, type DirectoryRecord, parseRecord } from "../../directory/records.ts";
@@ -11,7 +10,7 @@ import { type Check, Checks } from "./findings.ts";
 
 const maxNamed = 5;
 
-/** `pods` are all Pods that have a record. */
+/** Checks that the edge finds and can read every assignment, and that each Pod that is named has a record. `pods` are all Pods that have one. */
 export async function checkAssignments(
   directory: Directory,
   kv: Pick<KvStore, "list" | "read">,
@@ -19,7 +18,7 @@ export async function checkAssignments(
 ): Promise<readonly Check[]> {
   const checks = new Checks("edge");
   const record = await directory.record();
-  // `checkDeployment` reports a directory record that does not parse. Without a depth, the edge looks up prefixes of any length and finds them all.
+  // `checkDeployment` reports a directory record that does not parse. If the record has no depth, the edge looks up prefixes of any length.
   const depth = record.ok ? record.value.depth : undefined;
   const deeper: string[] = [];
   const wrong: string[] = [];

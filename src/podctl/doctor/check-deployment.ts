@@ -22,7 +22,7 @@ export type DeploymentUnderTest = EdgeUnderTest & {
 
 const podsAtOnce = 4;
 
-/** Checks the edge, and then several Pods at once. Returns first the checks of the edge, and then those of each Pod in the order of `pods`. */
+/** Returns the checks of the edge, and then those of each Pod in the order of `pods`. */
 export async function checkDeployment(tested: DeploymentUnderTest): Promise<readonly Check[]> {
   const edge = new Checks("edge");
   const deployment = await checkEdge(tested, edge);
@@ -32,8 +32,8 @@ export async function checkDeployment(tested: DeploymentUnderTest): Promise<read
   const checked = tested.pods.map((id) => new Checks(id));
   const checkOne = async (checks: Checks) => {
     const user = tested.userAt(checks.pod, settings);
-    // Whether this Pod gets the operator's login through the edge. The edge sends a GitLab token that names a cell to the cell's Pod, and we assume
-    // that this is the Pod under test.
+    // Whether this Pod gets the operator's login through the edge. If the password is a GitLab token that names a cell, the edge sends it to this
+    // cell's Pod. We assume that this is the Pod under test.
     const isForPod = maySeeLogin(checks.pod, settings) || (user !== null && cellOf(user.password) !== null);
     const known = { checks, deployment, user, userAtEdge: isForPod ? user : null };
     const underTest = await podUnderTest(tested.directory, known);
@@ -61,8 +61,8 @@ async function podUnderTest(directory: Directory, known: Known): Promise<Result<
 }
 
 /**
- * Reads what the edge does with a request for the probe. Reports a record that keeps the edge from finding the probe's Pod. It does not report the
- * directory record, because `checkDeployment` has done so.
+ * Finds out whether the edge sends a request for the probe to this Pod. Reports a record that keeps the edge from finding the Pod, but not the
+ * directory record, which `checkDeployment` reports.
  */
 async function checkOwner(
   directory: Directory,

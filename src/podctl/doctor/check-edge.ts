@@ -6,7 +6,6 @@ import type { Deployment } from "./pod-under-test.ts";
 
 export type EdgeUnderTest = Pick<Deployment, "edge" | "edgeHosts" | "probeToken" | "write">;
 
-/** Checks whether the edge answers and is in order, whether the realm leads to it, and whether /-/probe takes podctl's token. */
 export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): Promise<Deployment> {
   const { edge, edgeHosts, probeToken, write } = edgeUnderTest;
   const health = await call(`${edge}/-/health`);
@@ -29,13 +28,13 @@ export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): P
 }
 
 /**
- * Checks whether the realm, where clients get their tokens, leads to the edge's token endpoint. A Pod's token service at the realm would get the
- * passwords of all users.
+ * Checks whether the realm, where clients get their tokens, leads to the edge's token endpoint. If it led to a Pod's token service, this service
+ * would get the passwords of all users.
  */
 async function checkRealm(edge: string, ping: Result<Called, string>, checks: Checks): Promise<void> {
   const realm = ping.ok ? (parseChallenge(ping.value.headers.get("WWW-Authenticate"))?.realm ?? "") : "";
   if (!URL.canParse(realm) || realm === `${edge}/jwt/auth`) return;
-  // The edge refuses a request with a wrong `service` without asking a Pod, so we compare the answers of both hosts to such a request.
+  // We compare the answers of both URLs to a wrong `service`, because the edge refuses such a request without asking a Pod.
   const ask = (url: string) => call(`${url}?service=dependency_proxy`);
   const [own, there] = await Promise.all([ask(`${edge}/jwt/auth`), ask(realm)]);
   const isEdge = own.ok && there.ok && there.value.status === own.value.status && there.value.text === own.value.text;
@@ -44,7 +43,7 @@ async function checkRealm(edge: string, ping: Result<Called, string>, checks: Ch
   checks.found("realm", "realm-elsewhere", `${realm}: ${answer}`);
 }
 
-/** Checks whether /-/probe takes podctl's token. The request names no Pod, so the edge signs nothing. */
+/** The request to /-/probe names no Pod, so the edge signs nothing. */
 async function checkProbing({ edge, probeToken }: EdgeUnderTest, checks: Checks): Promise<"on" | "off"> {
   if (probeToken === null) {
     checks.skip("probe", "podctl has no PROBE_TOKEN: set PODCTL_PROBE_TOKEN to the Worker's");

@@ -54,12 +54,11 @@ const whoGoes = ({ gateway }: Pod): string =>
     ? "the fleet runs it, so every client but oras and Helm goes to it"
     : "the Pod's operator runs it, so skopeo, podman, buildah, Jib and unknown clients stay on the edge and its body limit";
 
-/** Whether the gateway refused the grant. A registry, too, answers 404 to an upload that it does not know, but with another message. */
+/** Whether the gateway itself refused the grant. A registry also answers 404 to an upload that it does not know, but with another message. */
 const isOwnRefusal = (answer: Called): boolean => messageOf(answer) === uploadUnknown.message;
 
-/** Whether a registry may have given this answer. It does not know the upload, so it asks for a token, or answers with an error in OCI form. */
+/** A registry does not know doctor's upload, so it asks for a token, or answers with an error in OCI form. */
 const isOfRegistry = ({ status, text }: Called): boolean =>
   status === 401 || (status < 500 && messageIn(text) !== null);
 
-/** Returns the message of a 404's first error, or an empty text. */
 const messageOf = ({ status, text }: Called): string => (status === 404 ? (messageIn(text) ?? "") : "");

@@ -8,7 +8,6 @@ import { parseReference } from "../../oci/reference.ts";
 import { type Called, call, storageError } from "../http-call.ts";
 import type { PodWithProbe } from "./pod-under-test.ts";
 
-/** How to ask the edge for the probe repository. */
 export type EdgeRepository = {
   /** `<edge>/v2/<name>`. */
   readonly url: string;
@@ -33,7 +32,7 @@ export const signsByManifests = ({ blobs }: Pod): boolean =>
   blobs.proof === "manifest" && blobs.stores.some(({ scheme }) => scheme !== "pod");
 
 /**
- * Gets one byte of each blob of the probe's image by way of the edge. A pull-through cache may serve a manifest before its blobs are in the storage,
+ * Gets one byte of each blob of the probe's image through the edge. A pull-through cache may serve a manifest before its blobs are in the storage,
  * and the edge then redirects clients to missing objects.
  */
 export async function checkManifestProofs({ checks, probe }: PodWithProbe, repository: EdgeRepository): Promise<void> {
@@ -41,8 +40,8 @@ export async function checkManifestProofs({ checks, probe }: PodWithProbe, repos
   if (blobs === null) {
     return checks.skip(check, `no image of the first ${maxTags} tags of "${probe.repository}" has the probe's blob`);
   }
-  // The edge first answers our GET of the manifest, and a moment later records the blobs that the manifest names. To give it this moment, we begin
-  // with the probe's blob, which the edge already knows from our earlier HEAD.
+  // The edge records the blobs of a manifest a moment after it has answered our GET of that manifest. To give it this moment, we begin with the
+  // probe's blob, which the edge already knows from our earlier HEAD.
   const others = blobs.filter((digest) => digest !== probe.digest);
   for (const digest of [probe.digest, ...others].slice(0, maxBlobs)) {
     // We send no HEAD, because the edge would forward it, and a pull-through cache would then fetch the missing blob.
@@ -55,7 +54,7 @@ export async function checkManifestProofs({ checks, probe }: PodWithProbe, repos
   checks.ok(check, "the storage has the blobs of the probe's image");
 }
 
-/** Looks under the repository's first tags for an image that has the wanted blob. Returns all blobs of that image, or null if there is none. */
+/** Returns all blobs of an image that has the wanted blob. Null if the repository's first tags name no such image. */
 async function findImage(repository: EdgeRepository, wanted: Digest): Promise<readonly Digest[] | null> {
   const list = await call(`${repository.url}/tags/list?n=${maxTags}`, { headers: repository.headers });
   const { tags } = parsedAs(tagList, list.ok ? list.value.text : "") ?? { tags: [] };
@@ -88,7 +87,6 @@ async function readManifest({ url, headers }: EdgeRepository, reference: string)
 /** S3 answers AccessDenied in place of 404 if the key may not list the bucket. The key itself is good, because it gave us the probe's blob. */
 const isMissing = (answer: Called): boolean => answer.status === 404 || storageError(answer) === "AccessDenied";
 
-/** Follows a redirect of the edge, as a client does, and returns the last answer. */
 async function fetchByte(url: string, headers: EdgeRepository["headers"]): Promise<Result<Called, string>> {
   const answer = await call(url, { headers: { ...headers, ...oneByte } });
   const location = answer.ok && answer.value.status === 307 ? answer.value.headers.get("Location") : null;

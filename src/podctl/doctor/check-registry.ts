@@ -8,10 +8,7 @@ import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 /** `asks`: the registry wants a token for this service. `open`: it wants no token. */
 type RegistryAnswer = { readonly kind: "asks"; readonly service: string } | { readonly kind: "open" };
 
-/**
- * OCI end-1. Checks that a registry answers, and returns whether it wants tokens, and for which service. Returns null after a finding, because more
- * requests to this registry would be useless.
- */
+/** OCI end-1. Returns null after a finding, because more requests to this registry would be useless. */
 export async function checkRegistry(
   { pod, checks, deployment }: PodUnderTest,
   seeClock: (called: Called) => void,
@@ -28,7 +25,7 @@ export async function checkRegistry(
   seeClock(answer.value);
   const { status, headers } = answer.value;
   if (status === 200 && /^text\/html\b/i.test(headers.get("Content-Type") ?? "")) {
-    // A web server or a proxy may answer every URL with 200 and a page, so this 200 does not show that a registry is there.
+    // A web server or a proxy may answer every URL with 200 and a page, so this is no sign of a registry.
     checks.found("registry", "registry-wrong", `${pod.registry}/v2/ answers with a web page; want a registry's answer`);
     return null;
   }
@@ -46,10 +43,7 @@ export async function checkRegistry(
   return { kind: "asks", service: challenge.service };
 }
 
-/**
- * Returns whether the Pod has the probe's blob. If podctl asks the Pod directly, this also sends a GET of the blob, and checks where the Pod
- * redirects it.
- */
+/** Returns whether the Pod has the probe's blob. If podctl asks the Pod directly, this also checks where the Pod redirects a GET of the blob. */
 export async function checkProbeBlob(tested: PodWithProbe, token: string | null): Promise<boolean> {
   const { pod, checks, probe, way, deployment } = tested;
   const base = way === "direct" ? pod.registry : deployment.edge;

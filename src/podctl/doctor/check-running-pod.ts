@@ -9,7 +9,7 @@ import { checkKeys, checkToken, fetchToken, noLogin, type TokenFailure } from ".
 import { checkWrites } from "./check-writes.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
-/** Checks one Pod. After a fault, we skip the checks that would only show the same fault again, so that one fault is one finding. */
+/** After a fault, we skip the checks that would only show the same fault again, so that one fault is one finding. */
 export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
   const { pod, checks, probe, probed } = tested;
   if (pod.state === "down") return checks.skip("all", "the Pod is recorded as down");
@@ -37,7 +37,6 @@ export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
 /** Whether the Pod has the probe's blob. `unknown`: podctl did not ask for the blob. */
 type Found = "there" | "there without a token" | "missing" | "unknown";
 
-/** Checks the registry and the token service, and returns whether the Pod has the probe's blob. */
 async function checkServices(tested: PodUnderTest, clocks: Clocks): Promise<Found> {
   const { pod, checks, probe, way } = tested;
   const registry = way === "direct" ? await checkRegistry(tested, clocks.of("the registry")) : null;

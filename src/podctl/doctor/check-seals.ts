@@ -12,7 +12,7 @@ import type { Deployment } from "./pod-under-test.ts";
 const newest = v.object({ sealingKey: v.nullable(v.string()) });
 const podsAtOnce = 4;
 
-/** Finds the sealed values of these Pods that are not sealed for the Worker's newest key. An older key may open them, until it is removed. */
+/** Finds sealed values that are not sealed for the Worker's newest key. An older key opens them only until the operator removes this key. */
 export async function checkSeals(
   directory: Directory,
   pods: readonly string[],

@@ -9,7 +9,7 @@ import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
 const pausesMs = [250, 500, 1_000];
 
-/** Sends HEAD and GET to each store, with URLs that the edge signed. The GET fetches only one byte of the blob. */
+/** Sends HEAD and GET to each store, with URLs that the edge signed. */
 export async function checkStores(tested: PodWithProbe, seeClock: (called: Called) => void): Promise<void> {
   const { pod, checks, probed } = tested;
   if (pod.blobs.stores.length === 0) return checks.skip("stores", "the Pod has no store: the edge streams its blobs");

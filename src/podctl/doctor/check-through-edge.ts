@@ -9,8 +9,8 @@ export function whyNotThroughEdge({ deployment, whyNotAsked }: PodUnderTest): st
 }
 
 /**
- * Asks the edge for the probe's blob as a client does, with a token from the edge if the registry asks for tokens. If podctl reaches the Pod only
- * through the edge, earlier checks have asked for the blob already, and only `checkManifestProofs` is left.
+ * Asks the edge for the probe's blob as a client does. If podctl reaches the Pod only through the edge, earlier checks have asked for the blob
+ * already, and only `checkManifestProofs` is left.
  */
 export async function checkThroughEdge(tested: PodWithProbe, tokens: "asks" | "open"): Promise<void> {
   const { checks, deployment, probe } = tested;

@@ -22,15 +22,14 @@ export type TokenFailure = {
 
 type TokenQuestion = {
   /**
-   * The service that the registry's challenge names. podctl sends it to the Pod's token service, but not to the edge, which knows it from the Pod's
-   * record.
+   * The service that the registry's challenge names. podctl sends it only to the Pod's token service, because the edge takes the service from the
+   * Pod's record.
    */
   readonly service: string;
   readonly wanted: Access;
   readonly seeClock: (called: Called) => void;
 };
 
-/** Fetches a token from the Pod's token service or, if the check goes through the edge, from the edge. */
 export async function fetchToken(
   { pod, user, way, deployment, denial }: PodUnderTest,
   { service, wanted, seeClock }: TokenQuestion,
@@ -74,17 +73,15 @@ export async function fetchToken(
   return err({ finding: "credentials-refused", text: `${who} may not ${wanted.actions.join(", ")} "${wanted.name}"` });
 }
 
-/** Why doctor skips a check if the edge refuses podctl as a client. */
 export const excludesUs =
   "the `clients` rules of the probe's group exclude this address: run doctor from a network that they allow";
 
-/** Says why podctl sent no login. For a Pod that podctl asks directly, it also says which variables to set. */
 export const noLogin = ({ pod, way }: PodUnderTest): string =>
   way === "direct"
     ? `podctl has no login for this Pod: set ${userVariable(pod.id)} and ${passwordVariable(pod.id)}; with \`credentials: own\`, PODCTL_USER is only for the default Pod`
     : "with `credentials: own`, the edge sends a login to this Pod only if its password is a GitLab token that names the Pod's cell";
 
-/** Checks that the edge can import each key of the Pod's record. An operator may have put the record into KV by hand. */
+/** An operator may have put the record into KV by hand, and then `podctl validate` has not checked its keys. */
 export function checkKeys({ pod, checks }: Pick<PodUnderTest, "pod" | "checks">): void {
   for (const [index, key] of pod.keys.entries()) {
     const wrong = keyMistake(key);

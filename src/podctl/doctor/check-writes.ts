@@ -9,7 +9,6 @@ const imageType = "application/vnd.oci.image.manifest.v1+json";
 const blobBytes = 32;
 
 type Repository = {
-  /** Without a slash at its end. */
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
 };
@@ -117,14 +116,14 @@ function locationIn(answer: Result<Called, string>, asked: URL): URL | null {
 /** Returns the same path and query at the registry. Another host must not get the token. */
 function atRegistry({ pathname, search }: URL, { registry }: Pod): URL {
   const place = new URL(registry);
-  // We set them one by one, because `new URL(path, registry)` would take a path such as `//other.example/x` for another host.
+  // We set path and query one by one, because `new URL(path, registry)` would take a path such as `//other.example/x` for another host.
   place.pathname = pathname;
   place.search = search;
   return place;
 }
 
 /**
- * OCI end-7. Checks whether the registry refuses a manifest whose blob is not in the repository. We push the manifest by digest, so that no tag
+ * OCI end-7. `blob` is not in the repository, so the registry should refuse a manifest that names it. We push the manifest by digest, so that no tag
  * appears.
  */
 async function checkManifests(

@@ -79,14 +79,14 @@ export const advice = {
 
 export type Finding = keyof typeof advice;
 
-/** One row of doctor's table: what was checked, and with what result. `pod` is "edge" in the rows about the edge itself. */
+/** One row of doctor's table. `pod` is "edge" in the rows about the edge itself. */
 export type Check = {
   readonly pod: string;
   readonly check: string;
   readonly text: string;
 } & ({ readonly status: "ok" | "skipped" } | { readonly status: "finding"; readonly finding: Finding });
 
-/** The rows about one Pod, or about the edge, in the order in which the checks were made. */
+/** The rows about one Pod or about the edge, in the order of the checks. */
 export class Checks {
   readonly pod: string;
   readonly list: Check[] = [];

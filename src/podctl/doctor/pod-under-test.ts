@@ -12,11 +12,11 @@ export type Deployment = {
   /** As in the `Rules` of a topology. */
   readonly edgeHosts: readonly string[];
   readonly probeToken: string | null;
-  /** Whether the edge answers 200 to /-/health. */
+  /** Whether the edge is in order: /-/health answers as it should, and /v2/ does not answer 500. */
   readonly answers: boolean;
   /** `on`: /-/probe takes podctl's token. `off`: it does not, so doctor checks neither stores nor the key of a gateway. */
   readonly probing: "on" | "off";
-  /** The edge's clock minus podctl's, in seconds. `Clocks` needs it to compare the clocks of servers with the edge's clock. */
+  /** The edge's clock minus podctl's, in seconds. */
   readonly edgeAheadSeconds: number;
   /** Whether to make the checks that write. */
   readonly write: boolean;
@@ -36,7 +36,7 @@ export type PodUnderTest = {
   readonly probe: NonNullable<Pod["probe"]> | null;
   /** What the edge's `/-/probe` says about this Pod. Null if podctl did not ask: the Pod is down, its record has no probe, or `probing` is off. */
   readonly probed: Result<Probed, ProbeFailure> | null;
-  /** Why the edge does not ask this Pod for the probe, so that no check of this Pod can go through the edge. Null if it asks this Pod. */
+  /** Why the edge does not ask this Pod for the probe. Then no check of this Pod can go through the edge. Null if the edge asks this Pod. */
   readonly whyNotAsked: string | null;
   /** The edge's text for a client whom the rules of the probe's group exclude. Null if the group has no such rules. */
   readonly denial: string | null;

@@ -1,4 +1,3 @@
-/** Formats the checks as a table for people, with what to do about each finding. Pure. */
 import type { Colors } from "picocolors/types";
 import { inColumns, inOneLine } from "../output.ts";
 import { advice, type Check } from "./findings.ts";

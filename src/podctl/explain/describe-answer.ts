@@ -19,7 +19,7 @@ export async function answerSteps(
   const { outcome, pod } = answer;
   if (outcome === "redirected") return [step("307 to this URL once there is a proof; else what the Pod answers")];
   if (outcome === "forwarded" || outcome === "streamed") {
-    // Another call only asks for a proof. During a move, the edge may send the request to both Pods.
+    // A call with another method only asks for a proof. During a move, the edge may send the request itself to both Pods.
     const sent = calls.filter(({ request }) => request.method === question.method);
     return [
       assumed,
@@ -74,7 +74,7 @@ function challengeText({ token }: Question, endpoint: Endpoint | null, { cause }
   return `401 with error="${cause}"${isMalformed || isNameless ? why : ""}`;
 }
 
-/** Says why a request is refused. If `cause` is a sentence and not one word, it says more than the answer's message, so we show it instead. */
+/** If `cause` is a sentence and not one word, it says more than the answer's message, so we show the cause. */
 async function refusalText(endpoint: Endpoint | null, { response, outcome, cause }: AttributedAnswer): Promise<string> {
   const [error] = (parseJsonObject(await response.text())?.["errors"] ?? []) as { code?: string; message?: string }[];
   const text = cause?.includes(" ") ? cause : (error?.message ?? "");

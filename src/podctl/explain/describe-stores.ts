@@ -1,4 +1,3 @@
-/** Describes a Pod's stores for `podctl stores`: the result of the edge's checks, or the reason why the edge does not check the store. Pure. */
 import type { Colors } from "picocolors/types";
 import { type StoreHealth, verdictOf, whyUnchecked } from "../../blobs/store-health.ts";
 import type { Pod } from "../../directory/directory.ts";

@@ -16,7 +16,6 @@ import type { Lookup } from "../target/traced-directory.ts";
 export const describePod = ({ id, state, registry, revision }: Pod): string =>
   `${id} (${state}, revision ${revision}) at ${registry}`;
 
-/** Says in a few words what settings a group has, besides its Pod. Null if it has none. */
 export function describeSettings(assignment: AssignmentRecord | null): string | null {
   if (assignment === null) return null;
   const { state, clients, delivery, uploads } = assignment;
@@ -40,7 +39,6 @@ const meaningOf: Readonly<Record<Moving["phase"], (serving: string, other: strin
   settle: (serving, other) => `${serving} serves pulls and pushes; digests that it lacks are looked for at ${other}`,
 };
 
-/** Describes the group's move: its phase, when the phase began or will begin, and what clients can do now. Null if the group is not being moved. */
 export function describeMove({
   pod,
   assignment,
@@ -54,7 +52,7 @@ export function describeMove({
   return `${phase}, from ${assignment.pod} to ${to}, ${when} ${meaning}`;
 }
 
-/** Returns one line for each record that was looked up. `–` means that KV does not have the record. */
+/** `–` means that KV does not have the record. */
 export function lookupLines(lookups: readonly Lookup[]): readonly string[] {
   return lookups.map(({ key, text }) => `${key}  ${text === null ? "–" : summaryOf(key, text)}`);
 }
@@ -79,7 +77,6 @@ function routeText(text: string, pod: unknown): string {
 const depthText = (depth: unknown): string => (typeof depth === "number" ? `, depth ${depth}` : "");
 const textOf = (value: unknown): string => (typeof value === "string" ? value : "none");
 
-/** Returns one line for each part of a token. The line has the part's Pod and key, whether the part verifies, and what it grants. */
 export async function tokenLines(token: Token, directory: Directory, ports: VerifyPorts): Promise<readonly string[]> {
   const parts = await partsOf(token, directory);
   if (!parts.ok) return [parts.error.text];

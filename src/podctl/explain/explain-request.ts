@@ -20,7 +20,7 @@ import { explainSigning } from "./explain-signing.ts";
 import { type Question, type Recorded, requestFrom, runHandle } from "./recording.ts";
 import type { Step } from "./step.ts";
 
-/** Opens a directory that records each look-up. */
+/** Opens the directory with an empty list of look-ups. */
 type OpenDirectory = () => TracedDirectory;
 
 /** The paths that src/worker.ts answers before it calls `handle()`. */
@@ -62,7 +62,7 @@ function run(question: Question, directory: Directory): Promise<Recorded> {
   const url = new URL(question.url);
   url.search = withoutParameters(url.search.slice(1), ownParameters);
   const isToken = url.pathname === "/jwt/auth";
-  // A token request gets an empty name and password (`Og==` is `:`), so that its calls show which Pods get a client's credentials.
+  // With an empty name and password (`Og==` is `:`), the calls of a token request show which Pods get a client's credentials.
   const authorization = isToken ? "Basic Og==" : token === null ? null : `Bearer ${token}`;
   const method = isToken && question.method === "POST" ? "GET" : question.method;
   return runHandle(requestFrom(question.client, { method, url, authorization }), { ...question, directory });
@@ -124,7 +124,7 @@ async function explainRepository(
 
 type Held = { readonly endpoint: RepositoryEndpoint; readonly pod: Pod | null; readonly directory: Directory };
 
-/** `jwt` is the part of the token by which the edge signs URLs. Null if no part grants the scopes. */
+/** `jwt` is the part of the token that grants the scopes. Null if no part grants them. */
 type ExplainedToken = { readonly steps: readonly Step[]; readonly jwt: string | null };
 
 async function explainToken(

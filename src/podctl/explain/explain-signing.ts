@@ -39,8 +39,8 @@ const standInPem = () =>
   String(generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" }));
 
 /**
- * Returns a made-up secret in the form that a real one has after the Worker has opened it: plain text for a gateway's key, a JSON object for a
- * store's secret. The object is empty for a scheme without secrets.
+ * Returns a made-up secret in the form of an opened one: plain text for a gateway's key, a JSON object for a store's secret. The object is empty for
+ * a scheme without secrets.
  */
 export const standInSecret = (scheme: string): string =>
   scheme === "gateway" ? base64 : JSON.stringify(standIns[scheme as keyof typeof standIns]?.() ?? {});

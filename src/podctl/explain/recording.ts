@@ -32,7 +32,6 @@ export type Question = {
   readonly now: Date;
 };
 
-/** A call that the Worker would make. */
 export type Call = {
   readonly service: "registry" | "token service" | "gateway";
   readonly pod: Pod;
@@ -45,13 +44,11 @@ export type Assumptions = Pick<Question, "auth" | "service" | "podStatus" | "now
 export type Recorded = {
   readonly answer: AttributedAnswer;
   readonly calls: readonly Call[];
-  /** Why the Worker would not mount a blob of another Pod. */
+  /** `notMounted` and `passedOver` are as in the Worker's `Trace`. */
   readonly notMounted: string | undefined;
-  /** The stores that the Worker would pass over, and why. */
   readonly passedOver: string | undefined;
 };
 
-/** Returns the answer of `handle()`, and the calls that it would have made. No call leaves this process. */
 export async function runHandle(request: Request, assumptions: Assumptions): Promise<Recorded> {
   const calls: Call[] = [];
   const services = recordingServices(request, assumptions, calls);
@@ -69,7 +66,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
     return async (pod: Pod, sent: FetchRequest) => {
       calls.push({ service, pod, request: sent, assumedStatus: status });
       const isBodyless = sent.method === "HEAD" || [204, 205].includes(status);
-      // The edge takes a registry's 200 as a proof of a blob only if the answer names the blob's digest, so this answer names it.
+      // The edge takes a registry's 200 as a proof of a blob only if the answer names the blob's digest.
       const [, digest] = /\/blobs\/([^/?]+:[^/?]+)/.exec(sent.url) ?? [];
       const headers: Record<string, string> = digest === undefined ? {} : { "Docker-Content-Digest": digest };
       return ok(new Response(isBodyless ? null : bodyOf(sent), { status, headers }));

@@ -1,7 +1,3 @@
-/**
- * Finds the place in the topology file for which `podctl seal` seals a secret. The file as a whole need not be valid, because the sealed value is
- * still missing in it.
- */
 import * as v from "valibot";
 import type { SealedFor } from "../../directory/seal.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
@@ -12,12 +8,12 @@ import { parseYaml } from "../../topology/yaml.ts";
 
 /** A Pod's id and a member of its record, as in `pod-a` and `blobs.stores.0.credentials`. */
 type Place = Pick<SealedFor, "pod" | "field">;
-/** The scheme and the target for which a secret is sealed. The secret does not open for another scheme or target. */
+/** A sealed secret opens only for the scheme and the target for which it was sealed. */
 type Bound = Pick<SealedFor, "scheme" | "target">;
 
 /**
- * Finds what the secret in this Pod's field is sealed for: a scheme and a target from the topology, such as `s3` and a bucket, or `gateway` and a
- * URL. The error is the end of a sentence that begins with the file's name.
+ * Finds what the secret in this Pod's field is sealed for. The topology need not be valid as a whole, because the sealed value is still missing in
+ * it. The error is the end of a sentence that begins with the file's name.
  */
 export function sealedPlace(topology: string, { pod, field }: Place): Result<SealedFor, string> {
   const filled = fillPlaceholders(topology, null);

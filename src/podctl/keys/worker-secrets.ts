@@ -57,12 +57,8 @@ export async function publicSealingKey(text: string): Promise<Result<JWK, string
 }
 
 type Rotated = {
-  /** The new secrets, in the form of {@link generateSecrets}. */
   readonly secrets: Secrets;
-  /**
-   * The names of the secrets that had two keys before. Each of these secrets loses its older key, and what is still sealed for that key can no longer
-   * be opened.
-   */
+  /** The names of the secrets that had two keys. Each has lost the older one, and what is still sealed for that key can no longer be opened. */
   readonly dropped: readonly string[];
 };
 
@@ -74,7 +70,7 @@ export async function rotateSecrets(text: string): Promise<Result<Rotated, strin
   if (sealing === undefined && edge === undefined) {
     return err("standard input has neither SEALING_KEYS nor EDGE_KEYS; want what `podctl keys generate` prints");
   }
-  // The other secrets, such as PROBE_TOKEN, stay in the output, because it replaces the input in the operator's secret store.
+  // The other secrets, such as PROBE_TOKEN, stay in the output, because the output replaces the input in the operator's secret store.
   const next: Record<string, string> = { ...others };
   if (sealing !== undefined) {
     const { privateJwk } = await generateSealingKeys();

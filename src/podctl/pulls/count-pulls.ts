@@ -13,10 +13,7 @@ export type Pulls = {
   readonly digest: Digest;
   /** All pulls of the digest, also those of clients that are not among `pullers`. */
   readonly pulls: number;
-  /**
-   * The first clients that the logs name, at most {@link maxPullers}, sorted by their pulls. Pulls of further clients are counted only in `pulls`
-   * above.
-   */
+  /** The first clients that the logs name, at most {@link maxPullers}, sorted by their pulls. */
   readonly pullers: readonly Puller[];
   readonly lines: Record<"pulls" | "other" | "unread", number>;
   /** The places of the first few lines that could not be read, as `file:line`. */
@@ -34,7 +31,7 @@ type Counted = { readonly line: PullLine; firstMs: number; lastMs: number; reque
 export const maxPullers = 100_000;
 const maxUnreadShown = 5;
 
-/** Counts who pulled a digest. A longer log needs no more memory. */
+/** Reads the logs as streams, so a longer log needs no more memory. */
 export async function countPulls(logs: readonly LogFile[], { digest, since }: Wanted): Promise<Pulls> {
   const lines = { pulls: 0, other: 0, unread: 0 };
   const pullers = new Map<string, Counted>();

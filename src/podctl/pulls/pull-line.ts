@@ -11,7 +11,7 @@ export type PullLine = {
   readonly requests: number;
 };
 
-/** Who asked. `subject` is the user's name, or null if the token named no user or the edge could not verify it. */
+/** `subject` is the user's name, or null if the token named no user or the edge could not verify the token. */
 export type Who = {
   readonly subject: string | null;
   readonly client: string | null;

@@ -16,11 +16,11 @@ export type Difference = {
   readonly examples: string[];
 };
 
-/** If the edge wrote a line for only a part of the requests (`sample`), a line counts for several requests, and these numbers are estimates. */
+/** If the edge wrote lines for only a part of the requests (`sample`), a line counts for several requests, so these numbers are estimates. */
 export type Comparison = {
   readonly lines: Record<"read" | "unread", number>;
   readonly requests: Record<"same" | "differs" | "nameless" | "refused", number>;
-  /** At most {@link maxNames} differences, those that come first in the log. They are sorted, those with the most requests first. */
+  /** The first differences in the log, at most {@link maxNames}. They are sorted, those with the most requests first. */
   readonly differences: readonly Difference[];
   /**
    * For each `<from> → <to>`, how many requests the first directory sends to `from` and the second to `to`. All names count here, even those that
@@ -32,7 +32,7 @@ export type Comparison = {
 export const maxNames = 100_000;
 const maxExamples = 3;
 
-/** Compares where two directories send the requests of a log. A longer log needs no more memory. */
+/** Reads the log as a stream, so a longer log needs no more memory. */
 export async function compareTraffic(
   lines: AsyncIterable<string | null>,
   before: Decide,

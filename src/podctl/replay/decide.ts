@@ -14,12 +14,11 @@ import type { Subject } from "./log-line.ts";
 
 export type Texts = Map<string, string>;
 
-/** Whether this record is needed to resolve a name. */
-const isOfUse = (key: string): boolean => ["route", "blocks", "pod", "directory"].includes(kindOf(key) ?? "");
+const isNeededToResolve = (key: string): boolean => ["route", "blocks", "pod", "directory"].includes(kindOf(key) ?? "");
 
-/** Adds one record. The assignments of one Pod share one text, so a million assignments need a million keys but few texts. */
+/** The assignments of one Pod share one text, so a million assignments need a million keys but few texts. */
 export function addRecord(texts: Texts, shared: Map<string, string>, key: string, text: string): void {
-  if (!isOfUse(key)) return;
+  if (!isNeededToResolve(key)) return;
   const known = shared.get(text) ?? text;
   if (kindOf(key) === "route") shared.set(known, known);
   texts.set(key, known);
@@ -57,8 +56,8 @@ export function createDecide(texts: Texts, { plainHttp }: Pick<Target, "plainHtt
 }
 
 /**
- * Returns the Pod that serves the name. `handle()` may call other Pods too, such as the other Pod of a move. `asked` is the Pod that gets the request
- * if the name has no Pod, as for a login.
+ * Returns the Pod that serves the name. `asked`, the Pod that `handle()` has called, may be another one, such as the other Pod of a move. If the name
+ * has no Pod, as for a login, the request goes to `asked`.
  */
 async function placeOf(subject: Subject, directory: Directory, asked: string): Promise<string> {
   const resolved = await resolvePod(directory, { name: subject.name });
@@ -66,10 +65,7 @@ async function placeOf(subject: Subject, directory: Directory, asked: string): P
   return (resolved.value.pod?.id ?? asked) + wayOf(subject, resolved.value);
 }
 
-/**
- * Returns words to add after the Pod. If the repository was renamed, they give its new name. Otherwise, they say how the blob's bytes travel, if the
- * group has a setting for this.
- */
+/** Returns words to add after the Pod: a renamed repository's new name, or else how the group lets the bytes of a blob travel. */
 function wayOf({ method, path }: Subject, { renamed, assignment }: Resolution): string {
   if (renamed !== null) return `, as ${renamed.to}`;
   if (!path.includes("/blobs/")) return "";

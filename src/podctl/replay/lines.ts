@@ -5,7 +5,7 @@ import { startProgress } from "../output.ts";
 /** A URL has at most 16 KB, so a request line of a log is never as long as this. */
 const maxLineCharacters = 64 * 1024;
 
-/** Yields the lines of a stream, with one chunk in memory at a time. For a line that is too long, yields null and does not keep the text. */
+/** Yields null for a line that is too long, and keeps only one chunk and one line in memory. */
 export async function* linesOf(chunks: AsyncIterable<string>): AsyncGenerator<string | null> {
   let rest = "";
   let tooLong = false;
@@ -25,7 +25,7 @@ export async function* linesOf(chunks: AsyncIterable<string>): AsyncGenerator<st
   else if (rest !== "") yield rest;
 }
 
-/** Yields the lines of a log file, or of standard input if the name is `-`. For a line that is too long, yields null. */
+/** Reads standard input if the name is `-`. Yields null for a line that is too long. */
 export async function* readLog(log: string): AsyncGenerator<string | null> {
   const progress = startProgress("lines read", null);
   const stream = log === "-" ? process.stdin.setEncoding("utf8") : createReadStream(log, { encoding: "utf8" });

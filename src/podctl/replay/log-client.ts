@@ -11,13 +11,12 @@ const record = v.object({
   asn: v.optional(v.number()),
 });
 
-/** Returns what a line of the common log format says about its client: the line begins with the client's address. */
+/** A line of the common log format begins with the client's address. */
 export const clientInCommonFormat = (line: string): Client => ({
   ...unknownClient,
   ip: addressOf(/^\S+/.exec(line)?.[0]),
 });
 
-/** Returns what a record of the edge says about its client. A member that the record does not have is null. */
 export function clientInRecord(logged: object): Client {
   const parsed = v.safeParse(record, logged);
   if (!parsed.success) return unknownClient;

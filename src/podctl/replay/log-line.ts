@@ -1,5 +1,3 @@
-/** Reads lines of access logs: the edge's own records and the common log format. */
-
 import type { Client } from "../../directory/clients.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { formatEndpoint, hasRepository, type RepositoryEndpoint } from "../../oci/endpoint.ts";
@@ -10,8 +8,8 @@ import { requestsOf } from "./lines.ts";
 import { clientInCommonFormat, clientInRecord } from "./log-client.ts";
 
 /**
- * A repository that a logged request is about. To see where the edge sends requests for this repository, podctl gives the edge's code (`handle()`) a
- * request. It has this `method` and `path`, which may differ from those in the log.
+ * A repository that a logged request is about. podctl learns where the edge sends the repository's requests by a request with this `method` and
+ * `path`, which may differ from those in the log.
  */
 export type Subject = { readonly name: RepositoryName; readonly method: string; readonly path: string };
 
@@ -27,7 +25,6 @@ type LoggedRequest =
   /** The line is not from an access log. */
   | { readonly kind: "unread" };
 
-/** How many requests the line counts for. */
 type Weighted = { readonly requests: number };
 
 /** Matches Apache's common log format and its extensions: the request line in quotes, then the status. */

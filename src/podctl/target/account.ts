@@ -1,7 +1,3 @@
-/**
- * Opens the account that `--env <name>` names. The account is in section [env.<name>] of wrangler.toml; wrangler's own `--env` selects the same
- * section.
- */
 import { root } from "../../local/paths.ts";
 import { readEnvironments, readWorkerConfig, type WorkerConfig } from "../../local/wrangler-config.ts";
 import { CliFailure } from "../failure.ts";
@@ -12,7 +8,7 @@ import type { Target } from "./target.ts";
 
 const binding = "DIRECTORY";
 
-/** The account and the namespace come from wrangler.toml, and the API token comes from the environment. */
+/** `env` selects the section [env.<name>] of wrangler.toml, as wrangler's own `--env` does. The API token comes from the environment. */
 export async function openAccount(env: string): Promise<Target> {
   const configPath = process.env["PODCTL_WRANGLER_CONFIG"] || `${root}wrangler.toml`;
   const config = await readSection(configPath, env);
@@ -86,7 +82,7 @@ function openNamespace(config: WorkerConfig, place: string): KvStore {
   return openKvStore({ baseUrl: apiUrl(), token, account, namespace });
 }
 
-/** The URL of the API; undefined means Cloudflare's own. The error does not show the URL, because it may contain a password. */
+/** The error does not show the URL, because the URL may contain a password. */
 function apiUrl(): string | undefined {
   const text = process.env["CLOUDFLARE_BASE_URL"] || undefined;
   if (text === undefined || isUrlWithoutLogin(text)) return text;

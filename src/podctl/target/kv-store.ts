@@ -21,7 +21,7 @@ export type KvStore = {
    * wrong by then.
    */
   write(entries: readonly KvEntry[], notAfter?: Date): Promise<void>;
-  /** Deletes the keys. The caller passes at most {@link maxBulkKeys}. */
+  /** Deletes at most {@link maxBulkKeys} keys in one call. */
   remove(keys: readonly string[]): Promise<void>;
   /** Waits until every edge sees what has been written. */
   untilSeen(): Promise<void>;
@@ -74,7 +74,7 @@ export function openKvStore(address: KvAddress): KvStore {
     remove: (keys) =>
       repeatForRest("deleted", new Map(keys.map((key) => [key, null])), (left) => api.deleteMany([...left.keys()])),
     async untilSeen() {
-      // The KV of the local stack has no delay, and neither has that of a test.
+      // The KV of the local stack or of a test has no delay.
       if (address.baseUrl !== undefined && isLoopback(new URL(address.baseUrl).hostname)) return;
       note(`waiting ${seenAfterSeconds} s, until every location of the edge knows what has been written`);
       await sleep(seenAfterSeconds * 1_000);
@@ -84,7 +84,6 @@ export function openKvStore(address: KvAddress): KvStore {
 
 const textOf = (value: unknown): string | null => (typeof value === "string" ? value : null);
 
-/** Makes a bulk call, and repeats it with only the keys that KV did not write or delete. */
 async function repeatForRest<T>(
   done: string,
   entries: ReadonlyMap<string, T>,

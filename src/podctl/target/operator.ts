@@ -1,4 +1,3 @@
-/** The operator's logins and tokens, which podctl reads from environment variables. */
 import type { DirectoryRecord } from "../../directory/records.ts";
 import { CliFailure } from "../failure.ts";
 
@@ -14,10 +13,7 @@ export const operatorFromEnv = (): User | null => loginIn("PODCTL_USER", "PODCTL
 /** The login that is only for this Pod. */
 export const ownLogin = (pod: string): User | null => loginIn(userVariable(pod), passwordVariable(pod));
 
-/**
- * Returns the login in these two variables, or null if neither is set. Throws if only one is set, because podctl would otherwise silently use another
- * login or none.
- */
+/** Throws if only one of the two variables is set, because podctl would otherwise silently use another login or none. */
 function loginIn(userName: string, passwordName: string): User | null {
   const { [userName]: name, [passwordName]: password } = process.env;
   if (name && password) return { name, password };
@@ -26,7 +22,7 @@ function loginIn(userName: string, passwordName: string): User | null {
   throw new CliFailure(`${set} is set and ${unset} is not: set both or neither`);
 }
 
-/** Returns the token in the first of these variables that is set. Null if none is set. If the value cannot be a token, the error does not show it. */
+/** Returns the token in the first of these variables that is set. If the value cannot be a token, the error does not show it. */
 export function tokenFromEnv(...names: readonly string[]): string | null {
   for (const name of names) {
     const token = process.env[name]?.trim();
@@ -43,12 +39,11 @@ export function tokenFromEnv(...names: readonly string[]): string | null {
 export type Settings = Pick<DirectoryRecord, "credentials" | "default"> | null;
 
 /**
- * Whether a Pod may see the login for all Pods. With `credentials: own`, this login belongs to the default Pod. Any other Pod that sees it could use
- * it at the default Pod.
+ * Whether a Pod may see the login for all Pods. With `credentials: own`, this login belongs to the default Pod. Any other Pod that saw the login
+ * could use it at the default Pod.
  */
 export const maySeeLogin = (pod: string, settings: Settings): boolean =>
   settings !== null && (settings.credentials === "shared" || settings.default === pod);
 
-/** Returns the login that a Pod gets: the Pod's own, else the login for all Pods if this Pod may see it. */
 export const loginAt = (pod: string, forAll: User | null, settings: Settings): User | null =>
   ownLogin(pod) ?? (maySeeLogin(pod, settings) ? forAll : null);

@@ -1,4 +1,3 @@
-/** Reads the topology file of a command and checks it for the target. A mistake in the file ends the command. */
 import { type LoadedTopology, loadTopology } from "../../topology/load.ts";
 import { formatMistake, type LocatedMistake } from "../../topology/mistake.ts";
 import { CliFailure } from "../failure.ts";

@@ -18,7 +18,6 @@ export type Target = Rules & {
   readonly placeholders: Readonly<Record<string, string>> | null;
 };
 
-/** The running edge, for commands that send requests to it. */
 export type EdgeAccess = {
   readonly origin: string;
   /** The Worker's PROBE_TOKEN; null if the operator has not given it. */

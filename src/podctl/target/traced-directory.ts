@@ -6,7 +6,7 @@ import { ok } from "../../lib/result.ts";
 import type { KvStore } from "./kv-store.ts";
 import type { Target } from "./target.ts";
 
-/** A key that was looked up, with its value. The value is null if KV has none. */
+/** `text` is null if KV does not have the key. */
 export type Lookup = { readonly key: string; readonly text: string | null };
 
 export type TracedDirectory = { readonly directory: Directory; readonly lookups: readonly Lookup[] };
@@ -31,7 +31,7 @@ export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick
 
 /**
  * Reads the directory record, which says how many components a prefix may have (`depth`). An isolate of the Worker mostly knows the depth before a
- * request comes, and does not look up longer prefixes. podctl learns the depth first, so that it lists the same look-ups.
+ * request comes, and looks up no longer prefixes. After this call, podctl lists the same look-ups.
  */
 export async function learnDepth(directory: Directory): Promise<void> {
   // If the record does not parse, a later look-up reports that.
