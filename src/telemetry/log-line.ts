@@ -13,7 +13,7 @@ export type Outcome =
   | "mounted"
   /** The edge answered with its own copy of a manifest, which is not older than the Pod's `proofTtlSeconds`. */
   | "kept"
-  /** The edge answered from its own copies, because the Pod's registry or its token service failed. */
+  /** The edge answered from its own copies, because the Pod's registry or token service failed. */
   | "stale"
   | "merged"
   | "token"
@@ -95,15 +95,15 @@ export type Asker = {
 };
 
 /**
- * Makes text of a client or Pod fit for the log: cuts it, and replaces characters that a terminal or an editor would not show as they are: control
- * and format characters, line ends, and those without a meaning in Unicode. The cut may leave half of a character, which is replaced too.
+ * Makes text of a client or Pod fit for the log. Replaces what a terminal or an editor would not show as it is: control and format characters, line
+ * ends, and characters without a meaning in Unicode. The cut may leave half of a character, which is replaced too.
  */
 export const plainText = (text: string, maxCharacters: number): string =>
   text.slice(0, maxCharacters).replaceAll(/[\p{C}\u2028\u2029]/gu, "\ufffd");
 
 /**
- * These parameters of the registry API and of token requests contain no credential. A parameter with any other name may contain one, because it may
- * belong to a Pod or a storage, or its name may be mistyped.
+ * These parameters of the registry API and of token requests contain no credential. Any other may contain one: it may belong to a Pod or a storage,
+ * or its name may be mistyped.
  */
 const harmlessParameters = [
   ...["digest", "mount", "from", "origin", "n", "last", "_after", "artifactType", "ns"],
@@ -111,15 +111,15 @@ const harmlessParameters = [
 ];
 
 /**
- * The log shows at most this much of a path and of a query, because a stranger can send a URL of 16 KB. An honest request has more only if it asks
- * for a token for more than about thirty repositories.
+ * The log cuts a path and a query at this length, because a stranger can send a URL of 16 KB. An honest request is longer only if it asks for a token
+ * for more than about thirty repositories.
  */
 const maxLoggedCharacters = 2_000;
 const cutMark = "…";
 
 /**
- * Returns path and query for the log, each cut at `maxLoggedCharacters`. In the query of an upload, all values are hidden, because this query comes
- * from the Pod, and any value may be the Pod's signed state.
+ * Returns path and query for the log, each cut at `maxLoggedCharacters`. The query of an upload comes from the Pod, and any of its values may be the
+ * Pod's signed state. So all of these values are hidden.
  */
 export function redactPath({ pathname, search }: URL): string {
   const path = withMark(pathname.slice(0, maxLoggedCharacters), pathname);
@@ -137,8 +137,8 @@ const withMark = (shown: string, whole: string): string =>
   whole.length > maxLoggedCharacters ? `${shown}${cutMark}` : shown;
 
 /**
- * Returns a parameter without its value. A name without a value is hidden too, because the name may be a token that was pasted into the query. So is
- * a name with unusual characters: it may contain an escaped `=` with a secret after it, or characters that a terminal takes for a command.
+ * Returns a parameter without its value. A name without a value is hidden too, because it may be a token that was pasted into the query. A name with
+ * unusual characters is hidden, because it may contain an escaped `=` with a secret after it, or characters that control a terminal.
  */
 const redacted = (name: string, text: string): string =>
   /^[\w.-]{1,64}$/.test(name) && /=[^=]/.test(text) ? `${name}=redacted` : "redacted";

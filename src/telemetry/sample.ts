@@ -17,7 +17,7 @@ export function drawSample(answered: Answered, { rate, random }: Sampling): numb
   return ordinary === 1 || random() < ordinary ? ordinary : null;
 }
 
-/** The operator must see these outcomes even if the status is below 500: a block answers 403, and the body of a 200 may break off (`broken`). */
+/** The operator must see these outcomes even if the status is below 500. A block answers 403, and the body of a 200 may break off (`broken`). */
 const faults: readonly Outcome[] = ["blocked", "broken", "failed", "unavailable"];
 
 /**
