@@ -17,13 +17,13 @@ type Assignments = ReadonlyMap<Prefix, PodId>;
 
 type ReadOptions = {
   readonly pods: ReadonlyMap<PodId, unknown>;
-  /** The assignments in the topology file itself. The file with a line for each assignment must not repeat any of them. */
+  /** The assignments in the topology file itself, which the line file must not repeat. */
   readonly assignments: Assignments;
   readonly edgeHosts: readonly string[];
   readonly onProgress: (lines: number) => void;
 };
 
-/** Returns the given assignments together with those in the file at `path`, which has a line for each. */
+/** Returns the given assignments together with those in the line file at `path`. */
 export async function readAssignments(
   path: string,
   { assignments, onProgress, ...known }: ReadOptions,

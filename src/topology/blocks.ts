@@ -1,4 +1,3 @@
-/** Parses, merges and compares blocks. Pure. */
 import { blocksKey } from "../directory/keys.ts";
 import { blocksRecord, maxBlocks, parseRecord } from "../directory/records.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -6,14 +5,13 @@ import { err, ok, type Result } from "../lib/result.ts";
 /** Each blocked prefix or digest, with the text that clients are shown. */
 export type Blocks = ReadonlyMap<string, string>;
 
-/** Parses the record of all blocks. The error says what is wrong with the record. */
 export function parseBlocks(text: string | null): Result<Blocks, string> {
   if (text === null) return ok(new Map());
   const record = parseRecord(blocksKey, text, blocksRecord);
   return record.ok ? ok(record.value.blocks) : record;
 }
 
-/** Returns the record to write, without its revision, or null if nothing is blocked. The error says that there are too many blocks. */
+/** Returns the record to write, without its revision, or null if nothing is blocked. */
 export function blocksToWrite(blocks: Blocks): Result<object | null, string> {
   if (blocks.size > maxBlocks) {
     return err(
@@ -23,7 +21,7 @@ export function blocksToWrite(blocks: Blocks): Result<object | null, string> {
   return ok(blocks.size === 0 ? null : { blocks: Object.fromEntries(blocks) });
 }
 
-/** Returns the blocks that an apply writes: those of the file and those that are only in KV, because only `podctl unblock` lifts a block. */
+/** Returns the blocks that an apply writes. It keeps those that are only in KV, because only `podctl unblock` lifts a block. */
 export const unionOf = (live: Blocks, wanted: Blocks): Blocks => new Map([...live, ...wanted]);
 
 export type BlockChanges = Readonly<Record<"added" | "changed" | "lifted", readonly string[]>>;

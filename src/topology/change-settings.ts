@@ -17,7 +17,7 @@ const settingKeys: readonly string[] = [
   ...lists.flatMap((list) => [list, ...conditions.map((member) => `${list}.${member}`)]),
 ];
 
-/** Returns the assignment with these changes. The error says which change is wrong, or what is wrong with the settings after all changes. */
+/** The error says which change is wrong, or what is wrong with the settings after all changes. */
 export function changeSettings(assignment: Members, changes: readonly string[]): Result<Members, string> {
   let changed: Result<Members, string> = ok(assignment);
   for (const change of changes) {

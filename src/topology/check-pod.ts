@@ -1,6 +1,6 @@
 /**
- * Makes the checks that a Pod's schema cannot make. For example, the deployment must allow the Pod's URLs, the Worker must be able to import the
- * Pod's keys, and each secret must be sealed for the place where it is.
+ * Makes the checks that a Pod's schema cannot make, such as whether the deployment allows its URLs and whether its secrets are sealed for their
+ * places.
  */
 import { decodeProtectedHeader } from "jose";
 import { tokenKeyKey } from "../directory/keys.ts";

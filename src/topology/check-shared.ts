@@ -1,4 +1,3 @@
-/** Checks that no two Pods of a topology share a value that only one Pod may have, such as a key or a cell. Pure. */
 import type { PodId } from "../directory/pod-id.ts";
 import { storePlace } from "../signers/index.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
@@ -12,13 +11,13 @@ type Claim = {
   /** What a message quotes. By default it is the value. */
   readonly shown?: string;
   readonly path: Path;
-  /** Whether the value belongs to the registry. Then it is no mistake that Pods with the same registry share it. */
+  /** The value belongs to the registry, so Pods with the same registry may share it. */
   readonly isOfRegistry?: boolean;
 };
 
 /**
- * Yields a mistake for each value that two Pods share but must not. Pods with the same registry must share the values that belong to the registry,
- * such as the issuer, so a difference in such a value is a mistake too.
+ * Yields a mistake for each value that two Pods share but must not, such as a key or a cell. Values that belong to a registry, such as the issuer,
+ * must be the same in all Pods of this registry.
  */
 export function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake> {
   const owners = new Map<string, Owner>();
@@ -34,7 +33,7 @@ export function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<M
         : `${named} is also used by Pod "${owner.id}"; no two Pods may share one`;
     return [{ path: ["pods", id, ...path], at: "value", text }];
   };
-  /** The first Pod of each registry. Every Pod is compared with it, and it agrees with itself. */
+  /** Every Pod is compared with the first Pod of its registry. The first one agrees with itself. */
   const firstAt = new Map<string, Owner>();
   for (const [id, pod] of pods) {
     const own: Owner = { id, pod };
@@ -64,10 +63,7 @@ function* claimsOf(pod: TopologyPod): Generator<Claim> {
   }
 }
 
-/**
- * Returns the places of a Pod's private blobs, each with the index of its store. If several stores are in one place, the index is that of the last
- * one.
- */
+/** Returns each place of a Pod's private blobs, with the index of the last store that is in this place. */
 const placesOf = ({ blobs }: TopologyPod): ReadonlyMap<string, number> =>
   new Map(
     blobs.stores.flatMap((store, index) => {

@@ -20,7 +20,7 @@ import {
   topologySchema,
 } from "./topology.ts";
 
-/** A topology whose `assignmentsFile` is not read yet. `edgeHosts` also has the host name that the file says. */
+/** A topology whose `assignmentsFile` is not read yet. `edgeHosts` also has the `edge` of the file. */
 export type CheckedTopology = Topology & Pick<Rules, "edgeHosts"> & { readonly assignmentsFile: string | undefined };
 
 export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopology, readonly Mistake[]> {
@@ -57,7 +57,6 @@ export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopol
   });
 }
 
-/** Keeps only the first mistake at each place in the file. */
 function unrepeated(mistakes: readonly Mistake[]): readonly Mistake[] {
   const byPlace = new Map<string, Mistake>();
   for (const mistake of mistakes) {

@@ -20,10 +20,10 @@ export type CloudFile = {
 
 export type CloudFiles = ReadonlyMap<CloudName, CloudFile>;
 
-/** A cloud's file of address ranges may have this size. The largest today is Azure's, with 4 MB. */
+/** The largest file today is Azure's, with 4 MB. */
 const maxFileBytes = 32 * 1024 * 1024;
 
-/** Reads the files that a topology names. `topology` is the path of the topology file, and `input` is its parsed content. */
+/** `topology` is the path of the topology file, and `input` is its parsed content. */
 export async function readCloudFiles(
   topology: string,
   input: unknown,

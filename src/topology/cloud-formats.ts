@@ -9,7 +9,7 @@ const path = v.optional(v.pipe(v.string(), v.nonEmpty()));
 /** The path of each cloud's file, relative to the topology file. */
 export const cloudPaths = v.strictObject({ aws: path, google: path, azure: path });
 
-/** A range and its region. The region is "" if the range has none. */
+/** The region is "" if the range has none. */
 type Entry = readonly [region: string, cidr: string];
 /** `publishedAt` is null if the file does not say when it was published. */
 type Content = { readonly publishedAt: Date | null; readonly entries: readonly Entry[] };

@@ -20,7 +20,7 @@ const cloudCondition = v.object(cloudEntries);
 
 type Members = Record<string, unknown>;
 
-/** Replaces `cloud` and `region` by `cidrs` in the plain value of a topology. Returns a mistake for each cloud or region that cannot be replaced. */
+/** Replaces `cloud` and `region` by `cidrs` in `input` itself. Returns a mistake for each cloud or region that cannot be replaced. */
 export function fillClouds(input: unknown, files: CloudFiles): readonly Mistake[] {
   const mistakes: Mistake[] = [];
   for (const [path, when] of conditionsIn(input)) {

@@ -4,7 +4,7 @@ import { rangesCover, rangesOf } from "../lib/address-ranges.ts";
 import type { When } from "../signers/store.ts";
 import { continentsOf } from "./continents.ts";
 
-/** Returns the mistakes in a condition: entries that fit no client, and duplicates. Each text begins with the member's name. */
+/** The mistakes are entries that fit no client, and duplicates. Each text begins with the member's name. */
 export const conditionMistakes = (when: When): readonly string[] => [...listMistakes(when), ...countryMistakes(when)];
 
 const members = ["countries", "continents", "asns", "colos", "cidrs"] as const;

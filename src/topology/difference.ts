@@ -5,7 +5,6 @@ import { kindOf, type RecordKind } from "../directory/keys.ts";
 import { assignmentRecord, blocksRecord, directoryRecord, ownerRecord, podRecord } from "../directory/records.ts";
 import { isObject, parseJson } from "../lib/json.ts";
 
-/** A record as it is in KV. */
 export type LiveRecord = { readonly key: string; readonly text: string };
 
 export type Change =
@@ -13,10 +12,7 @@ export type Change =
   | { readonly action: "change"; readonly key: string; readonly before: string; readonly after: object }
   | { readonly action: "delete"; readonly key: string; readonly before: string; readonly after: null };
 
-/**
- * Returns the change from the text in KV to the wanted record, or null if nothing has to change. `before` is null if KV has no such record. `after`
- * is null if KV should have no such record.
- */
+/** `before` is the text in KV, or null if KV has no such record. `after` is null if KV should have none. */
 export function changeOf(key: string, before: string | null, after: object | null): Change | null {
   if (after === null) return before === null ? null : { action: "delete", key, before, after };
   if (before === null) return { action: "add", key, before, after };
@@ -26,10 +22,7 @@ export function changeOf(key: string, before: string | null, after: object | nul
 /** The members that say in which form, when and by whom the record was written. They do not count as its content. */
 export const stampMembers: ReadonlySet<string> = new Set(["v", "revision", "appliedAt", "appliedBy"]);
 
-/**
- * Whether the text in KV means the same as the wanted record. Spelling makes no difference, and neither do the values of the `stampMembers` (form,
- * time and author of the write). False if the edge cannot read the text.
- */
+/** Spelling and the `stampMembers` make no difference. False if the edge cannot read the text, so that the record is written anew. */
 function saysAlready(key: string, text: string, wanted: object): boolean {
   const json = parseJson(text);
   return (
@@ -46,7 +39,7 @@ const schemas: Readonly<Record<RecordKind, v.GenericSchema>> = {
   directory: directoryRecord,
 };
 
-/** Whether the edge can read this value of a key, with all its members. Undefined is the value of a text that is not JSON. */
+/** Whether the edge can read this value of a key, with all its members. `json` is undefined if the text is not JSON. */
 export function isReadable(key: string, json: unknown): boolean {
   const kind = kindOf(key);
   return kind !== null && v.is(schemas[kind], json);
@@ -58,10 +51,7 @@ function unstamped(key: string, json: unknown): unknown {
   return Object.fromEntries(Object.entries(record).filter(([name]) => !stampMembers.has(name)));
 }
 
-/**
- * Fills in the defaults of optional members. Only the records of Pods and the directory record have defaults. A value that does not fit its schema
- * stays as it is.
- */
+/** Fills in defaults, which only the records of Pods and the directory record have. A value that does not fit its schema stays as it is. */
 function withDefaults(key: string, json: unknown): unknown {
   const kind = kindOf(key);
   if (kind !== "pod" && kind !== "directory") return json;
@@ -77,7 +67,6 @@ function withDefaults(key: string, json: unknown): unknown {
 const writeOrder: readonly RecordKind[] = ["pod", "key", "cell", "blocks", "route", "directory"];
 const deleteOrder: readonly RecordKind[] = ["route", "blocks", "cell", "key", "pod", "directory"];
 
-/** Returns the items in the order in which they are safe to write: first the writes, then the deletes. */
 export function inWriteOrder<T extends { readonly key: string }>(
   items: readonly T[],
   isDelete: (item: T) => boolean,

@@ -21,8 +21,8 @@ export type ExportedTopology = {
   /** The assignments that may be in a line file, because their groups have no settings. */
   readonly assignments: readonly (readonly [prefix: string, pod: string])[];
   /**
-   * The members of the topology file. If the caller names a line file (one line per assignment), the members have only the assignments with settings,
-   * and the line file must have the others.
+   * The members of the topology file. If the caller names a line file (one line per assignment), these are only the assignments with settings, and
+   * the others must be in the line file.
    */
   readonly members: (assignmentsFile: string | undefined) => object;
 };
@@ -76,7 +76,7 @@ export const formatTopologyJson = (members: object): string => {
   return withoutPlaceholders(JSON.stringify(members, plain, 2));
 };
 
-/** Escapes a text such as `${NAME}`, which podctl would take for a placeholder of the local stack. It must be in double quotes. */
+/** Escapes a text such as `${NAME}`, which podctl would take for a placeholder of the local stack. The text must be in double quotes. */
 const withoutPlaceholders = (file: string): string => file.replaceAll("${", "\\u0024{");
 
 type Named<T> = readonly (readonly [name: string, record: T])[];
@@ -120,7 +120,7 @@ function podsOf(
 const inlineOf = (assignments: readonly (readonly [string, string | object])[]): object =>
   assignments.length === 0 ? {} : { assignments: Object.fromEntries(assignments) };
 
-/** Returns the Pod's id, or a mapping if the group has settings. A move is left out, because an apply does not change moves. */
+/** A move is left out, because an apply does not change moves. */
 function assignmentOf(record: AssignmentRecord): string | object {
   const { v: _, revision: __, move: ___, pod: ____, state, ...settings } = record;
   const pod = podInFile(record);

@@ -1,7 +1,4 @@
-/**
- * Reads a topology file and the files that it names, fills in placeholders and the CIDRs of clouds, and checks the result. Each error is a mistake
- * with its place in the file.
- */
+/** Reads a topology file and the files that it names, fills in placeholders and the CIDRs of clouds, and checks the result. */
 import { isUtf8 } from "node:buffer";
 import { readFile, stat } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
@@ -74,7 +71,7 @@ function checkYaml(
   const unfilled = fillClouds(yaml.value, cloudFiles);
   const checked = unfilled.length > 0 ? err(unfilled) : checkTopology(yaml.value, rules);
   if (!checked.ok) return err(located(file, yaml, checked.error));
-  // Without a default Pod, the first Pod of the file decides about logins.
+  // Without a default Pod, the first Pod of the file decides about logins, so the Pods keep the order of the file.
   const order = yaml.namesIn("pods");
   const pods = new Map([...checked.value.pods].toSorted(([one], [other]) => order.indexOf(one) - order.indexOf(other)));
   return ok({ ...checked.value, pods });

@@ -1,4 +1,3 @@
-/** Describes what is wrong in a topology file, and where. Pure. */
 import type * as v from "valibot";
 
 export type Path = readonly (string | number)[];
@@ -58,8 +57,8 @@ export const withoutPassword = (text: string): string => text.replace(/^([a-z][a
 type Issue = v.BaseIssue<unknown>;
 
 /**
- * Describes valibot's issue in words for the operator. A value may have several forms, and fit none of them. The text is then about the form whose
- * mistake is deepest inside the value. The operator most likely meant that form.
+ * A value may have several forms, and fit none of them. The text is then about the form whose mistake is deepest inside the value, because the
+ * operator most likely meant that form.
  */
 export function mistakeOf(issue: Issue): Mistake {
   const list = listForMapping(issue);

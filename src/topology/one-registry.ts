@@ -33,7 +33,7 @@ export function* disagreementsOf(
   }
 }
 
-/** Lists the places of a Pod's blobs. The order and the conditions of the stores make no difference. */
+/** The order and the conditions of the stores make no difference. */
 const storageOf = ({ blobs: { stores } }: OfRegistry): string =>
   [...new Set(stores.map((store) => storePlace(store) ?? store.scheme))].sort().join(" ");
 

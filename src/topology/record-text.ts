@@ -26,8 +26,8 @@ export function recordText(key: string, record: object, { revision, appliedAt, a
 const maxMetadataBytes = 1_024;
 
 /**
- * Returns a record as the metadata of its key in KV, so that a listing of the keys is enough to read the records. Undefined if the record is too long
- * for metadata, or if `JSON.stringify` would not give its exact text again.
+ * Returns a record as its key's metadata, so that podctl can read the records from a listing of the keys. Undefined if the record is too long for
+ * metadata, or if `JSON.stringify` would not give its exact text again.
  */
 export function metadataOf(value: string): unknown {
   if (utf8(value).byteLength > maxMetadataBytes) return undefined;

@@ -87,7 +87,7 @@ const membersOf = (when: When): readonly string[] =>
 
 /**
  * Joins all conditions that have only `cidrs` into one condition, and likewise those that have only `continents`, only `countries` or only `asns`. If
- * one condition has half of all addresses and a second one the other half, only the joined condition shows that every address is covered.
+ * each of two conditions has half of all addresses, only the joined condition shows that every address is covered.
  */
 function joined(list: readonly When[]): readonly When[] {
   const single = Map.groupBy(list, (when) => membersOf(when).join());

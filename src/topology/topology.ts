@@ -1,4 +1,3 @@
-/** The topology file: its schema, its parsed value, and the records that it asks for. Pure. */
 import * as v from "valibot";
 import { groupSettings } from "../directory/group-settings.ts";
 import {
@@ -52,8 +51,8 @@ export const topologySchema = v.strictObject({
   aliases: v.optional(v.record(v.string(), v.string()), {}),
   blocks: v.optional(v.record(v.string(), v.string()), {}),
   /**
-   * The edge's host name, for deployments whose wrangler.toml has no route that says it. Blobs may not be at this host or at one below it, because
-   * some clients would send their token along to such a host.
+   * The edge's host name, for deployments whose wrangler.toml has no route that says it. Blobs may not be at this host or at one below it: some
+   * clients would send their token to such a host.
    */
   edge: v.optional(v.pipe(v.string(), v.nonEmpty())),
 });
@@ -70,7 +69,7 @@ export type Rules = {
   readonly seals: "checked" | "unchecked";
 };
 
-/** With at most this many Pods, an isolate of the Worker remembers all Pod records, and the directory record, which lists all Pods, stays small. */
+/** With at most this many Pods, an isolate of the Worker remembers all Pod records. The directory record, which lists all Pods, also stays small. */
 export const maxPods = 500;
 /**
  * The limit for all CIDRs in the stores of Pods and the client rules of groups together. An isolate of the Worker keeps every CIDR in memory, at 130
@@ -87,20 +86,18 @@ export type Topology = {
   /** The settings of each group that has any, by the group's prefix. `assignments` has each of these prefixes, too. */
   readonly settings: ReadonlyMap<Prefix, GroupSettings>;
   readonly blocks: ReadonlyMap<Prefix | Digest, string>;
-  /** The new names of renamed repositories, by their old names. */
   readonly aliases: ReadonlyMap<RepositoryName, RepositoryName>;
   readonly default?: PodId | undefined;
   readonly credentials: "own" | "shared";
 };
 
-/** Yields every record that a topology asks for, with its key. The revision and the time are added when the records are written. */
+/** The revision and the time are added when the records are written. */
 export function* topologyRecords(topology: Topology): Generator<Entry> {
   yield* otherRecords(topology);
   const routeOf = createRouteOf(topology);
   for (const prefix of topology.assignments.keys()) yield [routeKey(prefix), routeOf(prefix) ?? {}];
 }
 
-/** The records that a topology asks for, looked up by their keys. */
 type WantedRecords = {
   readonly size: number;
   /** Null if the topology asks for no such record. */
@@ -122,7 +119,7 @@ export function wantedRecords(topology: Topology): WantedRecords {
 
 type Entry = readonly [key: string, record: object];
 
-/** Returns the record of a prefix, or undefined if the prefix has no assignment. A Pod's assignments without settings share one record. */
+/** A Pod's assignments without settings share one record. */
 function createRouteOf({ pods, assignments, settings }: Topology): (prefix: Prefix) => object | undefined {
   const plain = new Map([...pods.keys()].map((id) => [id, { pod: id, state: "active" }]));
   const own = new Map([...settings].map(([prefix, group]) => [prefix, { pod: assignments.get(prefix), ...group }]));

@@ -15,11 +15,11 @@ import { type Mistake, type Path, type Position, quote } from "./mistake.ts";
 
 export type Yaml = {
   readonly value: unknown;
-  /** Returns the names in the mapping at the top level's member `name`, in the order of the file. In `value`, numbers come before other names. */
-  readonly namesIn: (name: string) => readonly string[];
   /**
-   * Returns the position of the member at this path. If there is no such member, returns the position of the nearest part of the path that exists.
+   * Returns the names in the mapping that is the top-level member `name`, in the order of the file. In `value`, names that are numbers come first.
    */
+  readonly namesIn: (name: string) => readonly string[];
+  /** Returns the position of the member at this path, or else that of the nearest part of the path that exists. */
   readonly locate: (path: Path, at: Mistake["at"]) => Position;
 };
 export type YamlMistake = Position & { readonly text: string };
@@ -57,7 +57,7 @@ export function parseYaml(text: string): Result<Yaml, readonly YamlMistake[]> {
 const unsupportedTag = "a tag is not supported; want a plain value";
 const unsupportedAlias = "an alias is not supported; write the value out";
 
-/** Our words for errors whose own message does not say what an operator should change, or quotes the file where `wordsOf` cannot cut it off. */
+/** Our words for errors whose own message does not say what to change, or quotes the file where `wordsOf` cannot cut it off. */
 const ownWords: Readonly<Partial<Record<YAMLParseError["code"], string>>> = {
   BAD_ALIAS: unsupportedAlias,
   BAD_DIRECTIVE: "not YAML: a directive is wrong",
@@ -66,7 +66,7 @@ const ownWords: Readonly<Partial<Record<YAMLParseError["code"], string>>> = {
   TAG_RESOLVE_FAILED: unsupportedTag,
 };
 
-/** All other messages of the parser quote the file only after a colon. We cut them there, because what they quote may be a secret. */
+/** All other messages of the parser quote the file only after a colon. We cut them there, because the quoted text may be a secret. */
 const wordsOf = ({ code, message }: YAMLParseError): string =>
   ownWords[code] ?? `not YAML: ${message.replace(/(?<=\S):.*/s, "")}`;
 
