@@ -45,8 +45,8 @@ const contradicts = ({ verdict }: Judged, answer: CheckAnswer): boolean =>
   (verdict?.state === "in") === (answer !== null);
 
 /**
- * Returns the verdicts on one Pod's stores. If no store would be `in`, and clients cannot use the Pod's own redirect either, the old verdicts stay,
- * because the checks are probably wrong.
+ * Returns the verdicts on one Pod's stores. If no store would be `in`, and the Pod does not redirect clients itself, the checks are probably wrong.
+ * So the old verdicts stay.
  */
 export function judgePod<T extends Judged>(
   stores: readonly T[],

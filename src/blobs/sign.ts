@@ -15,7 +15,7 @@ export type SigningMemory = {
   readonly urls: BoundedMap<string, SignedUrl>;
   /**
    * An id for each parsed store. The keys of `urls` begin with this id, and not with the store, because a store may have thousands of CIDRs. If a
-   * store's record changes, the store is parsed again and gets a new id, so the URLs of the old record are not found any more.
+   * store's record changes, the store is parsed again and gets a new id, so the old record's URLs are not found any more.
    */
   readonly storeIds: WeakMap<SigningStore, string>;
   /** Parsed secrets with their imported keys. The map's key is the scheme and the secret's clear text. */

@@ -21,7 +21,7 @@ export const smallBytes = 256 * 1024;
 /** Registries take no larger manifest (OCI distribution spec, "Pushing Manifests"). */
 const MAX_BYTES = 4 * 1024 * 1024;
 /**
- * Most manifests are shorter than this, and `tee` copies them. If the receiver is slow, `tee` holds at most this many more bytes in memory. A body
+ * Most manifests are shorter than this, and `tee` copies them. If the receiver is slow, `tee` holds at most this many bytes besides the copy. A body
  * with a greater `Content-Length` is copied by `copyLarge`, which reads only as fast as the receiver.
  */
 const teedBytes = 64 * 1024;

@@ -21,8 +21,8 @@ export type KeptManifests = {
   find(manifest: Owned): Promise<KeptManifest | null>;
   /**
    * Finds a copy while the Pod fails. The copy may be up to `staleSeconds` older than `find` allows, and may come from a push. If the client asked by
-   * a tag, `taggedAtMs` is when the tag was last seen. If the manifest was deleted after that, nothing is found, even if the manifest has been kept
-   * again since, because the tag was deleted with the manifest.
+   * a tag, `taggedAtMs` is when the tag was last seen. If the manifest was deleted after that, nothing is found, because the tag was deleted with the
+   * manifest. This holds even if the manifest has been kept again since.
    */
   findStale(manifest: Owned, tag?: { readonly taggedAtMs?: number }): Promise<KeptManifest | null>;
   /**

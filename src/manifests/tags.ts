@@ -66,8 +66,8 @@ const keepSeconds = 24 * 3600;
 const renewedAfter = 1 / 8;
 
 /**
- * If a pull finds a tag unchanged, the isolate compares its digest with the location's cache once in this time. Another isolate may have seen the tag
- * at another digest in the meantime, and written that digest to the cache, before the tag was moved back.
+ * If a pull finds a tag unchanged, the isolate compares its digest with the location's cache once in this time. Another isolate may have cached
+ * another digest in the meantime, before the tag was moved back.
  */
 const comparedAfterMs = 60_000;
 
@@ -79,8 +79,8 @@ const keyOf = ({ repository, tag }: Tagged): string => `tag/${repository}/${tag}
 
 export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): SeenTags {
   /**
-   * Writes to the cache, unless the cache cannot be read or a newer digest is known. The same digest from the same Pod is written again when the
-   * cache's entry is at least `renewedAfterMs` older, or at once if the tag may have been deleted since.
+   * Writes to the cache, unless the cache cannot be read or a newer digest is known. An entry with the same digest and Pod is written again only
+   * after `renewedAfterMs`, or if the tag may have been deleted since.
    */
   const write = async (tagged: Tagged, seen: Seen, renewedAfterMs: number): Promise<void> => {
     const key = keyOf(tagged);
@@ -159,6 +159,6 @@ async function readNewest(
 
 const lifeMsOf = ({ pod }: Tagged): number => pod.outage.staleSeconds * 1000;
 
-/** Whether the tag was deleted or got another digest after this push was sent, so that it is unknown which of the two changes was the last. */
+/** Whether the tag was deleted or got another digest after this push was sent. Which of the two changes was the last is then unknown. */
 const isBetween = (known: Pick<Heard, "digest" | "atMs">, pushed: Pick<Seen, "digest" | "askedAtMs">): boolean =>
   known.digest !== pushed.digest && known.atMs > pushed.askedAtMs;

@@ -51,7 +51,7 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
   const answer = await send(request);
   if (timer !== null) clearTimeout(timer);
   if (answer.ok && isAnswered(answer)) {
-    // A proxy may answer 400, for example, while the registry behind it hangs. If this counted as an answer, anyone could hide such an outage by a
+    // A proxy may answer 400, for example, while the registry behind it hangs. If the 400 counted as an answer, anyone could hide such an outage by a
     // bad request now and then.
     if (!isOfOneRequest(answer.value.status)) breaker.answered(service, clock());
   } else if (isRead(request.method) || doWritesCount) {

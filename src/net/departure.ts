@@ -1,6 +1,6 @@
 /**
  * Ends a request's calls when its client leaves. We begin to listen only when the request first waits, because no event can reach this code earlier.
- * So a request that never waits, such as a redirect from memory, saves the listener and the signal, which would cost a twentieth of its time.
+ * So a request that never waits, such as a redirect from memory, has no listener and no signal. This saves a twentieth of its time.
  */
 export class Departure {
   readonly #request: Request;

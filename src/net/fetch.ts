@@ -55,8 +55,8 @@ export async function fetchWithin(request: FetchRequest, ports: FetchPorts): Pro
   const first = await fetchOnce(request, ports);
   const isRepeatable = isRead(request.method) || request.isRepeatable === true;
   if (first.ok || first.error.reason !== "unreachable" || first.error.noConnection || !isRepeatable) return first;
-  // The Pod may close a kept-alive connection just as we use that connection again, so a broken connection does not mean that the Pod is down.
-  // If the connection broke late, the second try gets only the rest of the deadline.
+  // The Pod may close a kept-alive connection just as we use that connection again. So a broken connection does not mean that the Pod is down. If the
+  // connection broke late, the second try gets only the rest of the deadline.
   const deadlineMs = request.deadlineMs - (Date.now() - startedAtMs);
   return deadlineMs > 0 && ports.mayRetry?.() ? fetchOnce({ ...request, deadlineMs }, ports) : first;
 }
@@ -110,8 +110,8 @@ function unusableAnswer({ status, headers }: Response): PodFailure | null {
 }
 
 /**
- * Starts the deadline for the answer's headers, which runs from the end of the request's body. When it passes, `signal` ends a read. A write is not
- * ended, but `passed` resolves, and we stop waiting for the write. `passed` also resolves if the service seems to have lost the write.
+ * Starts the deadline for the answer's headers, which runs from the end of the request's body. When the deadline passes, `signal` ends a read. A
+ * write is not ended, but `passed` resolves, and we stop waiting for the write. `passed` also resolves if the service seems to have lost the write.
  */
 function startDeadline(request: FetchRequest, { stallMs, ping }: Pick<FetchPorts, "stallMs" | "ping">) {
   const abort = new AbortController();

@@ -6,10 +6,7 @@ const firstPingAfterMs = 1_000;
 /** A write may take five minutes, so it causes at most 20 pings. These fit into the 50 calls that a request may make (Workers' free plan). */
 const nextPingAfterMs = 15_000;
 
-/**
- * This is longer than the edge waits for a small read. So a Pod that answers slowly, but soon enough for reads, also answers the ping in time, and
- * does not count as one that hangs.
- */
+/** This is longer than the edge waits for a small read. So a Pod that is slow, but fast enough for reads, does not count as one that hangs. */
 const pingDeadlineMs = 15_000;
 
 /** Asks the service for something that it answers at once. The signal ends the call. */

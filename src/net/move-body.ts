@@ -118,8 +118,8 @@ type WatchLimits = Limits & { readonly rest?: FindRest };
 type WatchedAnswer = { readonly response: Response; readonly ended: Promise<BodyEnd> | null };
 
 /**
- * A body of at most this size may come in one piece together with the answer's headers, as most manifests do. So we wait for the first piece for a
- * moment, because passing on a whole body in one piece takes 150 µs of CPU time less than a pipe.
+ * A body of at most this size may come in one piece together with the answer's headers, as most manifests do. We wait a moment for this piece,
+ * because a whole body in one piece takes 150 µs of CPU time less than a pipe.
  */
 const mostBytesAtOnce = 64 * 1024;
 const atOnceMs = 50;

@@ -53,7 +53,7 @@ export async function trustedRequest(
       text: `Pod "${pod.id}" is reached by the binding "${trust.binding}", which this deployment lacks`,
     });
   }
-  // A token service on another host must not get the secret, because with it the service's operator could call the Pod's registry without the edge.
+  // A token service on another host must not get the secret. With the secret, the service's operator could call the Pod's registry without the edge.
   // Several Pods may share that registry, and it accepts the service's tokens for any name.
   if (trust === undefined || new URL(request.url).origin !== pod.registry) return ok({ request, fetcher: globalThis });
   const marks = await trustHeaders(pod, openSecret);

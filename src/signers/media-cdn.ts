@@ -33,7 +33,7 @@ export const mediaCdn = defineSigner({
     if (store.form !== "token") {
       return googleUrl(request, store.form, `${text}&Signature=${paddedBase64url(signature)}`);
     }
-    // The signed text has the path, but the token has only the word `FullPath` for it, because Media CDN knows the path from the URL.
+    // The signed text has the path. The token has only the word `FullPath` for it, because Media CDN knows the path from the URL.
     const token = `FullPath~${expiresOf(request)}~Signature=${base64url(signature)}`;
     return withParameter(cdnUrl(store.baseUrl, key, attribution), store.parameter, token);
   },
