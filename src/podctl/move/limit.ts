@@ -17,7 +17,7 @@ export function createLimit(most: number): Limit {
   };
 }
 
-/** Runs `work` when all earlier works with the same key have ended. */
+/** Runs `work` after all earlier calls with the same key have ended. */
 export type Turns<Key> = <T>(key: Key, work: () => Promise<T>) => Promise<T>;
 
 export function createTurns<Key>(): Turns<Key> {

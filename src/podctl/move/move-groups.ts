@@ -128,7 +128,7 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
 
 /**
  * Returns which way `--back` takes a group. `there`: the group has not left its former Pod yet, so the move is only given up. `back`: the group is
- * copied to its former Pod, because it settles at the new Pod or is on its way back already.
+ * copied to its former Pod, because it is in `settle` or on its way back already.
  */
 function wayBack(prefix: Prefix, { record, pod }: LiveAssignment, state: StateFile): Way {
   const move = record?.move;

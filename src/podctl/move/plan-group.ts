@@ -13,7 +13,7 @@ export type GroupPlan = {
   readonly repositories: number;
   readonly tags: number;
   readonly manifests: number;
-  /** A blob that several manifests name is counted once. */
+  /** `bytes` counts a blob once, even if several manifests name it. */
   readonly toCopy: { readonly tags: number; readonly manifests: number; readonly bytes: number };
   /** One line for each tag of the target that the source does not have, or has with another manifest. A move would remove or overwrite these tags. */
   readonly inTheWay: readonly string[];

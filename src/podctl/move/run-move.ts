@@ -41,7 +41,8 @@ export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise
         say(`${prefix}: copy`);
         break;
       case "copy":
-        // When a move back is asked for, `settle` may be announced but not begun. We wait until it begins, because only then `way.from` takes pushes.
+        // With `--back`, `settle` may be announced but not begun. We wait until it begins, because an edge that learns of the way back takes pushes
+        // at once.
         if (way.way === "back") await waitAfterSince(ports, live, { afterMs: 0, forWhat: `${way.from} takes pushes` });
         await copyRounds(ports, way, { live, copy });
         live = await announce(ports, way, { live, step: announced(way, "freeze", live) });

@@ -32,7 +32,7 @@ export function refuseMoving(key: string, text: string | null): void {
   throw new CliFailure(`${describeMoving(key, moving)}; ${goingOn(nameIn(key), moving)}`);
 }
 
-/** Says how an operator ends the move of a group. A group that is on its way back can only go on back. */
+/** Says how an operator ends the move of a group. If the group is on its way back, only `--back` is left. */
 export function goingOn(prefix: string, { move }: Pick<MovingAssignment, "move">): string {
   const back = `\`podctl move ${prefix} --back\``;
   if (move.settledSince !== undefined) return `go on with ${back}`;
