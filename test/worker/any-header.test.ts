@@ -81,10 +81,7 @@ test("whatever headers a client sends, only the edge tells its Pod who asks, whe
   });
 });
 
-/**
- * Expects the edge's own headers with the edge's values, and besides these only headers that may pass. `X_Edge_Secret` counts as `x-edge-secret`,
- * because a Pod's framework may read both as one name.
- */
+/** `X_Edge_Secret` counts as `x-edge-secret`, because a Pod's framework may read both as one name. */
 function expectHonest(lines: readonly (readonly [name: string, value: string])[]): void {
   const named = lines.map(([name, each]) => [name.toLowerCase().replaceAll("_", "-"), each] as const);
   const valuesOf = (name: string) => named.filter(([known]) => known === name).map(([, each]) => each);

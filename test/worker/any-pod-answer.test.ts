@@ -44,7 +44,7 @@ const requestLine = lineOf(`
   POST /jwt/auth`);
 
 beforeAll(async () => {
-  // Here the odd token service passes on the answers of the toy Pod's token service, so that the test gets a good token.
+  // The odd token service passes on the toy Pod's answers here, so that the test gets a good token.
   const { url } = stack.current.pods["pod-b"].token;
   answerFormsToo(tokenService, url);
   const scopes = ["repository:globex/app:pull,push,delete", "registry:catalog:*"];
@@ -97,7 +97,7 @@ function requestOf(line: string): RawRequest {
   return { text, breaksOff: false, isHead: method === "HEAD" };
 }
 
-/** Whether the edge streams the answer. It reads only catalogs and granted tokens whole. */
+/** The edge reads only catalogs and granted tokens whole. */
 const streams = (line: string, { status }: OddAnswer): boolean =>
   !line.includes("_catalog") && !(line.includes("/jwt/auth") && status < 400);
 

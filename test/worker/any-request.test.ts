@@ -52,7 +52,7 @@ const seenBy = (pod: LocalPodId) => ({
   tokens: tokenServices[pod].seen.length,
 });
 
-/** Checks the log lines of many requests at once. The edge writes a line only after its answer, and one wait is enough for all of them. */
+/** The edge writes a log line only after its answer. One wait is enough for the lines of many requests. */
 async function checkLog(): Promise<void> {
   await stack.current.edgeSettled();
   const lines = stack.current.edgeLines();
@@ -117,7 +117,7 @@ function expectOwn(request: HostileRequest, pod: LocalPodId, { method, path, aut
   expectReadOnce(method, got);
 }
 
-/** If the edge also reads a parameter, the Pod must get at most one value of it. A mount's source must be in the same Pod. */
+/** A parameter that the edge reads must reach the Pod at most once. A mount's source must be in the same Pod. */
 function expectReadOnce(method: string, { pathname, searchParams }: URL): void {
   const upload = /\/blobs\/uploads\/[^/]*$/.test(pathname);
   const read = method === "POST" && upload ? ["digest", "mount", "from"] : upload ? ["digest", "_pod"] : [];
@@ -132,8 +132,7 @@ const canonical = (path: string): string =>
   path.replace(/%3a(?=[^/]*$)/i, ":").replace(/^(\/gitlab\/.*|.*\/blobs\/uploads)\/$/, "$1");
 
 /**
- * The repository's name: under `/v2/` the longest that fits, as a registry's router reads it, and under `/gitlab/v1/` the shortest that fits. Null if
- * the path names no repository.
+ * Under `/v2/`, the longest name that fits, as a registry's router reads it. Under `/gitlab/v1/`, the shortest. Null if the path names no repository.
  */
 function nameIn(path: string): string | null {
   const registry = /^\/v2\/(.+)\/(?:tags\/list|manifests\/[^/]+|referrers\/[^/]+|blobs\/uploads\/[^/]*|blobs\/[^/]+)$/;
@@ -142,7 +141,6 @@ function nameIn(path: string): string | null {
   return (registry.exec(pathname) ?? gitlab.exec(pathname))?.[1] ?? null;
 }
 
-/** Expects that a token service is asked with its own audience, and for names of its own Pod. */
 function expectOwnScopes(sent: HostileRequest, pod: LocalPodId, request: TokenRequest): void {
   const [path, query] = request.path.split("?");
   const asked = new URLSearchParams(request.method === "POST" ? request.body : query);
@@ -162,7 +160,6 @@ function expectOwnScopes(sent: HostileRequest, pod: LocalPodId, request: TokenRe
 
 type TokenRequest = (typeof tokenServices)["pod-a"]["seen"][number];
 
-/** Every password that a request has, in its header and in its form. */
 function credentialsOf({ headers, body }: HostileRequest): readonly string[] {
   const basic = headers.filter(([name, value]) => name === "Authorization" && /^basic\s/i.test(value));
   const form = new URLSearchParams(body);

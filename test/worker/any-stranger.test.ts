@@ -10,7 +10,7 @@ import { withoutDefault } from "../support/toy-stack.ts";
 const { stack, jwts, materials: guarded } = await useGuardedStack(withoutDefault);
 const runs = 400;
 
-/** The test puts each of the names below in place of this name. All have the same length, because limits and `Content-Length` depend on it. */
+/** Each of `names` takes the place of this name. All have the same length, because limits and `Content-Length` depend on the length. */
 const placeholder = "some/unnamed12";
 const names = ["globex/private", "globex/absent7", "nobody/private"];
 

@@ -35,7 +35,7 @@ test.each<[string, LocalPodId | null, number]>([
     const name = `${prefix}/app`;
     if (old !== null) await assign(prefix, old);
     expect(await starts(client, name, await tokenBy("pod-a", name))).toBe(before);
-    // The next request must make the isolate read the assignment again. The isolate does so only if its copy is older than two seconds.
+    // The isolate reads the assignment again only if its copy is older than two seconds.
     await sleep(2_100);
     await assign(prefix, "pod-b");
     const newToken = await tokenBy("pod-b", name);
@@ -88,13 +88,13 @@ test("a token that the wrong Pod gave does not cost a KV read for each request",
 describe("group that returns to its old Pod", () => {
   const { write, assign: give, startGroup, askedPods } = useGroups(stack);
   const tokenFor = (repository: string) => createClient(stack.current.edge).token([`repository:${repository}:pull`]);
-  /** Gives the group to this Pod. The edge loses its memory, but keeps its location's cache. */
+  /** The edge loses its memory, but keeps its location's cache. */
   const moveTo = async (group: string, pod: LocalPodId) => {
     await write(group, { pod });
     await stack.current.restartEdge("kept");
     stack.current.clearSeen();
   };
-  /** Makes an image that both Pods have, and pulls it from pod-a. The edge then remembers its tag, its manifest and a proof of one of its blobs. */
+  /** Both Pods have the image. The edge remembers its tag, its manifest and a proof of one of its blobs from pod-a. */
   const startHeld = async () => {
     const { group, repository, image } = await startGroup("pod-a", "pod-b");
     await give(group, { pod: "pod-a" });

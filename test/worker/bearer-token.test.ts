@@ -8,7 +8,6 @@ const stack = useStack({ topology: withoutDefault });
 const absentDigest = `sha256:${"0".repeat(64)}`;
 const manifest = (repository: string) => `/v2/${repository}/manifests/1`;
 
-/** All that a client can see of an answer, with the repository's own name taken out. */
 async function visible(answer: Response, repository: string) {
   const headers = [...answer.headers].filter(([name]) => !["date", "connection", "keep-alive"].includes(name));
   return JSON.stringify([

@@ -166,7 +166,6 @@ describe("catalog of a Pod that lists more than its own", async () => {
   const next = { Link: '</v2/_catalog?last=x>; rel="next"' };
   const page = (names: readonly string[]) => JSON.stringify({ repositories: names });
 
-  /** Reads up to twenty pages, beginning with `first`. Stops at a page that is not 200, and returns its `status`. */
   async function readAll(first: string) {
     const client = createClient(stack.current.edge);
     const token = await client.token([catalogScope]);

@@ -19,8 +19,8 @@ const name = "acme/private";
 let [digest, blob] = ["", ""];
 
 /**
- * Pulls the image through the edge, which can then serve it without asking the Pod. If the edge had to ask, the Pod would refuse every bad grant, and
- * the tests would not see that the edge has accepted one.
+ * Pulls the image through the edge, which can then serve it without the Pod. If the edge had to ask, the Pod would refuse a bad grant, and no test
+ * would see that the edge accepts the grant.
  */
 beforeAll(async () => {
   const image = await pushImage(stack.current, name, 1);
@@ -67,7 +67,7 @@ const statusesOf = async (token: string) => {
   return (await Promise.all(answers)).map(({ status }) => status);
 };
 
-/** A JWT with the claims of a grant of the edge, signed by the Pod's key. The edge must not take it for a grant. */
+/** A Pod's JWT with the claims of a grant of the edge. The edge must not take it for its own grant. */
 const signedLikeGrant = () => signFor(forge, { repositories: [name], aud: "pod-a", access: [] });
 
 describe("grant of the edge's own", () => {

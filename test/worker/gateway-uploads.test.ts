@@ -5,7 +5,7 @@ import { carelessAgents } from "../support/user-agents.ts";
 
 const stack = useStack({ gateways: "fleet", bodyLimitBytes: 100_000 });
 
-/** This layer is longer than the bodies that the CDN in front of the edge accepts. */
+/** Longer than the bodies that the CDN in front of the edge accepts. */
 const layer = new Uint8Array(Buffer.alloc(250_000, "a large layer "));
 
 const agents = {
@@ -36,7 +36,6 @@ const withDigest = (location: string, digest: string): URL => {
   return url;
 };
 
-/** Returns how many bytes of body each request to the Worker had. */
 const edgeBytes = async () => {
   await stack.current.edgeSettled();
   return stack.current.edgeSeen().map(({ requestBytes }) => requestBytes);

@@ -5,7 +5,6 @@ import { useStack } from "../support/toy-stack.ts";
 const inOffice = { "CF-Connecting-IP": "192.0.2.7" };
 const outside = { "CF-Connecting-IP": "198.51.100.7" };
 
-/** The example topology with another assignment of `acme`. */
 const withAcme =
   (...lines: readonly string[]) =>
   (text: string) =>

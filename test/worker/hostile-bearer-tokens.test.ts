@@ -11,10 +11,7 @@ const stack = useStack({ signingKeys: { "pod-a": forge.ofA, "pod-b": forge.ofB }
 const name = "acme/private";
 let digest = "";
 
-/**
- * The edge first serves the image to the good token, and keeps what it needs to serve the image again without the Pod. So if it accepted a bad token,
- * the test would get the image, and no refusal by the Pod would hide the fault.
- */
+/** After the good token's pull, the edge can serve the image without the Pod. So no refusal by the Pod hides that the edge accepts a bad token. */
 beforeAll(async () => {
   const client = createClient(stack.current.edge);
   const good = await signFor(forge);

@@ -19,7 +19,6 @@ const registrySaw = (pod: "pod-a" | "pod-b" = "pod-a") =>
   stack.current.seen(pod, "registry").map(({ method, path }) => `${method} ${path}`);
 const jwtOf = (bundle: string): string => bundle.split("/").slice(1).join("/");
 
-/** Pushes an image that the edge keeps, and gets the token of a user who may pull and delete. */
 async function setUp(repository: string, layers = 1) {
   const image = await pushImage(stack.current, repository, layers);
   await keepManifest(stack.current, repository, image.digest);

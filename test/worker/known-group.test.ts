@@ -14,7 +14,6 @@ async function costOf(requests: () => Promise<void>): Promise<{ readonly kv: num
   return { kv: (await countKvReads(stack.current)) - before, registry: requestsTo("registry") - seen };
 }
 
-/** Makes a new isolate, and lets it serve one repository of the group, so that it knows the group. */
 async function knowGroup(): Promise<void> {
   await stack.current.restartEdge();
   const client = createClient(stack.current.edge);

@@ -33,7 +33,6 @@ type Odd = {
   readonly headers?: Record<string, string | undefined>;
 };
 
-/** Makes the Pod serve this manifest and deny every blob. */
 function serve({ status = 200, body = text, headers = {} }: Odd): void {
   const all = { "Content-Type": manifestType, "Docker-Content-Digest": trueDigest, ...headers };
   const sent = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
@@ -43,7 +42,7 @@ function serve({ status = 200, body = text, headers = {} }: Odd): void {
   });
 }
 
-/** Whether the edge signs URLs for the manifest's blobs. It can know them only from the manifest, because the Pod denies every blob. */
+/** The Pod denies every blob. So if the edge signs their URLs, it has learned the blobs from the manifest. */
 async function isLearned(): Promise<boolean> {
   const statuses = await Promise.all(blobs.map(async (blob) => (await ask(`blobs/${blob}`)).status));
   expect(new Set(statuses).size).toBe(1);

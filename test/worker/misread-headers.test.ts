@@ -46,8 +46,7 @@ test.each(misreadAccepts)(
     await stack.current.setFault("pod-a", "registry", { mode: "refuse" });
     const answers = await Promise.all(paths.map((path) => ask(path)));
     await endFault(stack.current, "pod-a");
-    // The edge asks the Pod where a tag points, so without the Pod this answer is stale. A kept manifest by its digest needs no Pod, so its answer is
-    // not stale.
+    // Without the Pod, the edge's answer to a tag is stale. The answer to a kept manifest's digest needs no Pod, so it is not stale.
     expect(answers.map((answer) => [answer.status, isStale(answer)])).toEqual([
       [200, true],
       [200, false],
@@ -61,11 +60,11 @@ describe("Pod that converts a list for a client that does not name the list's ty
   const image = JSON.stringify({ schemaVersion: 2, mediaType: imageType });
   const digestOf = (text: string) => sha256(new Uint8Array(Buffer.from(text)));
 
-  /** Answers as distribution 2.8 does. For the tag, it gives the list only if `Accept` names the list's type, and otherwise the image. */
+  /** As distribution 2.8 does, answers the tag with the list only if `Accept` names the list's type, and otherwise with the image. */
   async function answerConverted(): Promise<void> {
     const digests = { [list]: await digestOf(list), [image]: await digestOf(image) };
     odd.answer((response, { headers, path }) => {
-      // Go does not trim U+FEFF. `trim` does not remove it here either, because Node reads it as three other characters.
+      // Go does not trim U+FEFF. Nor does `trim` here, because Node reads U+FEFF as three other characters.
       const types = (headers.accept ?? "").split(",").map((entry) => entry.trim());
       const text =
         path.endsWith(digests[list] ?? "") || (path.endsWith("/1") && types.includes(listType)) ? list : image;

@@ -11,7 +11,7 @@ import { readStackKv, useStack } from "../support/toy-stack.ts";
 const stack = useStack({ gateways: "fleet" });
 const oras = "oras/1.3.4";
 
-/** Asks for a mount into `acme/<name>`, by default with the User-Agent of oras, whose uploads go to the edge and not to the gateway. */
+/** By default, the User-Agent is that of oras, whose uploads go to the edge and not to the gateway. */
 async function mount(
   { name, digest, from = "globex/source" }: { readonly name: string; readonly digest: string; readonly from?: string },
   scopes: readonly string[] = [`repository:${from}:pull`],
@@ -373,7 +373,6 @@ describe("mount from another Pod, by an odd gateway", async () => {
   });
 });
 
-/** Changes a record of the directory for as long as `act` takes. */
 async function withRecord(key: string, change: (record: object) => object, act: () => Promise<void>): Promise<void> {
   const text = (await readStackKv(stack.current, [key])).get(key) ?? "";
   await stack.current.putKv(key, JSON.stringify(change(JSON.parse(text) as object)));

@@ -14,13 +14,10 @@ async function lastLine() {
 
 describe("mount of a repository's own blob", () => {
   let groups = 0;
-  /** The repository of the last mount. Each mount gets a new group, because the edge would still remember an old group's phase. */
+  /** Each mount gets a repository in a new group, because the edge would still remember an old group's phase. */
   let repository = "";
 
-  /**
-   * Pushes a blob to pod-b, and puts its repository's group into this phase of a move. Then asks for a mount of the blob with this repository as both
-   * source and target.
-   */
+  /** In this phase of a move, asks for a mount of a blob of pod-b, with the blob's own repository as both source and target. */
   async function mountOwn(phase: Moving["phase"] | null): Promise<number> {
     groups += 1;
     repository = `moving${groups}/app`;

@@ -12,13 +12,10 @@ const scopeOf = (repository: string, actions: string) => `repository:${repositor
 const tokenFor = (repository: string, actions = "pull") => client().token([scopeOf(repository, actions)]);
 /** This client's uploads go to the edge, not to a gateway. */
 const onEdge = { "User-Agent": "oras/1.3.4" };
-/** The requests that the one registry has received, which both Pods share. */
+/** Both Pods share this registry. */
 const seen = () => stack.current.seen("pod-a", "registry");
 
-/**
- * Gets a token from this Pod's token service without the edge. So the token may also be for names of the other Pod, for which the edge would not ask
- * this token service.
- */
+/** Without the edge, the token may be for a name of the other Pod. For such a name, the edge would not ask this Pod's token service. */
 async function jwtFrom(pod: LocalPodId, repository: string, actions = "pull,push,delete"): Promise<string> {
   const query = new URLSearchParams({ service: "pod-a-registry", scope: scopeOf(repository, actions) });
   const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
@@ -197,7 +194,6 @@ describe("move between Pods of one registry", () => {
   };
   const enter = (group: string, phase: MovePhase) =>
     assign(group, { pod: "pod-a", move: { to: "pod-b", phase, since: "2026-11-26T12:00:00.000Z" } });
-  /** Makes a new group of pod-a, with an image. */
   async function startGroup() {
     groups += 1;
     const group = `shared${groups}`;
@@ -221,8 +217,8 @@ describe("move between Pods of one registry", () => {
       const put = await client().get(`/v2/${repository}/manifests/2`, token, { method: "PUT", body: text, headers });
       expect([put.status, await lastPod()]).toEqual([201, pod]);
       stack.current.clearSeen();
-      // With two registries, the HEAD of a manifest that gets 404 in `settle` would go to the other Pod too, unless the token allows a push
-      // (`isLookedFor`). So this token allows no push.
+      // With two registries, a manifest's HEAD that gets 404 in `settle` goes to the other Pod too, unless the token allows a push (`isLookedFor`).
+      // So this token allows no push.
       const reader = await tokenFor(repository, "pull,delete");
       const missing = `sha256:${"0".repeat(64)}`;
       for (const path of [`manifests/${missing}`, `blobs/${missing}`]) {
@@ -327,7 +323,7 @@ describe("move between Pods of one registry", () => {
       headers: onEdge,
     });
     expect(patched.status).toBe(202);
-    // This ends the move. The client got the Locations of its POST and of its PATCH before.
+    // The move ends after the client got the Locations of its POST and of its PATCH.
     await assign(group, { pod: "pod-b" });
     const token = await tokenFor(repository, "pull,push");
     expect(token).toMatch(/^pods\.v1\.pod-b\/[^~]+$/);

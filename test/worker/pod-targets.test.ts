@@ -10,7 +10,6 @@ const digest = `sha256:${"d".repeat(64)}`;
 const victim = `/v2/acme/private/manifests/${privateImage("acme").manifest.digest}`;
 const scopes = ["repository:globex/app:pull,push,delete", "registry:statistics:*"];
 
-/** Sends `method path` to the hostile Pod B, which answers with `status` and these headers. */
 async function ask(line: string, status: number, headers: Readonly<Record<string, string>>) {
   const [method = "", path = ""] = line.split(" ");
   pod.answer((response) => void response.writeHead(status, headers).end());
@@ -22,7 +21,6 @@ async function ask(line: string, status: number, headers: Readonly<Record<string
   return { answer, podRequests: pod.seen.length - before };
 }
 
-/** Expects a 502 without the Pod's `Location` and `Link`, and only one request, to Pod B's registry. */
 function expectRefused({ answer, podRequests }: Awaited<ReturnType<typeof ask>>) {
   const shown = ["Location", "Link"].map((name) => answer.headers.get(name));
   expect([answer.status, ...shown, podRequests]).toEqual([502, null, null, 1]);
@@ -102,7 +100,7 @@ describe("a Pod's Location that leads on within what was asked for", () => {
     ["PATCH /v2/globex/app/blobs/uploads/7b6c", 202, "?_state=y", "/v2/globex/app/blobs/uploads/7b6c?_state=y&_pod="],
     ["PUT /v2/globex/app/manifests/1", 201, digest, `/v2/globex/app/manifests/${digest}`],
   ])("it is relative to the request's URL: %s with %d to %s", async (line, status, location, wanted) => {
-    // A digest as the whole reference needs the `./`, because its `sha256:` is otherwise read as a scheme (RFC 3986 §4.2).
+    // A reference that is only a digest needs the `./`, because `sha256:` would otherwise be read as a scheme (RFC 3986 §4.2).
     const { answer } = await ask(line, status, { Location: `./${location}`.replace("./?", "?") });
     expect([answer.status, answer.headers.get("Location")]).toEqual([status, expect.stringContaining(wanted)]);
   });

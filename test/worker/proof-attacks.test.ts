@@ -163,7 +163,7 @@ describe("DELETE of a blob", async () => {
   const digest = `sha256:${"d".repeat(64)}`;
   const unknownKey = "pods.v1.pod-b/eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
 
-  /** Gets the blob, deletes it and gets it again. Returns how many HEADs the edge sends to the Pod for the last GET. */
+  /** Returns how many HEADs the edge sends to the Pod for a GET after the DELETE. */
   async function headsAfter(token: string, answerDelete: (response: ServerResponse) => void): Promise<number> {
     pod.answer((response, { method, path }) => {
       if (method === "DELETE") answerDelete(response);

@@ -168,5 +168,4 @@ describe("deleted blob", () => {
   });
 });
 
-/** The JWT in the bundle, as the edge sends it to the Pod. */
 const jwtOf = (bundle: string): string => bundle.split("/").slice(1).join("/");

@@ -14,7 +14,6 @@ describe("renamed repository", () => {
     topology: (text) => `${withoutDefault(text)}\n${aliases}\nblocks: { acme/leaked: "Withdrawn." }\n`,
   });
   const client = () => createClient(stack.current.edge);
-  /** Every path that any service of any Pod has seen. */
   const seenPaths = () =>
     (["pod-a", "pod-b"] as const).flatMap((pod) =>
       (["registry", "token", "storage"] as const).flatMap((service) =>

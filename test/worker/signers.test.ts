@@ -18,8 +18,8 @@ const x25519 = generateKeyPairSync("x25519").privateKey.export({ type: "pkcs8", 
 const otherKind = { scheme: "media-cdn", config: samples["media-cdn"][0]?.config } as const;
 const baseUrl = "https://stand-in.test";
 /**
- * Each store of Pod A is only for clients with its own addresses, so a test chooses a store by the address that it sends. The three `ended` stores
- * have an expired secret. The addresses of the last two have a next store, with the scheme `public` or `pod`.
+ * Each store of Pod A is only for clients with its own addresses, so a test chooses a store by the address that it sends. The secret of each `ended`
+ * store has expired. At the addresses of the second and the third, a store with the scheme `public` or `pod` comes next.
  */
 const placed = [
   ...cases.map((sample, index) => ({ ...sample, cidr: `192.0.2.${index}` })),
@@ -66,7 +66,7 @@ async function layerUrls(ip: string, count: number, method = "GET") {
 
 /** An ECDSA signature has a random part, so comparisons leave the signature out. */
 const withoutSignature = (url: string) => url.replace(/((?:X-Amz-)?Signature=)[^&]+/, "$1");
-/** Whether a store signs by ECDSA, so that its signatures are random. If CloudFront's secret is short, its key is for ECDSA: RSA keys are longer. */
+/** Whether a store signs by ECDSA, so that its signatures are random. A short secret of CloudFront has an ECDSA key, because RSA keys are longer. */
 const isRandom = ({ scheme, secret }: (typeof cases)[number]) =>
   scheme === "s3-v4a" || (scheme === "cloudfront" && JSON.stringify(secret).length < 500);
 

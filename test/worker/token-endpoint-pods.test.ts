@@ -35,7 +35,7 @@ test("the token endpoint completes a Pod's answer with both names, the true time
   );
 });
 
-/** Answers like Pod B's token service. The edge does not verify this JWT, so any key will do. */
+/** The edge does not verify this JWT, so any key will do. */
 const grant = async (response: ServerResponse, exp = Math.floor(Date.now() / 1000) + 300) => {
   const jwt = await new SignJWT({ exp }).setProtectedHeader({ alg: "HS256" }).sign(new Uint8Array(32));
   response.writeHead(200).end(JSON.stringify({ token: jwt, refresh_token: "only Pod B can redeem this" }));

@@ -6,7 +6,7 @@ import { readStackKv, useStack } from "../support/toy-stack.ts";
 const x = base64url(new Uint8Array(32));
 const ec = { kty: "EC", alg: "ES256", crv: "P-256", n: undefined, e: undefined };
 
-/** Keys that the Worker cannot import. Each row changes members of pod-b's RSA key. */
+/** Each row changes members of pod-b's RSA key. */
 const unusable: readonly (readonly [what: string, members: object])[] = [
   ["without a modulus", { n: undefined }],
   ["whose modulus is not a text", { n: 7 }],

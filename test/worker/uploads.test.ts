@@ -192,7 +192,6 @@ test("mounts from made-up names cost no more look-ups than a user may cause, and
   // Each made-up name has 19 prefixes that the edge has not looked up yet: all but `acme`.
   let made = 0;
   const madeUp = () => `acme/x${made++}/${Array(18).fill("a").join("/")}`;
-  /** Sends 12 token requests, each for this many names. */
   const spend = (names: number) =>
     Promise.all(
       Array.from({ length: 12 }, async () => {
@@ -216,7 +215,7 @@ test("mounts from made-up names cost no more look-ups than a user may cause, and
 test("a mount from a blocked prefix gets 202 and does not open the blob under another name", async () => {
   const { layer } = privateImage("acme");
   await stack.current.putKv("blocks", JSON.stringify({ v: 1, revision: 2, blocks: { "acme/private": "removed" } }));
-  // A running edge may see the new block of acme/private only after some seconds. A new one sees it at once.
+  // A running edge may see a new block only after some seconds. A new edge sees the block at once.
   await stack.current.restartEdge();
   const client = createClient(stack.current.edge);
   const token = await client.token(["repository:acme/taken:pull,push", "repository:acme/private:pull"]);
