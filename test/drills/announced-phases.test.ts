@@ -13,7 +13,7 @@ const tokenFor = (repository: string, actions: string) => client().token([`repos
 
 describe("phase that is announced", () => {
   const announceSeconds = 6;
-  /** Writes a phase that begins only in some seconds, and returns a function that waits until it has begun. */
+  /** The returned function waits until the phase has begun. */
   async function announce(group: string, pod: LocalPodId, members: object): Promise<() => Promise<void>> {
     const since = timeIn(announceSeconds);
     await assign(group, { pod, move: { since, ...members } });

@@ -8,7 +8,6 @@ import { endFault, useStack } from "../support/toy-stack.ts";
 const stack = useStack({ seedImages: false });
 const runs = 25;
 
-/** The contents of two blobs. Three manifests are made of these blobs, and each repository may have some of the manifests. */
 const contents = ["a config", "a layer"];
 const blobs = await Promise.all(contents.map((text) => sha256(new Uint8Array(Buffer.from(text)))));
 const [config = "", layer = ""] = blobs;
@@ -20,7 +19,7 @@ const step = fc.record({
   repository: fc.nat(1),
   manifest: fc.nat(manifests.length - 1),
   tag: fc.constantFrom("1", "2"),
-  /** Whether the registry is down during this step. Only pulls and HEADs use this: each change is made while the registry is up. */
+  /** Only pulls and HEADs use this. Changes are made while the registry is up. */
   isDown: fc.boolean(),
 });
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;

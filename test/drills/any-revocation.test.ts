@@ -41,8 +41,8 @@ const kindOf = fc.record({
     "nothing",
   ),
   /**
-   * Whether a client makes the change through the edge, or at the Pod directly, where the edge does not see it. Some changes are never made through
-   * the edge, such as the removal of a user.
+   * If false, the change is made at the Pod directly, where the edge does not see it. Some changes are never made through the edge, such as the
+   * removal of a user.
    */
   isByEdge: fc.boolean(),
   /** Whether the repository is pulled once through the edge between the change and the outage. */
@@ -74,8 +74,8 @@ const blocks: Record<string, string> = {};
 const counts = { fresh: 0, stale: 0, refused: 0 };
 
 /**
- * Makes the token service answer as the Pod's own does, but its users can lose their rights. In the `Trial` of a repository, `mayPull` says whether
- * "alice" and strangers may pull the repository. "bob" may pull nothing, and the owner "demo" may do everything.
+ * Answers as the Pod's own token service does, except that `mayPull` of the repository's trial decides for "alice" and for strangers. "bob" may pull
+ * nothing, and the owner "demo" may do everything.
  */
 function answerTokens(): void {
   tokenService.answer(async (response, { path, headers }) => {
@@ -121,7 +121,7 @@ async function setUp(kind: Kind, name: string): Promise<Trial> {
   return trial;
 }
 
-/** Makes the trial's change, such as the deletion of a tag. The owner asks the edge for it, or the Pod directly. */
+/** The owner makes the trial's change, such as the deletion of a tag, through the edge or at the Pod directly. */
 async function change(trial: Trial, isByEdge: boolean): Promise<void> {
   const { repository, digest, blob, other, tag } = trial;
   const query = new URLSearchParams([
@@ -191,10 +191,7 @@ async function applyAll(trials: readonly Trial[], isByEdge: (trial: Trial) => bo
   await applyBlocks(trials);
 }
 
-/**
- * Pulls once with a fresh token, and returns whether the token was granted. An answer is right if it was true at any moment that the edge may still
- * remember.
- */
+/** Returns whether a fresh token was granted. An answer is right if it was true at any moment that the edge may still remember. */
 async function pull(trial: Trial): Promise<boolean> {
   const { repository, user, digest, blob } = trial;
   const isDown = isTokenServiceDown;
@@ -237,7 +234,6 @@ async function pull(trial: Trial): Promise<boolean> {
 const describeOf = ({ change: what, isByEdge, isSeen, isDuringOutage, user }: Trial) =>
   JSON.stringify({ what, isByEdge, isSeen, isDuringOutage, user });
 
-/** Expects that the repository can be pulled neither by a user who was never granted it, nor with a token for another repository. */
 async function pullAsStranger({ repository, digest, blob }: Trial, elsewhere: string): Promise<void> {
   expect((await askToken(stack.current, [pullOf(repository)], "bob:bob")).status).not.toBe(200);
   const ask = pullerOf(stack.current, repository, elsewhere);

@@ -7,7 +7,7 @@ import { useStack } from "../support/toy-stack.ts";
 const stack = useStack({ seedImages: false });
 const runs = 40;
 
-/** Two repositories of Pod A and one of Pod B, new for each run, so that no run depends on another. */
+/** The names are new for each run, so that no run depends on another. */
 const repositoriesOf = (run: number) => [`acme/${run}/a`, `acme/${run}/b`, `globex/${run}/a`];
 const contents = ["a config", "a layer", "another layer"];
 const digests = await Promise.all(contents.map((text) => sha256(new Uint8Array(Buffer.from(text)))));
@@ -118,7 +118,6 @@ async function take(
   await answer?.arrayBuffer();
 }
 
-/** Asks the Pod itself, not the edge. */
 async function hasBlob(name: string, digest: string, token: string): Promise<boolean> {
   const pod = name.startsWith("acme/") ? "pod-a" : "pod-b";
   const jwt = token

@@ -24,7 +24,7 @@ const get = (path: string, method = "GET") => createClient(stack.current.edge).g
 const getTokenOfA = () =>
   createClient(stack.current.edge).get("/jwt/auth?service=registry-edge&scope=repository:acme/hello:pull");
 
-/** These requests can only be answered by the registry of pod-a. */
+/** Only the registry of pod-a can answer these requests. */
 const requests: readonly (() => Promise<Response>)[] = [
   () => get("/v2/acme/app/manifests/unseen"),
   () => get(`/v2/acme/app/blobs/${unseenDigest}`),
@@ -33,7 +33,7 @@ const requests: readonly (() => Promise<Response>)[] = [
   () => get("/v2/acme/app/blobs/uploads/", "POST"),
 ];
 
-/** Pulls from pod-b with a fresh token, which must work in any outage of pod-a. Returns how many milliseconds the pull took. */
+/** A pull from pod-b must work in any outage of pod-a. Returns how many milliseconds the pull took. */
 async function pullOther(): Promise<number> {
   const client = createClient(stack.current.edge);
   const startedAtMs = performance.now();

@@ -12,7 +12,7 @@ describe("catalog of two Pods", () => {
   const names = Array.from({ length: 50 }, (_, group) => suffixes.map((suffix) => `g${group % 7}/${group}${suffix}`))
     .flat()
     .map((name, place) => ({ name: `${place % 2 === 0 ? "acme" : "globex"}/${name}`, place }));
-  /** The names in the order of registries, which sort component by component. */
+  /** Registries sort names component by component. */
   const sorted = names
     .map(({ name }) => name.split("/"))
     .sort((one, other) => {

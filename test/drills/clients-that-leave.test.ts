@@ -32,7 +32,6 @@ const form: string =
   "grant_type=password&username=demo&password=demo&service=registry-edge&scope=repository%3Aglobex%2Fapp%3Apull";
 const imageManifest = "application/vnd.oci.image.manifest.v1+json";
 
-/** Opens a connection and sends the head of a request and `part` of its body. */
 const begin = (requestLine: string, headers: readonly string[] = [], part = "") =>
   beginAt(stack.current.edge, requestLine, `${headers.map((line) => `${line}\r\n`).join("")}\r\n${part}`);
 
@@ -43,8 +42,8 @@ async function beginAt(edge: string, requestLine: string, rest = "\r\n") {
 }
 
 /**
- * Makes the service send only `part` of an answer, or nothing. `seen` resolves when the request has come, and `closed` when its connection has
- * closed.
+ * The service sends only `part` of an answer, or nothing if `part` is null. `seen` resolves when the request has come, and `closed` when its
+ * connection has closed.
  */
 function hang(service: typeof pod, part: string | null = null, head = { status: 200, headers: {} }) {
   const [seen, closed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];

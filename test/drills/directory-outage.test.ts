@@ -32,10 +32,7 @@ const digestOf = (letter: string): Digest => {
 };
 const blockedDigest = digestOf("b");
 
-/**
- * Returns the text of the name's or the digest's block, or else the id of the name's Pod, or null without a Pod. If the directory cannot tell,
- * returns why.
- */
+/** Returns the text of the block, or else the id of the name's Pod, or else null. If the directory cannot tell, returns why. */
 async function resolve(
   text: string,
   digest: Digest | null = null,

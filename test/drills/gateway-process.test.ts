@@ -45,17 +45,13 @@ const envOf = (pod: ToyPod, key: string) => ({
   LISTEN: "127.0.0.1:0",
 });
 
-/**
- * Begins an upload at the registry. `target` is the upload's path, with a grant that is sealed with `key`. So a gateway program with the same key
- * accepts `target`.
- */
+/** `target` is the upload's path, with a grant that is sealed with `key`. So a gateway with this key accepts `target`. */
 async function begin(pod: ToyPod, name: string, key: string) {
   const gateway = await startTestGateway({ pod, env: { GATEWAY_KEY: key } });
   const { sealed, path, grant } = await beginUpload(gateway, name);
   return { target: `${path}?_grant=${sealed}`, path, grant };
 }
 
-/** A request whose body the test writes piece by piece. */
 function slowRequest(url: string, method: string) {
   const request = http.request(url, { method });
   const status = new Promise<number | undefined>((resolve, reject) => {

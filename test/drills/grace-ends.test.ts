@@ -9,7 +9,7 @@ describe("grace and a token service that lives", () => {
   const refuseWith = async (status: number, scopes: readonly string[], user: Login = "demo") => {
     const fault = { mode: "status", status } as const;
     const refused = await duringOutage(stack.current, () => askToken(stack.current, scopes, user), fault);
-    // The edge turns every refusal into a 403 for a client without credentials.
+    // For a client without credentials, the edge turns every refusal into a 403.
     expect(refused.status).toBe(user === null ? 403 : status);
   };
 

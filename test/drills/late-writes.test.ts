@@ -19,7 +19,7 @@ const freezeSeconds = 8;
  */
 const [lateDelete, latePush] = ["tag-22", "tag-52"];
 
-/** The Pod answers a request for `tag-22` after 22 s, for `tag-10` after 10 s, and so on. It answers all other requests at once. */
+/** The Pod answers a request for `tag-22` after 22 s, one for `tag-10` after 10 s, and all others at once. */
 function answerSlowly(): void {
   pod.answer(async (response, { method, path }) => {
     await sleep(Number(/tag-(\d+)$/.exec(path)?.[1] ?? 0) * 1_000);
@@ -30,7 +30,6 @@ function answerSlowly(): void {
   });
 }
 
-/** A body whose second half comes so many seconds after the first. */
 const slowBody = (seconds: number): ReadableStream<Uint8Array> =>
   new ReadableStream({
     async start(controller) {
@@ -72,7 +71,7 @@ test("a write that ends at the old Pod long after the freeze has begun gets the 
   const inTime = [put("frozen", "tag-10"), remove("frozen", "tag-10"), put("copied", latePush)];
   const layer = send(upload, { method: "PUT", body: slowBody(52) });
   await sleep(2_000);
-  // The edge has already sent the writes to these two groups to their Pod. Now KV says that one is frozen, and that the other is assigned elsewhere.
+  // The edge has already sent the writes of these two groups to their Pod. Now KV says that one is frozen and the other is assigned elsewhere.
   await write("unknown", { pod: "pod-b", move: freeze });
   await write("moved", { pod: "pod-a" });
   const sentence = (name: string) => `${name} is being moved to another registry; pushes work again in a few minutes`;

@@ -27,7 +27,6 @@ async function liveOf(group: string): Promise<object> {
   return JSON.parse(text ?? "{}") as object;
 }
 
-/** Moves a group from pod-a to pod-b, so that `--cleanup` can end its move. */
 async function settleGroup(group: string): Promise<string> {
   await assign(group, { pod: "pod-a" });
   await pushGroup(stack.current, group);
@@ -52,7 +51,6 @@ async function cleanUpWhile(group: string, act: (child: ChildProcess) => Promise
   return { code, said };
 }
 
-/** Stops podctl while other operators work. */
 const stoppedWhile = (work: () => Promise<void>) => async (child: ChildProcess) => {
   child.kill("SIGSTOP");
   await work().finally(() => child.kill("SIGCONT"));

@@ -38,7 +38,7 @@ async function startGroup(group: string, mostBytes = large): Promise<string> {
     })),
   );
   await push(stack.current, name, "1", manifestText(blobs));
-  // During these pushes, the edge has read from KV that no move of the group is under way. While it remembers that, it does not let the gateway copy.
+  // These pushes made the edge read that no move of the group is under way. While the edge remembers that, it does not let the gateway copy.
   await stack.current.restartEdge();
   return group;
 }
@@ -133,7 +133,7 @@ describe("a large blob of a group that moves", () => {
     [mountLimits.maxBytes, [digest]],
     [mountLimits.maxBytes + 1, []],
   ])("of %d bytes: the gateway is asked for it only if it copies blobs of this size", async (bytes, wanted) => {
-    // The source says that it has the blob, and no longer has it when it is asked for the bytes. So no test has to send 2 GiB.
+    // The source's HEAD says that the blob is there, and its GET that it is not. So no test has to send 2 GiB.
     const source = await openPod("source", (request, response) =>
       request.method === "HEAD"
         ? void response.writeHead(200, { "Content-Length": bytes }).end()

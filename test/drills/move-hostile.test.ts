@@ -27,7 +27,6 @@ const digestOf = (text: string) => sha256(Buffer.from(text));
 const content = Buffer.alloc(100_000, "a layer ");
 const digest = sha256(content) as Parameters<typeof copyBlob>[2]["blob"]["digest"];
 
-/** Copies the blob from a source with this answer to a target that counts the bytes that it gets. */
 async function copyFrom(source: Answer, bytes: number) {
   const asked: string[] = [];
   let takenBytes = 0;

@@ -24,7 +24,6 @@ async function liveOf(group: string) {
   return { pod, phase: step?.phase ?? null };
 }
 
-/** Makes a new group of pod-a, and pushes images to it. */
 async function startGroup(group: string): Promise<string> {
   await assign(group, { pod: "pod-a" });
   await pushGroup(stack.current, group);
@@ -32,11 +31,10 @@ async function startGroup(group: string): Promise<string> {
   return group;
 }
 
-/** The requests that the registry got for the group's repositories. */
 const askedFor = (group: string) =>
   stack.current.seen("pod-a", "registry").filter(({ path }) => path.startsWith(`/v2/${group}/`));
 
-/** Reads the directory's history of the last four revisions, and returns the entries about this group. */
+/** Returns what the history of the last four revisions says about this group. */
 async function stepsOf(group: string): Promise<readonly (string | null)[]> {
   const { revision } = JSON.parse((await readStackKv(stack.current, ["directory"])).get("directory") ?? "{}");
   const keys = Array.from({ length: 4 }, (_, index) => `history/${revision - 3 + index}/0`);

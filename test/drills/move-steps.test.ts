@@ -28,7 +28,7 @@ const way: Way = { from: "pod-a" as PodId, to: "pod-b" as PodId, way: "there" };
 const waitMs = 8_000;
 let folders = 0;
 
-/** Starts a group in this phase of its move, with a KV of its own. The state file says that this folder's podctl wrote the phase. */
+/** Each group has a KV of its own. The state file says that this folder's podctl wrote the phase. */
 async function startGroup(move: { readonly since: string }) {
   const server = await startCloudflareKv();
   const kv = openKvStore({ baseUrl: server.baseUrl, token: apiToken, account, namespace });
@@ -165,7 +165,7 @@ test("a run that cannot end a freeze because KV fails says that pushes may still
 
 describe("run that was stopped while another operator changed the assignment", () => {
   const changed = 'another operator has changed the assignment of "acme"; `podctl move acme --status` shows it';
-  /** Makes a `GroupCopy`. In each of its rounds, `change` is called and the clock is set a minute ahead, as if podctl had been stopped meanwhile. */
+  /** In each round, `change` is called and the clock is set a minute ahead, as if podctl had been stopped meanwhile. */
   const copyWhile = (change: () => Promise<void>) => {
     const seen = { copied: 0, compared: 0 };
     const copy: GroupCopy = {

@@ -31,7 +31,7 @@ async function openBoth(more: object = {}): Promise<Both> {
   };
 }
 
-/** Opens the registries of both Pods. That of pod-b has no lists of referrers, as distribution's. */
+/** pod-b's registry has no lists of referrers, like distribution's. */
 async function openWithoutLists() {
   const registry = await startProxy(stack.current.pods["pod-b"].registry.direct, ({ url = "" }) =>
     url.includes("/referrers/") ? { inPlace: 404 } : null,
@@ -333,7 +333,7 @@ describe("podctl move", () => {
       const counting = await startProxy(stack.current.pods["pod-b"].registry.direct, ({ method = "" }) => {
         if (["GET", "HEAD"].includes(method)) return null;
         writes += 1;
-        // podctl repeats a write that is answered so.
+        // podctl repeats a write that is answered 503.
         return writes === 1 ? { inPlace: 503 } : null;
       });
       const gateway = async () => {
@@ -350,7 +350,7 @@ describe("podctl move", () => {
       };
       const round = createGroupCopy({ ...options, mayEmpty: false, progress }).round(mayWrite);
       await expect(round).rejects.toThrow("another operator has taken over");
-      // The first check is before the repository, and each other one is before a write.
+      // The first check comes before the repository, and each other check before a write.
       expect(writes).toBe(failing - 2);
       for (const registry of [both.source, both.target]) registry.close();
     },

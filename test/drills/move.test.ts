@@ -33,7 +33,6 @@ async function startGroup(group: string): Promise<string> {
   return group;
 }
 
-/** Expects that both Pods hold the same content, and that they hold more than ten entries. */
 async function expectEqual(group: string): Promise<void> {
   const [a, b] = [
     await contentOf(stack.current, "pod-a", namesOf(group)),

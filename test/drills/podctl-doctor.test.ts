@@ -77,7 +77,7 @@ test("podctl doctor and explain show the control characters of a hostile Pod's t
 
 test("podctl doctor sends nothing to an --edge over http, except on this machine", async () => {
   hostilePod.answer((response) => void response.writeHead(200).end('{"status":"ok"}'));
-  // 0.0.0.0 leads to this machine, but it is no address by which podctl knows this machine.
+  // 0.0.0.0 leads to this machine, but podctl does not count it as an address of this machine.
   const { code, stdout, stderr } = await doctor("--edge", hostilePod.url.replace("127.0.0.1", "0.0.0.0"));
   expect([code, stdout, stderr]).toEqual([1, "", expect.stringContaining("Give a URL such as https://")]);
   expect(hostilePod.seen).toEqual([]);

@@ -106,7 +106,7 @@ describe("body in chunks of one byte", async () => {
   const tiny = `${"1\r\nx\r\n".repeat(bytes)}0\r\n\r\n`;
   const chunked = "Transfer-Encoding: chunked";
   const isWhole = (text: string) => text.endsWith("\r\n0\r\n\r\n");
-  /** The lengths of the chunks in which a body came. The body has only the letter `x`, so no line of it looks like a length. */
+  /** The body has only the letter `x`, so no line of the body looks like a chunk's length. */
   const lengths = (text: string) =>
     (text.slice(text.indexOf("\r\n\r\n")).match(/^[0-9a-f]+(?=\r$)/gm) ?? []).map((length) =>
       Number.parseInt(length, 16),

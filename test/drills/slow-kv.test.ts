@@ -52,7 +52,6 @@ const resolveForWrite = (text: string) => resolve(text, { mustBeCurrent: true })
 const expire = () => {
   isolate.nowMs += 31_000;
 };
-/** Waits for the reads that go on in the background after an answer. */
 const readsEnded = () => Promise.all(isolate.reads);
 const patienceMs = 250;
 const atOnceMs = 100;

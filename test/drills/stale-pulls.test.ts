@@ -12,7 +12,7 @@ const odd = await startOddPod();
 const warning = '110 - "response is stale"';
 const absent = `sha256:${"0".repeat(64)}`;
 
-/** Sets these times for both Pods. With `proofTtlSeconds: 1`, proofs have expired when an outage begins. */
+/** With `proofTtlSeconds: 1`, proofs have expired when an outage begins. */
 const withTimes = (proofTtlSeconds: number, staleSeconds: number) => (text: string) =>
   withOutage(`staleSeconds: ${staleSeconds}`)(text).replaceAll(
     "    blobs:\n",
@@ -22,7 +22,7 @@ const withTimes = (proofTtlSeconds: number, staleSeconds: number) => (text: stri
 const setFault = (stack: Stack, fault: Fault) =>
   fault.mode === "none" ? endFault(stack, "pod-a") : stack.setFault("pod-a", "registry", fault);
 
-/** Pushes an image and pulls it through the edge, so that the edge's cache has its tag, its manifest and its blobs' proofs. */
+/** Afterwards, the edge's cache has the image's tag, its manifest and its blobs' proofs. */
 async function setUp(stack: Stack, repository: string) {
   const image = await pushImage(stack, repository, 2);
   const token = await createClient(stack.edge).token([`repository:${repository}:pull,delete`]);
@@ -36,7 +36,6 @@ async function setUp(stack: Stack, repository: string) {
 const isStale = ({ headers }: Seen): boolean => headers["warning"] === warning;
 const statusOf = async (asked: Promise<Seen>): Promise<number> => (await asked).status;
 
-/** Sends the requests of a pull: docker's HEAD of the tag, the manifest by tag and by digest, a HEAD of each blob and its GET. */
 async function pull({ ask, digest, blobs }: Awaited<ReturnType<typeof setUp>>): Promise<readonly Seen[]> {
   const answers = [await ask("manifests/1", { method: "HEAD" }), await ask("manifests/1")];
   answers.push(await ask(`manifests/${digest}`, { method: "HEAD" }), await ask(`manifests/${digest}`));

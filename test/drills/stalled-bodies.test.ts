@@ -25,7 +25,6 @@ const upload = "/v2/globex/app/blobs/uploads/u-1";
 const manifestType = "application/vnd.oci.image.manifest.v1+json";
 const tokenFor = (edge: string) => createClient(edge).token(["repository:globex/app:pull,push"]);
 
-/** Sends the head of a request, and leaves its body to the test. */
 async function begin(edge: string, requestLine: string, headers: readonly string[] = []) {
   const client = await rawClient(edge);
   const own = [`Host: ${new URL(edge).host}`, `Authorization: Bearer ${await tokenFor(edge)}`];

@@ -42,7 +42,7 @@ describe("Pod with two stores", () => {
   };
   const storageRequests = () => [...stack.current.seen("pod-a", "storage"), ...second.seen()];
 
-  /** Pulls the blob of a private image this many times. A new isolate serves the pulls, so it knows the results of the checks only from KV. */
+  /** A new isolate serves the pulls, so it knows the results of the checks only from KV. */
   async function pull(times: number) {
     await stack.current.restartEdge("kept");
     const [layer] = await layersOf(stack.current, "acme/private");

@@ -20,7 +20,7 @@ async function ask(query: string, headers: Record<string, string> = {}): Promise
 }
 
 let made = 0;
-/** Asks for new names until the edge looks up no more of them for strangers. It looks up new names again after at most 10 seconds. */
+/** Asks for new names until the edge looks up no more of them for strangers. After at most 10 seconds, the edge looks up new names again. */
 async function flood(): Promise<void> {
   for (const names of [...Array<number>(13).fill(40), 1, 1]) {
     const requests = Array.from({ length: 20 }, () =>

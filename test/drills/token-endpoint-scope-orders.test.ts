@@ -47,7 +47,6 @@ async function askEdge(scopes: readonly string[], user: string | null, encoding:
 
 const known = new Map<string, Promise<Granted>>();
 
-/** Asks one Pod directly, and returns what it grants for its own scopes. */
 function askPod(pod: LocalPodId, scopes: readonly string[], user: string | null): Promise<Granted> {
   const query = new URLSearchParams([["service", `${pod}-registry`], ...scopes.map((scope) => ["scope", scope])]);
   const url = `${stack.current.pods[pod].token.direct}/jwt/auth?${query.toString()}`;
@@ -65,8 +64,8 @@ async function granted(answer: Response): Promise<Granted> {
 }
 
 /**
- * What the edge should answer. If a Pod refuses its scopes and one of them asks for more than a pull, the client gets this refusal. If all of them
- * ask for pulls, the token just lacks this Pod's part. If every Pod refuses, the client gets the first refusal.
+ * A Pod's refusal is the answer if one of its scopes asks for more than a pull. Otherwise, the token just lacks this Pod's part. If every Pod
+ * refuses, the client gets the first refusal.
  */
 async function expectedOf(scopes: readonly string[], user: string | null): Promise<Omit<Granted, "token">> {
   const asked = await Promise.all(
@@ -143,7 +142,7 @@ describe.each([
         expect({ status, access }, `${encodings[index]}: ${sequence.join(" ")}`).toEqual(expected);
       }
     }
-    // If nothing was ever granted, the comparison above would prove nothing. So this expects that the first scope is granted.
+    // Without any grant, the comparison above would prove nothing. So the first scope must be granted.
     expect(parseScopes((await expectedOf([scopes[0]], user)).access)).not.toEqual([]);
   });
 

@@ -34,7 +34,7 @@ describe("remembered token", () => {
   test("it is forgotten when 2,000 others have come after it, and no sooner", async () => {
     const pod = podOf();
     const { tokens } = createIsolate();
-    /** Verifies a token while the Pod has no keys. This succeeds only for a remembered token. */
+    /** While the Pod has no keys, only a remembered token can be verified. */
     const kindWithoutKeys = async (jwt: string) => {
       const held = (pod.keys as unknown[]).splice(0);
       const kind = await kindOf(jwt, pod, tokens);
