@@ -156,7 +156,7 @@ describe("the account that --env names", () => {
   });
 });
 
-/** The fields of wrangler's configuration that are read here. wrangler's own type for it needs packages that are not installed with wrangler. */
+/** wrangler's own type for its configuration needs packages that are not installed with wrangler. */
 type WranglerConfig = {
   readonly compatibility_date?: string;
   readonly compatibility_flags: readonly string[];

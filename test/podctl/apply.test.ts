@@ -128,8 +128,8 @@ describe("the directory's depth", () => {
     [...records().keys()].filter((key) => key.startsWith("route/") && key.split("/").length - 1 > depth());
 
   /**
-   * Does a step, in which KV fails from the `cut`-th write on. `unfound` has the assignments that the edge could not find at some moment of the step,
-   * because they were deeper than the directory's depth.
+   * From the `cut`-th write on, KV fails. `unfound` has the assignments that the edge could not find at some moment of the step, because they were
+   * deeper than the directory's depth.
    */
   async function stepUntil(cut: number, step: () => Promise<void>): Promise<{ done: boolean; unfound: string[] }> {
     const seen: string[] = [];
@@ -176,7 +176,6 @@ test("an apply writes nothing if someone blocked an image since its plan was mad
 });
 
 describe("an apply that is interrupted", () => {
-  /** Applies without an interruption. Returns how many writes this takes, and what KV holds afterwards. */
   async function uncut(): Promise<{ writes: number; state: ReadonlyMap<string, string> }> {
     await apply(before);
     let writes = 0;
@@ -189,7 +188,7 @@ describe("an apply that is interrupted", () => {
     return { writes, state: records(false) };
   }
 
-  /** Begins an apply that fails at its `cut`-th write. Returns what was in KV before this apply. */
+  /** Returns what was in KV before the apply that fails at its `cut`-th write. */
   async function cutAt(cut: number): Promise<ReadonlyMap<string, string>> {
     server.data.clear();
     server.heal();

@@ -20,7 +20,6 @@ test("doctor takes a grant of the edge's own for what it is: a token service tha
   });
 });
 
-/** Checks a token with these claims. The Pod's record has the token's key and issuer, and the audience "registry". */
 async function checked(claims: Readonly<Record<string, unknown>>) {
   const { privateKey, publicJwk } = await generateSigningKey();
   const header = { alg: "RS256", kid: publicJwk.kid ?? "" };

@@ -4,7 +4,6 @@ import { confirmWrite } from "../../src/podctl/confirm.ts";
 
 afterEach(() => vi.restoreAllMocks());
 
-/** Asks for confirmation on a terminal where the operator types `keys`. */
 async function answerTo(keys: string): Promise<void> {
   const stdin = Object.assign(new PassThrough(), { isTTY: true, setRawMode: () => {} });
   vi.spyOn(process, "stdin", "get").mockReturnValue(stdin as unknown as typeof process.stdin);

@@ -16,7 +16,7 @@ function wordsOf(line: string): readonly string[] | null {
   return (end < 0 ? words : words.slice(0, end)).map(([word, single, double]) => single ?? double ?? word);
 }
 
-/** Returns the shell lines of a page. In a `console` block, only the lines that begin with `$` are what a user types. */
+/** In a `console` block, only the lines that begin with `$` are what a user types. */
 const linesOf = (page: string): readonly string[] =>
   [...read(page).matchAll(/^ *```(sh|console)\n([\s\S]*?)^ *```/gm)].flatMap(([, kind, block = ""]) => {
     const lines = block

@@ -14,7 +14,7 @@ const stack = useStack({ gateways: "fleet", sealingKeys });
 const odd = await startOddPod();
 const recordKey = "pod/pod-b";
 
-/** Checks Pod B. doctor reads the texts in `changed` instead of those in KV. */
+/** doctor reads the texts in `changed` instead of those in KV. */
 async function check(changed: ReadonlyMap<string, string> = new Map()) {
   const { edge, stateDir } = stack.current;
   const texts = await readStackKv(stack.current, ["directory", "route/globex", "pod/pod-a", recordKey]);
@@ -31,7 +31,6 @@ async function check(changed: ReadonlyMap<string, string> = new Map()) {
 
 type Gateway = { readonly url: string; readonly key: string; readonly sealedFor?: string };
 
-/** Returns doctor's findings about Pod B with this gateway in its record. */
 async function checkWith({ url, key, sealedFor = "pod-b" }: Gateway) {
   const place = { pod: sealedFor, field: "gateway.key", scheme: "gateway", target: url };
   return findings(await checkWithRecord({ url, key: await seal(key, place, sealingKeys.publicJwk) }));
@@ -39,14 +38,12 @@ async function checkWith({ url, key, sealedFor = "pod-b" }: Gateway) {
 
 type StoredRecord = { readonly revision: number; readonly blobs: object; readonly gateway: object };
 
-/** Reads Pod B's record from KV. */
 async function readRecord() {
   const text = (await readStackKv(stack.current, [recordKey])).get(recordKey) ?? "";
   const record = JSON.parse(text) as StoredRecord;
   return { text, record, withoutStores: { ...record, blobs: { ...record.blobs, stores: [] } } };
 }
 
-/** Checks Pod B with these members of `gateway` in its record. */
 async function checkWithRecord(changed: object) {
   const { text, record } = await readRecord();
   const gateway = { ...record.gateway, ...changed };

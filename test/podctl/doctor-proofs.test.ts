@@ -11,10 +11,10 @@ type Lack = {
   readonly answer?: { readonly inPlace: number; readonly body?: string };
 };
 
-/** What S3 answers about an object that it lacks, if the key may not list the bucket. */
+/** S3 answers this about a missing object, if the key may not list the bucket. */
 const mayNotList = { inPlace: 403, body: "<Error><Code>AccessDenied</Code></Error>" };
 
-/** Returns the fault of a Pod whose storage lacks one blob. A pull-through cache has this fault if its clients have pulled only manifests. */
+/** A pull-through cache lacks a blob in its storage if its clients have pulled only the manifest. */
 async function storageWithout(
   digest: string,
   { isLacking = () => true, answer = { inPlace: 404 } }: Lack = {},

@@ -45,7 +45,7 @@ describe("doctor and a Pod that only the edge may reach:", () => {
 
   test("a redirect to a host that the record does not name is told from a proxy's own 502", async () => {
     const redirecting = await onlyRegistry(({ url }) => redirectTo(url, elsewhere));
-    // nginx adds this header to its own errors, too, in the configuration that registries recommend.
+    // In the configuration that registries recommend, nginx adds `Docker-Distribution-Api-Version` to its own errors, too.
     const ofNginx = { "Content-Type": "text/html", "Docker-Distribution-Api-Version": "registry/2.0" };
     const failing = await onlyRegistry(({ url }) =>
       blobPath.test(url ?? "") ? { inPlace: 502, headers: ofNginx } : null,

@@ -140,7 +140,6 @@ const seeded: readonly Seeded[] = [
   ],
 ];
 
-/** A store whose storage answers every request with this error of S3. */
 async function s3Answers(status: number, code: string): Promise<Sickness> {
   const answer = { inPlace: status, body: `<Error><Code>${code}</Code></Error>` };
   return { store: { endpoint: onLocalhost(await startProxy(elsewhere, () => answer)) } };

@@ -323,7 +323,6 @@ describe("explain:", () => {
   });
 });
 
-/** Changes the stores of pod-a until the end of the test. */
 async function changeStores(change: (stores: readonly object[]) => readonly object[]): Promise<void> {
   const text = (await readKv(["pod/pod-a"])).get("pod/pod-a") ?? "";
   onTestFinished(() => stack.current.putKv("pod/pod-a", text));

@@ -152,7 +152,6 @@ test.each([
   },
 );
 
-/** Starts a server that answers every call by `answer`, and runs `act` with a KV store that calls this server. */
 async function withAnswer(
   answer: (response: ServerResponse, n: number) => unknown,
   act: (kv: KvStore) => Promise<void>,

@@ -132,8 +132,8 @@ describe("two changes at once", () => {
   const index = "history/2";
 
   /**
-   * Returns a KV for each run. The runs make these writes in this order, and all their other writes after them. `begun` resolves when a run is about
-   * to make its first write, for which it has read the clock before.
+   * `kvOf` gives each run a KV. The runs make these writes in this order, and all their other writes afterwards. `begun` resolves when a run is about
+   * to make its first write, and has already read the clock for it.
    */
   function inOrder(...writes: readonly string[]) {
     const left = [...writes];
@@ -237,7 +237,7 @@ describe("an apply that someone rolls back while it runs", () => {
   const further = topologyOf(topologyText(["pod-a", "pod-b"], "assignments: { acme: pod-a, initech: pod-b }"));
   const revision = () => (JSON.parse(records().get("directory") ?? "") as { revision: number }).revision;
 
-  /** Does the first write of a rollback, which marks the last apply as undone. */
+  /** A rollback's first write marks the last apply as undone. */
   async function markUndone(): Promise<void> {
     const { index } = await readLastWrite(kv);
     await kv.write([[`history/${index.revision}`, JSON.stringify({ ...index, undone: true })]]);

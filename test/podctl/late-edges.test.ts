@@ -12,8 +12,8 @@ import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
 const { server, kv } = await useCloudflareKv();
 
 /**
- * Starts an isolate of the edge, which then gets these requests, each at its second. An isolate keeps what it has read for up to 30 seconds, so it sees
- * the records of a write at different times. Each later request comes a second after the one before.
+ * The isolate gets each of these requests at its second. It keeps what it has read for up to 30 seconds, so it sees the records of a write at
+ * different times. Each later request comes a second after the one before.
  */
 async function startEdge(requests: readonly (readonly [second: number, name: string])[]) {
   const isolate = startIsolate({ get: async (keys) => new Map(keys.map((key) => [key, textOf(key)])) });
@@ -41,8 +41,8 @@ async function startEdge(requests: readonly (readonly [second: number, name: str
 const textOf = (key: string) => server.data.get(key)?.value ?? null;
 
 /**
- * Lets two edges get requests for `name` while podctl writes, and for a minute and a half after that. Returns what they found. When podctl begins, one
- * edge has just read the name's own assignments, and the other one has just read all other records.
+ * Returns what two edges find for `name` while podctl writes, and for a minute and a half after that. When podctl begins, one edge has just read the
+ * name's own assignments, and the other edge all other records.
  */
 async function foundDuring(name: string, write: (kv: KvStore) => Promise<unknown>): Promise<ReadonlySet<string>> {
   const othersAt = (second: number) => ["acme/app", "hooli/app"].map((other) => [second, other] as const);

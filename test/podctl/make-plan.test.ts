@@ -17,11 +17,10 @@ const assignments = fc.dictionary(prefix, fc.constantFrom(...pods), { maxKeys: 2
 const topologyWith = (assignments: Readonly<Record<string, string>>) =>
   topologyOf(topologyText(pods, `assignments: ${JSON.stringify(assignments)}`));
 
-/** The directory's depth is that of its deepest assignment. */
 const depthOf = (assignments: Readonly<Record<string, string>>): number =>
   Math.max(1, ...Object.keys(assignments).map((prefix) => prefix.split("/").length));
 
-/** A KV that already has the records of a topology with these assignments. A listing has `pageKeys` keys on each page. */
+/** A listing of this KV has `pageKeys` keys on each page. */
 function kvOf(
   assignments: Readonly<Record<string, string>>,
   pageKeys: number,

@@ -12,7 +12,6 @@ import { serveForTest } from "../support/toy-pod.ts";
 
 type Page = { readonly body: unknown; readonly next?: string; readonly headers?: Readonly<Record<string, string>> };
 
-/** A registry without tokens that has these pages, and answers 404 to everything else. */
 async function registryOf(pages: Readonly<Record<string, Page>>): Promise<Registry> {
   const answer = ({ url = "" }: IncomingMessage, response: ServerResponse) => {
     const page = pages[url];
