@@ -1,4 +1,4 @@
-/** Uses the edge's signed URLs at a real S3 server. A URL that is signed for GET must not work for HEAD, and the other way round. */
+/** At a real S3 server, a URL that is signed for GET must not work for HEAD, and the other way round. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createClient, layersOf } from "../support/client.ts";
 import { openStage, type Stage } from "./stage.ts";

@@ -26,7 +26,7 @@ describeWith([...needs.dockerd, "ctr", ...refused, "regctl"], "layer over the CD
     await stage?.close();
   });
 
-  /** Expects that no Pod got a manifest of this image. So no client can find the image. */
+  /** Without a manifest, no client can find the image. */
   function expectNothingOf(name: string): void {
     const seen = [...stage.stack.seen("pod-a", "registry"), ...stage.stack.seen("pod-b", "registry")];
     expect(seen.filter(({ method, path }) => method === "PUT" && path.includes(`/${name}/manifests/`))).toEqual([]);

@@ -27,7 +27,6 @@ function scenario(kind: PodKind): void {
   });
   afterAll(() => stage?.close());
 
-  /** A Pod's own catalog in its own order, read as one page of a thousand. */
   async function catalogOf(pod: LocalPodId): Promise<readonly string[]> {
     const jwt =
       token

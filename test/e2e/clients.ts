@@ -9,7 +9,7 @@ export type RegistryClient = {
   login(password: string): Promise<Ended>;
   /** Pushes the image of an OCI layout folder. A client that can push only from a store of its own pulls `seed` and pushes that image. */
   push(layout: string, seed: string, image: string): Promise<Ended>;
-  /** Copies an image to another repository of the registry. So the client can ask for mounts instead of sending the blobs. */
+  /** Copies within the registry, so that the client can ask for mounts instead of sending the blobs. */
   copy(from: string, to: string): Promise<Ended>;
   pull(image: string): Promise<Ended>;
 };
@@ -35,7 +35,7 @@ function skopeoClient(host: string, home: string): RegistryClient {
   };
 }
 
-/** podman and buildah keep images in a store. It is on the plain file system here, so no overlay mount is left behind. */
+/** podman and buildah keep images in a store. Here the store is on the plain file system, so no overlay mount is left behind. */
 export function storeIn(tool: "podman" | "buildah", home: string) {
   const env = { HOME: home, TMPDIR: home, XDG_RUNTIME_DIR: home, REGISTRY_AUTH_FILE: `${home}/auth.json` };
   const store = ["--root", `${home}/store`, "--runroot", `${home}/run`, "--storage-driver", "vfs"];
@@ -97,7 +97,7 @@ function regctlClient(host: string, home: string): RegistryClient {
   };
 }
 
-/** helm handles only charts, so the image's last component is the chart's name, and those before it are its folder. */
+/** helm handles only charts, so the image's last component is the chart's name, and the components before are its folder. */
 function helmClient(host: string, home: string): RegistryClient {
   const attempt = (...args: readonly string[]) =>
     run(toolPath("helm"), [...args, "--plain-http", "--registry-config", `${home}/config.json`], { HOME: home });

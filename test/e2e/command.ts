@@ -1,4 +1,4 @@
-/** Runs a client's command with a time limit, and without those of our environment variables that would change what it does. */
+/** Runs a client's command with a time limit, and without the environment variables that would change what the command does. */
 import { spawn } from "node:child_process";
 import { childEnv } from "../../src/local/child-process.ts";
 
@@ -33,7 +33,6 @@ export function run(
   });
 }
 
-/** Returns what the command printed. If the command failed, throws an error with the end of its output. */
 export async function succeed(ended: Promise<Ended>, what: string): Promise<string> {
   const { code, stdout, stderr } = await ended;
   if (code === 0) return stdout;

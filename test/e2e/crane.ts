@@ -1,7 +1,6 @@
 import { run, succeed } from "./command.ts";
 import { toolPath } from "./tools.ts";
 
-/** Runs crane over plain HTTP. Its login is kept below `home`. */
 export const craneIn =
   (home: string) =>
   (...args: readonly string[]): Promise<string> =>

@@ -1,9 +1,8 @@
-/** Runs `ctr` on a dockerd's containerd, with images of the registry `host`, over plain HTTP. Pulled blobs are stored, but not unpacked. */
+/** Runs `ctr` on a dockerd's containerd, over plain HTTP. Pulled blobs are stored, but not unpacked. */
 import { run, succeed } from "./command.ts";
 import type { Docker } from "./docker.ts";
 import { toolPath } from "./tools.ts";
 
-/** The `ctr` of Debian's package of containerd. */
 export const debianCtr = "/usr/bin/ctr";
 
 /** Debian's `ctr` and the newer one of `npm run tools` send different requests. Without `--local`, the newer one lets containerd send them. */

@@ -108,7 +108,6 @@ describeWith(needs.docker, "dockerd with docker-registry Pods", () => {
     await docker("pull", remote("globex/both:1"));
   });
 
-  /** Builds an image for this machine's platform with random layers of these sizes, and returns its id. */
   async function build(image: string, layerSizes: readonly number[]): Promise<string> {
     await buildImage(docker, image, { dir: stage.dir, layerSizes });
     return idOf(image);

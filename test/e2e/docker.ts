@@ -7,7 +7,6 @@ import { type Ended, run, succeed } from "./command.ts";
 import { toolPath } from "./tools.ts";
 
 export type Docker = {
-  /** Runs `docker` with these arguments, and returns what it printed. The login is kept below `home`. */
   (...args: readonly string[]): Promise<string>;
   attempt(...args: readonly string[]): Promise<Ended>;
   /** The socket of this dockerd's containerd, for calls of `ctr`. */
@@ -17,7 +16,7 @@ export type Docker = {
   stop(): Promise<void>;
 };
 
-/** Starts a dockerd whose images, mounts and login are below `home`. The folder can be removed after `stop`. */
+/** Images, mounts and login are below `home`, which can be removed after `stop`. */
 export async function dockerIn(home: string): Promise<Docker> {
   const dir = `${home}/docker`;
   const watchdog = startWatchdog();
@@ -66,7 +65,6 @@ const daemonConfig = (dir: string): object => ({
 
 const socketOf = (dir: string): string => `unix://${dir}/docker.sock`;
 
-/** Builds an image for this machine's platform with random layers of these sizes, from a folder below `dir`. */
 export async function buildImage(
   docker: Docker,
   image: string,

@@ -1,4 +1,4 @@
-/** A TCP balancer that the test controls. It does to connections what a load balancer or a slow line would do. */
+/** A TCP balancer that a test controls. It treats connections as a load balancer or a slow line would. */
 import net from "node:net";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -8,7 +8,7 @@ export type Front = {
   readonly port: number;
   /** New connections go to these ports in turn. A port that refuses the connection is skipped. */
   setTargets(ports: readonly number[]): void;
-  /** Sets how many bytes per second each client can send on a new connection. Null means no limit. */
+  /** Limits what each client can send on a new connection. Null means no limit. */
   setPace(bytesPerSecond: number | null): void;
   /** All connections so far, the oldest first. `port` is where a connection went, and `bytes` is how much its client has sent. */
   connections(): readonly { readonly port: number; readonly bytes: number }[];

@@ -45,7 +45,7 @@ describeWith(needs.docker, "gateway that crashes, to docker-registry", () => {
 
   const patches = () => stage.stack.seen("pod-a", "registry").filter(({ method }) => method === "PATCH");
 
-  /** Expects that each blob in the registry's storage has the content of its digest. Returns how many blobs there are. */
+  /** Returns how many blobs are in the registry's storage. */
   async function expectWholeBlobs(): Promise<number> {
     const blobs = `${stage.stack.stateDir}/pods/pod-a/buckets/pod-a/docker/registry/v2/blobs/sha256`;
     const files = (await readdir(blobs, { recursive: true })).filter((path) => path.endsWith("/data"));
@@ -57,7 +57,7 @@ describeWith(needs.docker, "gateway that crashes, to docker-registry", () => {
     return files.length;
   }
 
-  /** Pushes an image with docker. Calls `crash` when half of the layer has reached the registry. */
+  /** Calls `crash` when half of the layer has reached the registry. */
   async function pushWithCrash(name: string, crash: () => Promise<void>): Promise<void> {
     const image = `${stage.host}/acme/${name}:1`;
     await buildImage(docker, image, { dir: stage.dir, layerSizes: [layerBytes] });

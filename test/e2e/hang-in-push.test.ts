@@ -26,7 +26,7 @@ describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle o
   const seen = (method: string): number =>
     stage.stack.seen("pod-a", "registry").filter((request) => request.method === method).length;
 
-  /** Makes the registry hang for a while, and waits until the push has ended. `ms` is the time from the end of the hang to the end of the push. */
+  /** `ms` is the time from the end of the hang to the end of the push. */
   async function endAfterHang(pushed: ReturnType<Docker["attempt"]>) {
     await stage.stack.setFault("pod-a", "registry", { mode: "hang" });
     await sleep(hangMs);

@@ -71,7 +71,6 @@ describe.each(realPods)("hostile Pod next to a %s Pod", (kind, tools) => {
         Array(2).fill(expect.stringMatching(/502|answered wrongly/)),
       );
       expect(attempts.map(({ code }) => code)).not.toContain(0);
-      // The hostile Pod got both writes, and the other Pod got none.
       const lines = hostile.seen.map(({ method, path }) => `${method} ${path}`);
       expect(lines).toEqual(
         expect.arrayContaining([`DELETE /v2/globex/evil/manifests/${digest}`, "PUT /v2/globex/evil/manifests/1"]),

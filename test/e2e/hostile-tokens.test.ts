@@ -12,8 +12,8 @@ const hostile = await hostileTokens(forge);
 const straight = hostile.filter((token): token is HostileToken & { readonly jwt: string } => token.jwt !== null);
 
 /**
- * If distribution 3 cannot read a token's signature or claims, it refuses the token, but its challenge has no `error`. It accepts a list of audiences
- * of any length.
+ * If distribution 3 cannot read a token's signature or claims, it refuses the token by a challenge without `error`. distribution 3 accepts a list of
+ * audiences of any length.
  */
 const looser = { alsoWithoutError: true, allowed: ["eleven audiences"] };
 const same = { alsoWithoutError: false, allowed: [] as readonly string[] };

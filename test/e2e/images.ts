@@ -20,14 +20,14 @@ const mediaTypes = {
   layer: "application/vnd.oci.image.layer.v1.tar+gzip",
 } as const;
 
-/** Makes a layout with one image under the tag `image` and returns its manifest. */
+/** The image has the tag `image` in the layout. */
 export async function makeImage(layout: string, layerSizes: readonly number[]): Promise<Descriptor> {
   const manifest = await addImage(layout, { os: "linux", architecture: "amd64" }, layerSizes);
   await writeLayout(layout, manifest);
   return manifest;
 }
 
-/** Makes a layout with an image index under the tag `image`, and returns the index. The index names an image for each platform. */
+/** The index has the tag `image` in the layout, and names an image for each platform. */
 export async function makeMultiArchImage(layout: string, layerBytes: number): Promise<Descriptor> {
   const manifests: LayoutEntry[] = [];
   for (const architecture of ["amd64", "arm64"]) {
@@ -55,7 +55,7 @@ async function addImage(layout: string, platform: Platform, layerSizes: readonly
   return addJson(layout, mediaTypes.manifest, { schemaVersion: 2, mediaType: mediaTypes.manifest, config, layers });
 }
 
-/** Adds a layer of random bytes. They would not get smaller, so gzip only stores them (level 0). */
+/** Random bytes would not get smaller, so gzip only stores them (level 0). */
 async function addLayer(layout: string, name: string, bytes: number) {
   const file = `${blobsOf(layout)}/part`;
   await mkdir(blobsOf(layout), { recursive: true });

@@ -12,7 +12,6 @@ const expiryMs = 31_000;
 /** How long we pull before and during each fault. */
 const drillMs = 1_000 * drillSecondsOr(4);
 
-/** Pulls the manifest and the layer with a fresh token. Returns the statuses. */
 async function pull(repository: string): Promise<readonly number[]> {
   const client = createClient(stack.current.edge);
   const token = await client.token([`repository:${repository}:pull`]);
@@ -22,7 +21,6 @@ async function pull(repository: string): Promise<readonly number[]> {
   return [manifest.status, blob.status];
 }
 
-/** Pulls from both groups in turn for `ms`. Returns how long each pull took. */
 async function pullFor(ms: number): Promise<readonly number[]> {
   const took: number[] = [];
   const endsAtMs = performance.now() + ms;
@@ -43,7 +41,6 @@ async function push(): Promise<string> {
   );
 }
 
-/** What a fault of KV did to pulls, as a line that can be read in the test's output. */
 const figures = (fault: KvFault, took: readonly number[]): string =>
   `${JSON.stringify(fault)}: ${took.length} pulls, ${[0.5, 0.95, 0.99].map((share) => `${share * 100} % within ${at(share, took).toFixed(0)} ms`).join(", ")}`;
 

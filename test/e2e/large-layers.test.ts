@@ -116,10 +116,7 @@ describe.each(kinds)("layer over the CDN's limit, to %s with gateways", (_, kind
       });
     });
 
-    /**
-     * Expects that the layer came through the gateway, and that the Worker got only small requests. The layer's size may differ a little, because
-     * docker compresses it again.
-     */
+    /** The layer's size may differ a little, because docker compresses the layer again. */
     async function expectByGateway(): Promise<void> {
       const { stack } = stage;
       const bytes = stack.seen("pod-a", "gateway").map(({ requestBytes }) => requestBytes);

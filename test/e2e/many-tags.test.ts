@@ -22,7 +22,7 @@ const count = 200;
 const slowListMs = 11_000;
 const slowDeleteMs = 62_000;
 
-/** Copies the tag `1` to all other tags, directly in the storage. To push each tag would take longer. */
+/** Copies in the storage, because to push each tag would take longer. */
 async function copyTags({ stateDir }: Stack): Promise<void> {
   for (const part of ["buckets", "bucket-metadata"]) {
     const tags = `${stateDir}/pods/pod-a/${part}/pod-a/docker/registry/v2/repositories/${repository}/_manifests/tags`;

@@ -54,7 +54,7 @@ describeWith(needs.distributionPods, "peak memory of the edge during the push of
 
   async function peakBytesDuring(act: () => Promise<void>): Promise<number> {
     const process = `/proc/${stage.stack.workerdPid()}`;
-    // By proc(5), writing 5 sets the peak of the resident set size back to the present size.
+    // Writing 5 resets the peak resident set size to the current size (proc(5), `clear_refs`).
     await writeFile(`${process}/clear_refs`, "5");
     await act();
     const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(await readFile(`${process}/status`, "utf8"))?.[1];

@@ -32,7 +32,6 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
     });
     afterAll(() => stage?.close());
 
-    /** Puts an image with a base layer of its own into Pod A. */
     async function seed(name: string): Promise<string> {
       const [layout, image] = [`${stage.dir}/${name}/seed`, `acme/base-${name}:1`];
       await mkdir(layout, { recursive: true });
@@ -60,10 +59,7 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
       expect(copied).toMatchObject([{ method: "PATCH", status: 202 }]);
     }
 
-    /**
-     * Expects that Pod B's bucket has no open upload of this repository. distribution leaves the hash state of a deleted upload in the bucket, so we
-     * look only for the other two files of an upload.
-     */
+    /** distribution leaves the hash state of a deleted upload in the bucket, so we look only for the other two files of an upload. */
     async function expectNoUploadIn(repository: string): Promise<void> {
       const bucket = `${stage.stack.stateDir}/pods/pod-b/buckets/pod-b`;
       const below = `${bucket}/docker/registry/v2/repositories/${repository}/_uploads`;

@@ -60,7 +60,6 @@ async function change(leg: number): Promise<void> {
 
 const isOnlyTag = (digest: string): boolean => [...truth.values()].filter((each) => each === digest).length === 1;
 
-/** Compares the contents of both Pods with each other, and their tags with what was pushed and deleted. */
 async function expectExact(): Promise<void> {
   const [a, b] = [await contentOf(stack.current, "pod-a", names), await contentOf(stack.current, "pod-b", names)];
   expect(b).toEqual(a);
@@ -69,7 +68,7 @@ async function expectExact(): Promise<void> {
   for (const [name, digest] of truth) expect(a[name]).toBe(a[`${name.split(":")[0]}:${digest}`]);
 }
 
-/** What a run of podctl has printed. `code` is null if the run was killed. */
+/** `code` is null if the run was killed. */
 type Run = { readonly code: number | null; readonly said: string };
 /** The longest run of podctl so far, without the start of its process. Each kill and each outage comes at a random moment within this time. */
 let longestMs = 2_500;
@@ -94,7 +93,6 @@ async function move(args: readonly string[], onBegin: (kill: () => void) => void
   return { code, said };
 }
 
-/** The arguments of the move with this number: even ones go to pod-b, and odd ones go back. */
 const wayOf = (leg: number): readonly string[] => (leg % 2 === 0 ? ["--to", "pod-b", "--overwrite"] : ["--back"]);
 
 type Live = { readonly pod: string; readonly move?: { readonly phase: string } };

@@ -11,10 +11,7 @@ export type Counted = {
   readonly pushes: number;
   /** Pulls that failed although the push of the tag had succeeded. Each entry has the answer. */
   readonly failedPulls: readonly string[];
-  /**
-   * `refused` counts the pushes that were refused because of the move. `otherRefusals` has the answers to pushes that were refused for another
-   * reason.
-   */
+  /** `refused` counts the pushes that were refused because of the move. `otherRefusals` has the answers to all other refused pushes. */
   readonly refused: number;
   readonly otherRefusals: readonly string[];
   /** The longest time for which one edge refused pushes. */
@@ -40,7 +37,7 @@ export function createTraffic(
   const nameOf = (index: number) => `${group}/drill${index % repositories}`;
   const isOn = () => !ending.signal.aborted;
 
-  /** Sends the request. If it gets 401, sends it again with a new token, as clients do. */
+  /** After a 401, sends the request again with a new token, as clients do. */
   async function send(edge: number, scope: string, request: (token: string) => Promise<Response>): Promise<Response> {
     const client = clients[edge] ?? createClient(stack.edge);
     const first = await request(await client.token([scope]));
@@ -108,7 +105,7 @@ export function createTraffic(
     }
   }
 
-  /** Pulls the manifest and the layer. Returns what went wrong, or null. */
+  /** Returns what went wrong, or null. */
   async function pullOne(edge: number, name: string): Promise<string | null> {
     const client = clients[edge] ?? createClient(stack.edge);
     const [repository = "", tag = ""] = name.split(":");
@@ -127,14 +124,12 @@ export function createTraffic(
 
   return {
     repositories: () => Array.from({ length: repositories }, (_, index) => nameOf(index)),
-    /** The content that each tag of this traffic must have now. */
     tags: (): ReadonlyMap<string, string> => held,
     start: async () => {
       for (let index = 0; index < repositories; index += 1) await pushOne(0, nameOf(index), "first", `first ${index}`);
       for (const edge of edges.keys()) running.push(pushAlong(edge));
       running.push(pullAlong(), pullAlong());
     },
-    /** Deletes the tag `first` of one repository by its digest. */
     deleteOne: async () => {
       const name = `${nameOf(0)}:first`;
       const text = held.get(name) ?? "";

@@ -192,7 +192,6 @@ function scenario(from: PodKind, to: PodKind): void {
     expect(await run("--to", "pod-b")).toEqual([0, expect.stringContaining("hold the same")]);
     const names = [`${other}/app`, `${other}/team/lib`];
     expect(await contentOf(stack, "pod-b", names)).toEqual(await contentOf(stack, "pod-a", names));
-    // Now clients push to the group at its new Pod. Then the group moves back.
     await stack.restartEdge();
     await pushTagged(stack, `${other}/app`, "newest", "latest");
     await push(stack, `${other}/app`, "2", (await contentOf(stack, "pod-b", names))[`${other}/app:newest`] ?? "");

@@ -8,16 +8,14 @@ import { type PulledImage, pullWhole } from "../support/whole-pull.ts";
 
 const fullSeconds = process.env["DRILL_SECONDS"];
 export const isFullDrill = fullSeconds !== undefined;
-/** How many seconds a drill measures: `DRILL_SECONDS` if it is set (60 in a full drill), or else `shortSeconds`. */
+/** `DRILL_SECONDS` if it is set (60 in a full drill), or else `shortSeconds`. */
 export const drillSecondsOr = (shortSeconds: number): number => Number(fullSeconds ?? shortSeconds);
 const drillSeconds = drillSecondsOr(1);
 const silenceMs = 10_000;
 const backWithinMs = 5_000;
 const mostMsOfRefusal = 1_000;
 const mostMsOfNoise = 10;
-/**
- * A client begins at most one round in this time. Without the pauses the machine would be busy all the time, and p99 would show only how busy it is.
- */
+/** A client begins at most one round in this time. Without the pauses, the machine would be busy all the time, and p99 would show only that. */
 const roundMs = 200;
 
 export type Drill = {
@@ -42,7 +40,6 @@ export type Drill = {
 
 type Timed = { readonly ms: number; readonly error: string | null; readonly status?: number };
 
-/** Runs the drill, prints its figures, and asserts what must hold in every outage. */
 export async function runDrill(drill: Drill): Promise<void> {
   const { stack } = drill;
   const [otherBefore, , restBefore] = await sendAll(drill);

@@ -101,7 +101,7 @@ describe.each(kinds)("outage drill on %s Pods", (kind, tools) => {
       await body?.cancel();
       return status;
     };
-    /** Returns a function that begins a push, with a token from before the outage. */
+    /** The token is from before the outage. */
     async function pushBegins(pod: LocalPodId) {
       const repository = pod === "pod-a" ? "acme/drill/push" : "globex/drill/push";
       const client = createClient(stage.stack.edge);

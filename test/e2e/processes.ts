@@ -1,19 +1,18 @@
 /** Reads Linux's /proc, to see that nothing is left of what a test started. */
 import { readdir, readFile } from "node:fs/promises";
 
-/** The command lines that contain this text. A process without a command line has ended and waits for its parent. */
+/** Leaves out processes without a command line, because they have ended and wait for their parents. */
 export async function processesNaming(text: string): Promise<readonly string[]> {
   const lines = await Promise.all((await processIds()).map(commandLine));
   return lines.filter((line) => line.includes(text));
 }
 
-/** The ids of the processes whose command lines contain all of these texts. */
 export async function processIdsNaming(...texts: readonly string[]): Promise<readonly number[]> {
   const found = await Promise.all((await processIds()).map(async (id) => [id, await commandLine(id)] as const));
   return found.filter(([, line]) => texts.every((text) => line.includes(text))).map(([id]) => id);
 }
 
-/** Counts the open connections whose local port is this one. In /proc/net/tcp, the state 01 means open. */
+/** In /proc/net/tcp, the state 01 means open. */
 export async function openConnections(port: number): Promise<number> {
   const local = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   const tables = await Promise.all(
@@ -23,7 +22,6 @@ export async function openConnections(port: number): Promise<number> {
   return rows.filter(([, own = "", , state]) => own.endsWith(local) && state === "01").length;
 }
 
-/** The ids of all that a process started, directly or not. */
 export async function descendants(pid: number): Promise<readonly number[]> {
   const parents = await Promise.all((await processIds()).map(async (id) => [id, await parentOf(id)] as const));
   const below = (ancestor: number): readonly number[] =>

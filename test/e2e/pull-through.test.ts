@@ -23,7 +23,6 @@ describeWith(needs.distributionPods, "distribution v3 as a pull-through cache", 
 
 const repository = "acme/public/cached";
 
-/** Puts an image into a registry that asks for no token. */
 async function push(origin: string, { config, layer, manifest, tag }: Image): Promise<void> {
   const url = `${origin}/v2/${repository}`;
   for (const { bytes, digest } of [config, layer]) {
@@ -89,7 +88,6 @@ function scenario(pods: PodKind, program: "docker-registry" | "registry"): void 
   const doctor = (...args: readonly string[]) =>
     podctl(["doctor", "pod-a", ...args], { env: { PODCTL_STACK: `${stage.dir}/stack.json`, NO_COLOR: "1" } });
 
-  /** The statuses that a client gets for the image's blobs, after it has pulled the manifest. */
   async function pull(): Promise<readonly number[]> {
     const client = createClient(stage.stack.edge);
     const token = await client.token([`repository:${repository}:pull`]);

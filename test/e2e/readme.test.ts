@@ -73,7 +73,7 @@ describeWith([...needs.dockerd, "skopeo", "bash"], "README and npm start, lines 
     await expectPushed("globex/mine", ["1", "2"]);
   });
 
-  /** Runs the lines in a shell that fails at the first line that fails. */
+  /** The shell ends at the first line that fails. */
   async function paste(script: string): Promise<void> {
     const folders = [dirname(toolPath("docker")), dirname(toolPath("skopeo")), process.env["PATH"]];
     const env = { ...docker.env, PATH: folders.join(":"), XDG_RUNTIME_DIR: stage.dir };

@@ -62,10 +62,7 @@ function scenario(pods: PodKind): void {
   });
 }
 
-/**
- * Returns the status and the Location that `GET`, `HEAD` and `POST` get for each path. Bodies are not compared, because Go puts HTML into a redirect,
- * and the edge puts JSON.
- */
+/** Bodies are not compared, because Go puts HTML into a redirect, and the edge puts JSON. */
 async function playSlashes(origin: string): Promise<readonly unknown[]> {
   const paths = [
     ...["//v2/", "/v2//", "/v2", "/v2/_catalog/?n=1", "/v2/acme/app/tags/list/", "//v2/acme/app/tags/list"],
@@ -82,10 +79,7 @@ async function playSlashes(origin: string): Promise<readonly unknown[]> {
   return answers;
 }
 
-/**
- * Sends one client's requests, directly or through the edge. The names of the repositories have the same length in both cases, so that lengths of
- * answers can be compared.
- */
+/** The repositories' names have the same length directly and through the edge, so that lengths of answers can be compared. */
 async function play(origin: string, tokenUrl: string): Promise<readonly Seen[]> {
   const seen: Seen[] = [];
   const way = tokenUrl.includes("registry-edge") ? "edge" : "pods";
@@ -94,7 +88,7 @@ async function play(origin: string, tokenUrl: string): Promise<readonly Seen[]> 
   const asked = await fetch(tokenUrl + scopes, { headers: { Authorization: `Basic ${btoa("demo:demo")}` } });
   const { token } = (await asked.json()) as { token: string };
 
-  /** Sends one request and returns its `Location`, so that a later step can go there. */
+  /** Returns the answer's `Location`, so that a later step can go there. */
   async function step(method: string, path: string, init: ClientInit = {}): Promise<string> {
     const url = new URL(/^(\/|http:)/.test(path) ? path : `/v2/${app}/${path}`, origin);
     const headers = { Authorization: `Bearer ${token}`, ...init.headers };

@@ -15,7 +15,6 @@ export type Secrets = {
   readonly env: Readonly<Record<string, string>>;
 };
 
-/** The secrets that both edges have. */
 export async function sharedSecrets(): Promise<Secrets> {
   const env = {
     EDGE_KEYS: JSON.stringify([randomBytes(32).toString("base64url")]),
@@ -30,7 +29,7 @@ type SecondEdge = {
   readonly stop: () => Promise<void>;
 };
 
-/** Starts the edge. From now on, each change of one of the `keys` reaches it `lagMs` later. */
+/** Each change of one of the `keys` reaches the second edge `lagMs` later. */
 export async function startSecondEdge(
   stack: Stack,
   { env, sealingKeys }: Secrets,

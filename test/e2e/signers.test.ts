@@ -37,7 +37,6 @@ const statusOf = async (url: string, init: RequestInit = {}) => {
   return answer.status;
 };
 
-/** Expects that each object is served whole, as a range, and by HEAD with its length. */
 async function expectServed(urlOf: UrlOf, under = ""): Promise<void> {
   for (const key of keys.map((name) => under + name)) {
     const url = await urlOf(key);
@@ -52,7 +51,6 @@ async function expectServed(urlOf: UrlOf, under = ""): Promise<void> {
 
 type Places = { readonly expiry: RegExp; readonly signature: RegExp; readonly ended?: number; readonly under?: string };
 
-/** Expects that a URL is refused if it names another object, if its expiry or signature is changed, if its query is cut off, or if it has expired. */
 async function expectRefused(urlOf: UrlOf, { expiry, signature, ended = 403, under = "" }: Places): Promise<void> {
   const [key = ""] = keys;
   const url = await urlOf(under + key);

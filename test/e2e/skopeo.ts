@@ -2,12 +2,12 @@ import { type Ended, run, succeed } from "./command.ts";
 import { toolPath } from "./tools.ts";
 
 export type Skopeo = {
-  /** Runs skopeo with these arguments, without TLS and signature policy, and returns what it printed. The login is kept below `home`. */
+  /** Runs skopeo without TLS and signature policy, and returns what it printed. */
   (...args: readonly string[]): Promise<string>;
   attempt(...args: readonly string[]): Promise<Ended>;
 };
 
-/** A skopeo whose login and temporary files are below `home`. */
+/** The login and temporary files are below `home`. */
 export function skopeoIn(home: string): Skopeo {
   const env = { HOME: home, TMPDIR: home, XDG_RUNTIME_DIR: home, REGISTRY_AUTH_FILE: `${home}/auth.json` };
   const attempt = (command = "", ...args: readonly string[]) =>

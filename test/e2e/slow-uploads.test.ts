@@ -91,7 +91,6 @@ describe.each(isWhole ? realPods : realPods.slice(0, 1))("upload that outlives i
       };
     }
 
-    /** Prepares pushes by docker and by containerd 2's `ctr`. */
     async function prepareDaemon(daemon: Docker): Promise<readonly Push[]> {
       const { host, dir } = stage;
       const [byDocker, byCtr] = ["acme/by-docker:1", "acme/by-ctr:1"];

@@ -58,7 +58,6 @@ describe.each([
 
     it("a layer that moves takes as long as it takes", async () => slowPush(8));
 
-    /** Pushes in pieces of 1 MB, half a second apart, and lets the registry compare the digest. */
     async function slowPush(pieces: number): Promise<void> {
       const hash = createHash("sha256");
       const body = new ReadableStream({

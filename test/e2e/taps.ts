@@ -21,12 +21,10 @@ export async function expectPodsApart(stack: Stack): Promise<void> {
   expect(shared, "tokens that were sent to both Pods").toEqual([]);
 }
 
-/** How often the edge sent a client to a Pod's storage for a blob. */
 export function blobRedirects(stack: Stack, pod: LocalPodId): number {
   return blobGets(stack.edgeSeen(), pod).length;
 }
 
-/** Expects that requests for a name reached only its Pod, and that no mount named a source in another Pod. */
 function expectOwnNamesOnly(pod: LocalPodId, seen: readonly SeenRequest[]): void {
   const foreign = seen.filter((request) => {
     if (isPing(request)) return false;
@@ -38,7 +36,7 @@ function expectOwnNamesOnly(pod: LocalPodId, seen: readonly SeenRequest[]): void
   expect(foreign.map(line), `requests that ${pod}'s registry should not have got`).toEqual([]);
 }
 
-/** Whether this is a ping, by which the edge checks that a Pod still answers. A ping names no repository and has no token. */
+/** By a ping, the edge checks that a Pod still answers. A ping names no repository and has no token. */
 const isPing = ({ method, path, authorization }: SeenRequest): boolean =>
   method === "GET" && path === "/v2/" && authorization === "none";
 
@@ -60,7 +58,6 @@ function expectSignedAndAnonymous(pod: LocalPodId, seen: readonly SeenRequest[])
   expect(bad.map(line), `requests that ${pod}'s storage should not have got, or not answered so`).toEqual([]);
 }
 
-/** Expects that each GET of a blob ended in a 307 without a body, that the Pod sent no blob, and that the storage was asked once for each 307. */
 function expectRedirected(pod: LocalPodId, stack: Stack): void {
   const gets = blobGets(stack.edgeSeen(), pod);
   const otherwise = gets.filter(

@@ -29,7 +29,6 @@ export const needs = {
   nginx: ["nginx", "ngx_http_js_module.so"],
 } as const;
 
-/** The real registries that a Pod can have, each with the tools that it needs. */
 export const realPods = [
   ["registry", needs.registryPods],
   ["distribution-v3", needs.distributionPods],
@@ -56,7 +55,6 @@ const allows = (mode: number) => (path: string) => {
   }
 };
 
-/** Whether all these tools are installed. If not, a test can leave out the part that needs them. */
 export const findsAll = (tools: readonly string[]): boolean => tools.every(isThere);
 
 /** A test that needs `root` must run as that user. All other names are those of programs or SDKs. */
@@ -65,7 +63,6 @@ const isThere = (name: string): boolean =>
 
 const isOracle = (name: string): boolean => allows(constants.R_OK)(`${oraclesDir}/node_modules/${name}/package.json`);
 
-/** In CI a missing program makes its tests fail. Elsewhere its tests are skipped, and their title names it. */
 export function describeWith(tools: readonly string[], title: string, tests: () => void): void {
   const missing = tools.filter((name) => !isThere(name));
   const named = `${title} (missing here: ${missing.join(", ")}; see \`npm run tools\`)`;
