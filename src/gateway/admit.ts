@@ -9,7 +9,7 @@ import type { GatewayConfig } from "./config.ts";
 
 type UploadEndpoint = Extract<RegistryEndpoint, { readonly kind: "upload" }>;
 
-/** A request that a grant allows. The gateway takes only the digest from the client's URL, and the rest of `target` from the grant. */
+/** A request that a grant allows. In `target`, the path and query for the registry, only the digest comes from the client's URL. */
 export type Admitted = {
   readonly grant: UploadGrant;
   readonly endpoint: UploadEndpoint;

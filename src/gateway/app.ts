@@ -61,7 +61,7 @@ export function createGateway(
   });
   const listen = getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
-    // Some load balancers check the health in HTTP/1.0, which has no `Host`. The gateway does not use the request's host.
+    // Takes the place of a missing `Host`, because some load balancers check the health in HTTP/1.0. The gateway does not use the host.
     hostname: "gateway",
     errorHandler: malformedRequest,
   });

@@ -1,7 +1,4 @@
-/**
- * The control server of the stack. It lists the requests that the edge and the taps (the proxies in front of the Pods' services) have seen, sets
- * faults, and serves KV to podctl.
- */
+/** The control server of the stack. It lists the requests that came to the edge and to the Pods' services, sets faults, and serves KV to podctl. */
 import type http from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { type Context, Hono } from "hono";

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { pipeline } from "node:stream/promises";
 import { afterAll } from "vitest";
 
-/** What the proxy does to one answer: it answers in place of the server, or changes the server's headers; null changes nothing. */
+/** What the proxy does with one request: it answers in place of the server, or changes the headers of the server's answer. Null changes nothing. */
 type Twist = (
   request: http.IncomingMessage,
 ) =>

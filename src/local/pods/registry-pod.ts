@@ -86,7 +86,7 @@ function registryConfig(pod: PodContext, token: Record<string, string>, storage:
         secure: false,
         v4auth: true,
         rootdirectory: "/",
-        // docker-registry 2.8 waits a second before each part of a blob that it sends to the storage, so the parts are large.
+        // docker-registry 2.8 waits a second before it sends each part of a blob to the storage, so the parts are large.
         chunksize: 50_000_000,
       },
       delete: { enabled: true },

@@ -88,7 +88,9 @@ function missingReferences(manifest: ParsedManifest, repository: Repository | un
   return references.filter((descriptor) => !held(descriptor)).map(({ digest }) => digest);
 }
 
-/** Returns null if the body is larger than `maxBytes`. The rest is still read and dropped, because otherwise the client might miss the answer. */
+/**
+ * Returns null if the body is larger than `maxBytes`. The rest of it is still read and dropped, because the client might otherwise miss the answer.
+ */
 async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array | null> {
   const chunks: Uint8Array[] = [];
   let size = 0;
