@@ -18,8 +18,8 @@ import { orStale, serveHeld } from "./serve-stale.ts";
 type Item = ManifestEndpoint | BlobEndpoint;
 
 /**
- * Returns the reply for the client. If the serving Pod lacks an item while its group is being moved, the edge may ask the other Pod of the move. A
- * manifest without a tag, or one that was pushed late, may be only there.
+ * Returns `reply`, unless the serving Pod lacks an item of a group that is being moved. Then the edge may ask the other Pod of the move: a manifest
+ * that has no tag, or was pushed late, may be only there.
  */
 export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   if (!reply.ok || (endpoint.kind !== "manifest" && endpoint.kind !== "blob")) return reply;
@@ -36,7 +36,7 @@ export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, aske
 }
 
 /**
- * Whether the other Pod may have the item, because the edge could not ask that Pod, or because that Pod failed. Then the client gets this failure,
+ * Whether the other Pod may have the item, because the edge could not ask that Pod, or because that Pod failed. The client then gets this failure,
  * because a 404 or the success of a deletion could be wrong. A 501 is no failure: with 501, as with 405, a registry refuses all deletions.
  */
 function mayBeThere(found: Reply): boolean {
@@ -48,8 +48,8 @@ function mayBeThere(found: Reply): boolean {
 /**
  * Whether the edge asks the other Pod for an item that the serving Pod lacks.
  * - A tag: only in the phase `switch`, because a late push may have brought the tag to the other Pod. In `settle`, a missing tag was deleted.
- * - HEAD of a blob: no, because a client that pushes would then not upload the blob. Clients that pull do not need it.
- * - HEAD of a manifest: yes, because pulls by docker begin with it. But if the token may push, no, for the same reason as for a blob.
+ * - HEAD of a blob: no, because a client that pushes would not upload a blob that its HEAD finds. Clients that pull need no such HEAD.
+ * - HEAD of a manifest: yes, because docker's pulls begin with such a HEAD. But if the token may push, no, for the same reason as for a blob.
  */
 function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): boolean {
   if (moving === null || !mayLack(moving) || !isRead(endpoint.method)) return false;
@@ -60,8 +60,8 @@ function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): 
 
 /**
  * Whether a DELETE goes to both Pods. In `settle`, a DELETE of a digest does, because the edge would otherwise still serve from the old Pod what was
- * deleted. In `copy`, a DELETE goes only to the old Pod. Otherwise a blob that is deleted and then pushed again to the old Pod would be missing at
- * the new one: `podctl move` does not look again for the blobs of a copied manifest.
+ * deleted. In `copy`, a DELETE goes only to the old Pod, because `podctl move` does not look again for the blobs of a copied manifest. If such a blob
+ * were deleted at both Pods and then pushed again to the old one, the new Pod would lack it.
  */
 const isDeletedAtBoth = (endpoint: Item, { authorized: { moving } }: Asked): boolean =>
   endpoint.method === "DELETE" && moving?.phase === "settle" && digestOf(endpoint) !== null;
@@ -86,8 +86,8 @@ async function isDeleted(endpoint: Item, asked: Asked): Promise<boolean> {
 }
 
 /**
- * Returns the key under which the edge remembers a deletion. The key names the move, because the same content may be pushed again after the move, and
- * must not be taken for deleted in a later move.
+ * The key under which the edge remembers a deletion. It names the move, because the same content may be pushed again after the move, and must not
+ * count as deleted in a later move.
  */
 export function tombstoneKey(
   { kind, name }: Pick<Item, "kind" | "name">,
@@ -98,7 +98,6 @@ export function tombstoneKey(
   return `moved/${moving?.since ?? ""}/${pods}/${kind}/${name}/${digest}`;
 }
 
-/** Answers from the other Pod, as if that Pod served the group. */
 async function serveThere(endpoint: Item, { context, authorized }: Asked): Promise<Reply> {
   const there = await authorizeThere(endpoint, context, authorized);
   if (!there.ok) return there;
@@ -115,7 +114,6 @@ async function servePod(endpoint: Item, asked: Asked): Promise<Reply> {
   return orStale(held ?? (await forward(endpoint, asked)), endpoint, asked);
 }
 
-/** Returns `reply`, and cancels the body of `unused`, which the client does not get. */
 async function dropped(unused: Reply, reply: Reply): Promise<Reply> {
   if (unused.ok) await unused.value.response.body?.cancel();
   return reply;

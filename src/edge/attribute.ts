@@ -4,14 +4,13 @@ import { accessList, requiredAccess } from "../oci/scope.ts";
 import type { OwnChallenge } from "./challenge.ts";
 import { type Answer, type Reply, refuse } from "./refuse.ts";
 
-/** An answer, and what the log says about the request. `digest` is the digest in the request's URL, or null if there is none. */
+/** An answer, and what the log says about the request. `digest` is from the request's URL; null if the URL has none. */
 export type AttributedAnswer = Answer & {
   readonly endpoint: string;
   readonly repository?: string | undefined;
   readonly digest?: Digest | null;
 };
 
-/** Turns a reply into an answer, and adds what the log says about the request. */
 export function attribute(
   reply: Reply,
   endpoint: Endpoint,

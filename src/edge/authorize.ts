@@ -20,10 +20,8 @@ import type { Services } from "../services.ts";
 import { grantWhileMoving } from "./move-within-registry.ts";
 import { refuseBeyondName } from "./shared-registry.ts";
 
-/** What the steps of `handle` share. */
 export type Context = {
   readonly request: Request;
-  /** The scheme and host of the request's URL. */
   readonly origin: string;
   readonly challenger: Pick<Challenge, "realm" | "service">;
   readonly services: Services;
@@ -31,22 +29,21 @@ export type Context = {
   readonly token: Token | null;
 };
 
-/** The Pod of a request, and what the request may do there. Without a type argument, the edge may call the Pod with the grant. */
+/** The Pod of a request, and what the request may do there. With the default `PodGrant`, the edge may call the Pod. */
 export type Authorized<G extends Grant = PodGrant> = {
   readonly pod: AdmittedPod;
   readonly grant: G;
-  /** Null if the request is about no repository, or if its repository is at the default Pod because no assignment covers it. */
+  /** Null if the request names no repository, or if no assignment covers the repository. */
   readonly assignment: AssignmentRecord | null;
-  /** The running move of the repository's group, or null. Null for an upload that goes on at the Pod where it began: a move does not concern it. */
+  /** Null if the group is not being moved, or if an upload goes on at the Pod where it began. A move does not concern such an upload. */
   readonly moving: Moving | null;
-  /** The name in the client's request if it is an old name of the repository, otherwise null. The Pod is asked for the new name. */
+  /** Null if the client used the repository's current name. The Pod is always asked for the current name. */
   readonly oldName: RepositoryName | null;
 };
 
-/** What the steps after `authorize` need. */
 export type Asked<G extends Grant = PodGrant> = { readonly context: Context; readonly authorized: Authorized<G> };
 
-/** In `endpoint`, the repository has the name that it has at its Pod, even if the client used an old name. */
+/** `endpoint` has the repository's current name, even if the client used an old one. */
 type AuthorizedEndpoint = Authorized<Grant> & { readonly endpoint: RegistryEndpoint };
 
 /** Finds the Pod of a request and what the token allows there. It refuses what the gate (`src/pods/gate.ts`) refuses, such as a blocked name. */
@@ -68,8 +65,8 @@ export async function authorize(
 }
 
 /**
- * Returns a function that says from which budget the KV look-ups of this name are taken (see {@link ChosenBy}). It checks the token only at its first
- * call.
+ * Returns a function that says which budget pays for the KV look-ups of this name (see {@link ChosenBy}). The first call checks the token, and later
+ * calls repeat its result.
  */
 function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): () => Promise<ChosenBy> {
   let chosenBy: Promise<ChosenBy> | null = null;
@@ -84,8 +81,8 @@ function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): (
 }
 
 /**
- * Returns the endpoint with the repository's new name, if this isolate already knows that the repository was renamed. A client that asks for a token
- * for the old name gets a token for the new name, so the edge must check the token for the new name.
+ * Returns the endpoint with the repository's new name, if this isolate knows that the repository was renamed. A client that asks for a token for the
+ * old name gets a token for the new name, so the token is checked for the new name.
  */
 function lastKnownOf(endpoint: RepositoryEndpoint, { directory }: Services): RepositoryEndpoint {
   const known = lastDirectory(directory.parsedRecords);
@@ -96,7 +93,6 @@ function lastKnownOf(endpoint: RepositoryEndpoint, { directory }: Services): Rep
 const mayHaveMoved = (refusal: Refusal): boolean =>
   refusal.reason === "name-unknown" || (refusal.reason === "unauthorized" && refusal.allowedElsewhere === true);
 
-/** A request without a repository goes to the Pod that issued the token. With `AUTH=none`, it goes to the default Pod. */
 async function authorizeNameless(
   endpoint: RegistryEndpoint,
   { token, services }: Context,
@@ -138,8 +134,8 @@ async function authorizeName(
     return isLeft ? err({ reason: "upload-unknown" }) : granted;
   }
   const { grant, resolution: chosen } = granted.value;
-  // During a move between two Pods of one registry, the token may be good only at the Pod that does not serve the group. The request then goes to that
-  // Pod. It must also pass the gate of the serving Pod, because the serving Pod may be down or read-only.
+  // During a move between two Pods of one registry, the token may be good only at the Pod that does not serve the group. The request then goes to
+  // that Pod, but must pass the gates of both Pods, because the serving Pod may be down or read-only.
   const serving = passGate(endpoint.method, resolution, services);
   const admitted = serving.ok && chosen !== resolution ? passGate(endpoint.method, chosen, services) : serving;
   if (admitted.ok) {
@@ -149,18 +145,17 @@ async function authorizeName(
     const oldName = renamed?.from ?? null;
     return ok({ pod: admitted.value, grant, assignment, moving, oldName, endpoint: own });
   }
-  // Here the gate has refused the request. If the grant is `undecided`, only the Pod could check the token, so the client may be a stranger. A
-  // stranger must not learn that the name has a Pod, and gets the same refusal as for a name without a Pod.
+  // The gate has refused the request. If only the Pod can check the token (`undecided`), the client may be a stranger. A stranger gets the same
+  // refusal as for a name without a Pod, because the gate's refusal would show that the name has a Pod.
   return grant.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 
-/** `home` is the Pod to which the name belongs now. Only an upload that began at another Pod, and goes on there, has a `home`. */
+/** Only an upload that goes on at an earlier Pod has a `home`: the Pod to which the name belongs now. */
 type Located = Resolution & { readonly home?: Pod | null };
 
 /**
- * Whether an upload goes on at the Pod where it began, while its repository belongs to another Pod now, and the token is good only there. A 401 would
- * end docker's push, because the client's next token would be from that other Pod too. At a 404, docker begins the upload again (moby,
- * `retryOnError`), and the new upload goes to that other Pod.
+ * Whether an upload goes on at an earlier Pod, while the token is good only at `home`, the name's Pod now. A 401 would end docker's push, because
+ * docker's next token would also be good only at `home`. At a 404, docker begins a new upload (moby, `retryOnError`), which goes to `home`.
  */
 async function isLeftBehind(
   refusal: Refusal,
@@ -191,12 +186,13 @@ async function locate(
   const found = await directory.findPod(id, options);
   if (!found.ok) return found;
   const { pod } = found.value;
-  // The Pod was removed after its groups had got another Pod. The client must begin the upload again, and it then goes to that other Pod.
+  // The Pod was removed, after its groups had moved to other Pods. The client must begin a new upload, which goes to the group's current Pod.
   if (pod === null) return err({ reason: "upload-unknown" });
   const current = resolution.value;
   const stale = current.stale ?? found.value.stale;
   const isOther = pod.id !== current.pod?.id;
-  // If the group's current Pod has the same registry, the upload goes on there, because the old Pod may no longer give tokens for the group.
+  // If the old and the current Pod have one registry, the upload goes on at the current Pod, because the old Pod may no longer give tokens for the
+  // group.
   if (isOther && pod.registry === current.pod?.registry) return ok({ ...current, stale });
   return ok({ ...current, pod, moving: null, stale, home: isOther ? current.pod : null });
 }

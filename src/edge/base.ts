@@ -6,8 +6,8 @@ import type { Context } from "./authorize.ts";
 import type { Reply } from "./refuse.ts";
 
 /**
- * Answers `GET /v2/` (end-1), with which clients ask whether their token is good. Null if only a Pod can judge the token, because the directory does
- * not know its key.
+ * Answers `GET /v2/` (end-1), with which clients ask whether their token is good. Null if the directory does not know the token's key, so that only a
+ * Pod can judge the token.
  */
 export async function serveBase({ token, services }: Context): Promise<Reply | null> {
   if (token === null) return pong();

@@ -15,8 +15,6 @@ import type { Services } from "../services.ts";
 import type { Store } from "../signers/index.ts";
 import type { Authorized, Context } from "./authorize.ts";
 
-/** Before the edge gives away a blob's URL, `prove` shows that the blob is in the repository, and `signUrl` signs the URL. */
-
 export type BlobEndpoint = Extract<RegistryEndpoint, { readonly kind: "blob" }>;
 
 export const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Owned => ({
@@ -46,7 +44,7 @@ function notePassedOver({ trace }: Services, why: string): void {
   trace.passedOver = trace.passedOver === undefined ? why : `${trace.passedOver}; ${why}`;
 }
 
-/** Whether the edge signs the blob's URL. If it does not, the Pod gets the request, and redirects the client or sends the blob. */
+/** Whether the edge signs the blob's URL. If not, the Pod gets the request, and redirects the client or sends the blob. */
 export const isSignedFor = ([first]: readonly Store[]): boolean => first !== undefined && first.scheme !== "pod";
 
 /** Whether it is proven that the blob is in the repository. If the edge remembers no proof, it sends one HEAD to the Pod. */
@@ -64,7 +62,7 @@ export async function prove(
   const counted = checkHeaderCount(request.headers);
   if (!counted.ok) return counted;
   const head = podRequest(pod, { ...endpoint, method: "HEAD", query: "" }, { jwt: jwtOf(grant), request });
-  // We leave these headers out, because the client means them for the blob's bytes, which the store sends. The proof is about the whole blob.
+  // The proof is about the whole blob, but the client means these headers for the blob's bytes, which the store sends.
   for (const name of conditionHeaders) head.headers.delete(name);
   const answer = await services.callRegistry(pod, head);
   if (!answer.ok) return answer;
@@ -78,8 +76,8 @@ export async function prove(
 }
 
 /**
- * Tries the stores in their order, and returns the first URL that can be signed. Null if the next store to try has the scheme `pod`, because only the
- * Pod itself can redirect to that store.
+ * Tries the stores in their order, and returns the first URL that can be signed. Call it only after a proof has shown that the blob is in the
+ * repository. Null if the next store to try has the scheme `pod`, because only the Pod itself can redirect to that store.
  */
 export async function signUrl(
   method: "GET" | "HEAD",

@@ -13,10 +13,7 @@ export type CatalogPage = {
   readonly after: string | null;
   /** The listed names that belong to this Pod, each once. */
   readonly repositories: readonly string[];
-  /**
-   * The last name that the Pod listed in this page, even one that belongs to another Pod, because the next page begins after it. Null if the page has
-   * no name.
-   */
+  /** The last name in the page, even if it belongs to another Pod, because the Pod's next page begins after it. Null if the page has no name. */
   readonly end: string | null;
   readonly hasMore: boolean;
 };
@@ -43,8 +40,7 @@ type Asked = {
 };
 
 /**
- * Reads a Pod's answer as a page of its catalog. Names that do not belong to this Pod are left out. Null if the answer is not a page, or if the
- * page's last name does not come after its cursor `after`.
+ * Reads a Pod's answer as a page of its catalog. Null if the answer is not a page, or if the page's last name does not come after its cursor `after`.
  */
 export async function readPage(
   response: Response,
@@ -55,7 +51,7 @@ export async function readPage(
   // We look only at the first `MAX_PAGE_NAMES` names, because a page has room for a quarter of a million short names.
   const counted = entries.slice(0, MAX_PAGE_NAMES);
   if (!counted.every(isText)) return ok(null);
-  // Only repository names are kept. The last entry becomes the next page's cursor, so it must fit into a URL and a header.
+  // Only repository names are kept. The last of them becomes the next page's cursor, which must fit into a URL and a header.
   const listed = counted.flatMap((name) => {
     const repository = parseRepositoryName(name);
     return repository.ok ? [repository.value] : [];
@@ -66,8 +62,7 @@ export async function readPage(
   const names = unknown < 0 ? listed : listed.slice(0, unknown);
   const hasMore = hasNext(response.headers) || entries.length > counted.length || unknown >= 0;
   const end = names.at(-1) ?? null;
-  // The next page begins after the last name of this page, and an empty page has no last name. So an empty page that says that more names follow
-  // counts as no page.
+  // An empty page has no last name after which the next page could begin. So if an empty page says that more names follow, it counts as no page.
   if (end === null) return ok(hasMore ? null : { pod, after, repositories: [], end, hasMore });
   // If a page did not end after its cursor, the client would ask for pages for ever.
   if (after !== null && (names.some((name) => name === after) || !leadsPast(after, end))) return ok(null);
@@ -75,11 +70,11 @@ export async function readPage(
   return ok({ pod, after, repositories, end, hasMore });
 }
 
-/** Whether a page names a next one. Its `Link` may also name others, and one link may have several relations (RFC 8288 §3.3). */
+/** Whether a page names a next one. `Link` may have several links, and a link several relations (RFC 8288 §3.3). */
 export const hasNext = (headers: Headers): boolean =>
   /;\s*rel\s*=\s*(?:next\s*(?:[;,]|$)|"(?:[^"]* )?next[ "])/i.test(headers.get("Link") ?? "");
 
-/** Returns the entries of a page. Null if the text is not a page. Registries in Go write an empty list as null. */
+/** Null if the text is not a page. Registries in Go write an empty list as null. */
 function readEntries(text: string): readonly unknown[] | null {
   const page = parseJsonObject(text);
   const entries = page?.["repositories"] ?? [];
@@ -95,7 +90,7 @@ const orders: readonly ((name: string) => string)[] = [
 
 /**
  * Whether `end`, a page's last name, may come after the page's cursor. We do not know the Pod's order, so it is enough if `end` comes later in one of
- * the `orders`. A client may send a cursor that is not a repository name. Pods differ in where they sort such a text, so then any `end` is accepted.
+ * the `orders`. A client may send a cursor that is not a repository name. Pods sort such a text differently, so any `end` is then accepted.
  */
 const leadsPast = (cursor: string, end: string): boolean =>
   !parseRepositoryName(cursor).ok || orders.some((keyOf) => keyOf(end) > keyOf(cursor));

@@ -50,8 +50,8 @@ export async function serveCatalog(endpoint: CatalogEndpoint, context: Context):
 }
 
 /**
- * A token has at most `MAX_PARTS` parts, so if there are more Pods, it cannot allow all their catalogs. The edge then refuses the token at once.
- * Otherwise, the edge would first read the records of perhaps hundreds of Pods.
+ * A token has at most `MAX_PARTS` parts, each from one Pod, so it cannot allow the catalogs of more Pods. The edge then refuses the token at once,
+ * without reading the records of perhaps hundreds of Pods.
  */
 async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }: Context): Promise<Reply | null> {
   const record = await services.directory.record();
@@ -65,7 +65,6 @@ async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }:
   return err({ reason: "unauthorized", error: isInvalid ? "invalid_token" : "insufficient_scope", text });
 }
 
-/** If there is only one Pod, its catalog needs no merging. */
 async function forwardToOnly(endpoint: CatalogEndpoint, { pod, grant }: Granted, context: Context): Promise<Reply> {
   const admitted = passPod(endpoint.method, pod);
   if (!admitted.ok) return admitted;
@@ -74,7 +73,6 @@ async function forwardToOnly(endpoint: CatalogEndpoint, { pod, grant }: Granted,
   return reply.ok ? ok({ ...reply.value, pod: pod.id }) : reply;
 }
 
-/** Returns the token's grant at every Pod. If some Pods reject the token, the error says how many. */
 async function grantAll(
   endpoint: CatalogEndpoint,
   pods: readonly Pod[],
@@ -100,7 +98,7 @@ async function grantAll(
   return ok(granted);
 }
 
-/** A grant that the edge itself gave allows only pulls, so it is refused. */
+/** A grant of the edge's own is refused, because it allows only pulls. */
 async function catalogGrant(...asked: Parameters<typeof grantFor>): Promise<Result<PodGrant, Refusal>> {
   const grant = await grantFor(...asked);
   if (!grant.ok) return grant;
@@ -112,8 +110,8 @@ const MAX_OBJECTION_BYTES = 16 * 1024;
 const openGrant = ok<PodGrant>({ kind: "open" });
 const entriesOf = ({ n }: CatalogEndpoint): number => (n !== null && /^\d{1,6}$/.test(n) ? Number(n) : DEFAULT_ENTRIES);
 /**
- * Returns the page size `n` for a Pod. It is smaller than the client's `n` if a page of that many names may be too large to read. Without an `n` of
- * the client, it is the default. Any other `n` goes to the Pod as it is, so that the Pod refuses a malformed `n` in its own words.
+ * Returns the page size that a Pod is asked for. If a page of the client's `n` names may be too large to read, the Pod is asked for fewer. Any other
+ * `n` goes to the Pod unchanged, even a malformed one, so that the Pod refuses it in its own words.
  */
 const pageSize = ({ n }: CatalogEndpoint): string =>
   n !== null && /^\d+$/.test(n) && Number(n) > MAX_READABLE_NAMES
@@ -162,7 +160,6 @@ function mergeAnswers(answers: readonly PodCatalog[], entries: number): Reply {
   if (denied > 0) return err({ reason: "refused", error: { code: "DENIED", message } });
   const objected = answers.find((each) => each.kind === "objected");
   if (objected === undefined) throw new Error("a catalog that is neither a page, denied, down nor objected to");
-  // The client gets the Pod's own answer, but in a new response, because the body of the Pod's response has been read.
   const own = { "Content-Type": objected.contentType, "Cache-Control": "no-store" };
   const headers = { ...apiVersionHeader, ...own, ...notAPage };
   return ok({ response: new Response(objected.text, { status: 400, headers }), outcome: "forwarded" });

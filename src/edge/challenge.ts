@@ -1,16 +1,12 @@
-/** The 401 challenges that clients see: the edge's own, and those of a Pod, rewritten to the edge's realm and service. */
 import { type Challenge, formatChallenge } from "../oci/challenge.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import type { OciError } from "../oci/errors.ts";
 import { accessList, isOfGrammar, requiredAccess } from "../oci/scope.ts";
 import type { Unauthorized } from "../refusal.ts";
 
-/** What a 401 asks for: the realm and service of this deployment, and the access that the request needs. */
 export type OwnChallenge = Omit<Challenge, "error">;
 
-/**
- * Makes the error that registries give (distribution: `authentication required`, with the missing access), but with the edge's own realm and service.
- */
+/** Makes the error that registries give (distribution: `authentication required`, with the missing access). */
 export function unauthorized({ error, text }: Unauthorized, challenge: OwnChallenge): OciError {
   const detail = challenge.access.flatMap(({ type, name, actions }) =>
     actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),
@@ -27,8 +23,8 @@ export function unauthorized({ error, text }: Unauthorized, challenge: OwnChalle
 type Challenged = { readonly asked: RegistryEndpoint; readonly sent: RegistryEndpoint };
 
 /**
- * Turns a Pod's challenge into the edge's own. It keeps the Pod's error, and the Pod's scopes whose names the request has. A renamed repository gets
- * the name that the client used. If no scope is left, the challenge asks for the access that the request needs.
+ * Turns a Pod's challenge into the edge's own. It keeps the Pod's error, and those of the Pod's scopes whose names were in the request. A renamed
+ * repository gets the name that the client used. If no scope is left, the challenge asks for the access that the request needs.
  */
 export function rewriteChallenge(
   { asked, sent }: Challenged,

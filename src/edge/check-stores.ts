@@ -68,7 +68,6 @@ const logHealth = (at: Date, told: StoreVerdict | { readonly cause: string }): v
   console.log(JSON.stringify({ log: "health", at: at.toISOString(), ...told }));
 
 type Known = {
-  /** The Pods whose records could be read. */
   readonly pods: readonly Pod[];
   readonly listed: ReadonlySet<string>;
   readonly health: StoreHealth;
@@ -112,10 +111,7 @@ async function askAll(places: readonly PlaceToCheck[], services: Services): Prom
   return answers;
 }
 
-/**
- * Asks one place (such as a bucket) for a byte of the probe blob. A store for which no URL can be signed is skipped, for example if its secret has
- * expired.
- */
+/** Asks one place for a byte of the probe blob. A store for which no URL can be signed is skipped, for example if its secret has expired. */
 async function ask({ of: pod, digest, stores }: PlaceToCheck, services: Services): Promise<CheckAnswer> {
   const { storeCheckMs: deadlineMs, stallMs } = services.config;
   for (const store of stores) {

@@ -25,7 +25,6 @@ export async function chooseGateway(
   return keys.ok ? ok({ url: gateway.url, keys: keys.value, token: jwtOf(grant) }) : keys;
 }
 
-/** Opens the keys that the edge shares with a Pod's gateway. */
 export async function gatewayKeys(
   pod: string,
   { url, key }: NonNullable<Pod["gateway"]>,

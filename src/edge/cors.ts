@@ -1,13 +1,12 @@
 import type { Answer } from "./refuse.ts";
 
-/** A registry's UI sends these methods and headers. It must be able to read the answer's headers with digests, locations, challenges and pages. */
+/** A registry's UI sends these methods and headers, and reads the exposed headers of the answer. */
 const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const allowedHeaders = "Authorization, Accept, Content-Type, Content-Range, Range, Cache-Control, If-None-Match";
 const exposedHeaders =
   "Docker-Content-Digest, Docker-Distribution-Api-Version, Docker-Upload-UUID, ETag, Link, Location, OCI-Filters-Applied, OCI-Subject, Range, Retry-After, WWW-Authenticate";
 const preflightLifeSeconds = 600;
 
-/** Returns the site whose script sent the request. Null if the operator does not list this site. */
 function listedOrigin(request: Request, origins: readonly string[]): string | null {
   const origin = request.headers.get("Origin");
   return origin !== null && origins.includes(origin) ? origin : null;

@@ -31,8 +31,8 @@ export async function forward(endpoint: RegistryEndpoint, asked: Asked): Promise
   const { context, authorized } = asked;
   const counted = checkHeaderCount(context.request.headers);
   if (!counted.ok) return counted;
-  // Anyone can make up a token that only the Pod can check. So the edge asks first, because a proxy in front of the Pod may store a whole body before
-  // the registry sees the token.
+  // Anyone can make up a token that only the Pod can check, and a proxy in front of the Pod may store a whole body before the registry sees the
+  // token. So the edge first asks the Pod about the token.
   if (authorized.grant.kind === "undecided" && hasBody(context) && !(await acceptsToken(asked))) {
     return err({ reason: "unauthorized", error: "invalid_token" });
   }
@@ -108,7 +108,7 @@ async function passAnswer(answer: Response, endpoint: RegistryEndpoint, passed: 
   return ok({ response, outcome: isStreamed ? "streamed" : "forwarded", ...(rest === null ? {} : { rest }) });
 }
 
-/** Returns the endpoint with the name that the client used. A challenge must have this name, because the client asks for a token with it. */
+/** Returns the endpoint with the name that the client used. The challenge must have this name, because the client's token request repeats it. */
 const asAsked = (endpoint: RegistryEndpoint, oldName: RepositoryName | null): RegistryEndpoint =>
   oldName !== null && hasRepository(endpoint) ? { ...endpoint, name: oldName } : endpoint;
 
@@ -122,7 +122,7 @@ function whoChose(grant: PodGrant, name: RepositoryName, pod: Pod): ChosenBy {
   return mayPull(grant, name) ? { issuers: [pod.id] } : userOf(pod, grant);
 }
 
-/** Whether the grant may allow a pull of `name`. True also for a token that only the Pod can check, because the Pod might allow the pull. */
+/** Whether the grant may allow a pull of `name`. A token that only the Pod can check may allow it. */
 const mayPull = (grant: Grant, name: RepositoryName): boolean =>
   grant.kind !== "granted" || covers(grant.access, { type: "repository", name, actions: ["pull"] });
 
@@ -145,7 +145,7 @@ function callRegistry(endpoint: RegistryEndpoint, { context, authorized: { pod, 
 
 /**
  * Whether the Pod accepted a token that only the Pod can check. A success or a redirect to the blob shows that it did, and a 401 shows that it did
- * not. Any other answer shows nothing, because a proxy may send it to everyone. Then the edge also asks the Pod for `/v2/`.
+ * not. After any other answer, the edge asks the Pod for `/v2/`, because a proxy may send such an answer to everyone.
  */
 async function isAccepted(answer: PodReply, endpoint: RegistryEndpoint, asked: Asked): Promise<boolean> {
   if (!answer.ok || answer.value.status === 401) return false;
@@ -165,7 +165,6 @@ async function acceptsToken({ context, authorized: { pod, grant } }: Asked): Pro
 
 type OwnBlob = { readonly endpoint: BlobEndpoint; readonly pod: Authorized["pod"] };
 
-/** Sends a client's GET or HEAD of a blob to the Pod, and keeps the proof of the blob up to date. */
 async function passBlob(sent: FetchRequest, { services }: Context, { endpoint, pod }: OwnBlob): Promise<PodReply> {
   const blob = ownedBlob(pod, endpoint);
   const answer = await services.callRegistry(pod, sent);

@@ -9,9 +9,8 @@ import type { Asked } from "./authorize.ts";
 import type { Reply } from "./refuse.ts";
 
 /**
- * Turns the success of a slow write into a refusal, if the group is frozen or at another Pod by now. It does the same if the edge cannot find this
- * out. A slow write may end after `podctl move` has compared both Pods. The new Pod may then lack what was written, so the client must not hear of a
- * success.
+ * Turns the success of a slow write into a refusal, if the group is frozen or at another Pod by now, or if the edge cannot find this out. The write
+ * may have ended after `podctl move` had compared both Pods. The new Pod may then lack what was written, so the client must not hear of a success.
  */
 export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   const { directory, now } = asked.context.services;
@@ -23,7 +22,7 @@ export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, a
   return err(refusal);
 }
 
-/** Says why a write would be refused now, although it was allowed when it began. Null if it would still be allowed. */
+/** Says why a write that was allowed when it began would be refused now. Null if it would still be allowed. */
 async function refusalOf(endpoint: RegistryEndpoint, { context, authorized: { pod } }: Asked): Promise<Refusal | null> {
   // An upload of a layer breaks no image, because a Pod that lacks the layer refuses each manifest that names the layer.
   if (!hasRepository(endpoint) || endpoint.kind === "upload" || endpoint.kind === "upload-start") return null;

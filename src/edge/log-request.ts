@@ -20,8 +20,8 @@ type Logged = {
 };
 
 /**
- * Returns a function that writes the request's log line, if the request is in the sample. It writes only at its first call. So if the line already
- * says that the client has left, a later answer is not logged.
+ * Returns a function that writes the request's log line, if the request is in the sample. Only the first call counts: after a line that says that the
+ * client has left, a later answer is not logged.
  */
 export function createRequestLog(logged: Logged): (answer: AttributedAnswer) => void {
   let isDecided = false;
@@ -63,7 +63,7 @@ function recordOf(
   };
 }
 
-/** Returns the digest that an answer names, such as the digest of a tag's manifest. A Pod may write anything into this header. */
+/** Returns the digest in an answer's `Docker-Content-Digest`, such as that of a tag's manifest. A Pod may write anything into this header. */
 function digestIn({ headers }: Response): Digest | undefined {
   const digest = parseDigest(headers.get("Docker-Content-Digest") ?? "");
   return digest.ok ? digest.value : undefined;
@@ -75,7 +75,7 @@ const maxCauseCharacters = 1_000;
 /** Cloudflare sets the client's address (at most 45 characters) and the ray id (20). On the local stack, a client can set them to a longer text. */
 const maxIdCharacters = 64;
 
-/** Reads who sent the request. We call this only if the line will be written, because a read of `cf` costs CPU time: workerd then parses JSON. */
+/** This is called only if the line will be written, because the first read of `cf` makes workerd parse JSON, which costs CPU time. */
 function askerOf({ headers }: Request, { ip, country, asn }: Client): Asker {
   return {
     client: shown(ip, maxIdCharacters),
@@ -89,9 +89,9 @@ function askerOf({ headers }: Request, { ip, country, asn }: Client): Asker {
 const shown = (text: string | null, maxCharacters: number): string | undefined =>
   text === null ? undefined : plainText(text, maxCharacters);
 
-/** Returns the size of an answer's body. Null if the answer does not say it. */
+/** Null if the answer does not say its size. */
 function bytesOf(response: Response, outcome: AttributedAnswer["outcome"]): number | null {
-  // The edge's redirects have no body. We do not read their headers, because workerd makes an object at the first read of headers.
+  // A redirect of the edge has no body. We do not read its headers, because workerd makes an object at the first read of headers.
   if (response.status === 304 || outcome === "redirected") return 0;
   return contentLength(response.headers) ?? (response.body === null ? 0 : null);
 }

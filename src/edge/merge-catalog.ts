@@ -13,9 +13,8 @@ export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Re
   const repositories: string[] = [];
   while (repositories.length < entries) {
     const heads = queues.map(({ repositories: names, taken }) => names[taken] ?? null);
-    // If all names of a page are taken and its Pod has more, we do not know that Pod's next name. So the list ends. A page may have no names at all,
-    // if its Pod listed only names that belong to other Pods. Such a page does not end the list. Otherwise the client could get many empty lists, one
-    // after the other.
+    // If all names of a page are taken and its Pod has more, that Pod's next name is unknown, so the list ends. A page without names, whose Pod
+    // listed only names of other Pods, does not end the list. Otherwise the client could get many empty lists, one after the other.
     const ends = (queue: Queue, index: number) => queue.hasMore && queue.taken > 0 && heads[index] === null;
     if (queues.some(ends)) break;
     const least = heads.reduce(
@@ -32,13 +31,9 @@ export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Re
   return jsonResponse({ repositories }, { headers: { ...apiVersionHeader, ...link } });
 }
 
-/** A page, and how many of its names are in the merged list. */
 type Queue = CatalogPage & { readonly taken: number };
 
-/**
- * Returns the name after which the Pod's next page begins: `end` if all names of this page are taken, or else the last taken name, or else `after`.
- * Null means the start of the Pod's list.
- */
+/** Returns the name after which the Pod's next page begins. Null means the start of the Pod's list. */
 const placeOf = ({ after, repositories, end, taken }: Queue): string | null =>
   (taken === repositories.length ? end : null) ?? repositories[taken - 1] ?? after;
 
@@ -49,8 +44,8 @@ const placeOf = ({ after, repositories, end, taken }: Queue): string | null =>
 function nextPage(queues: readonly Queue[], last: string | null, entries: number): string {
   const query = withParameters("", { last, n: String(entries) });
   return queues.reduce((link, queue) => {
-    // A Pod whose list goes on from its start gets a parameter with an empty place. If the parameter were missing, the Pod would be asked for the
-    // names after `last`, which may be from another Pod's list.
+    // A Pod whose list goes on from its start gets a parameter with an empty place. Without this parameter, the Pod would be asked for the names
+    // after `last`, which may be from another Pod's list.
     const place = placeOf(queue) ?? "";
     return `${link}&${placeParameter}=${encodeURIComponent(`${queue.pod}:${place}`)}`;
   }, `/v2/_catalog?${query}`);

@@ -72,7 +72,7 @@ async function targetOf({ endpoint, blob }: AskedMount, context: Context, author
   return grant.kind === "edge" ? null : { ...there.value, grant };
 }
 
-/** Signs a URL of the source's store. This fails if the client itself could not get such a URL by a GET of the blob. */
+/** Signs a URL of the source's store, after the same checks as for the client's own GET of the blob. */
 async function sourceUrl(mount: Mount, context: Context): Promise<Result<string, NotMounted>> {
   const { services, request } = context;
   const source = await authorizeSource(mount, context);
@@ -91,13 +91,10 @@ async function sourceUrl(mount: Mount, context: Context): Promise<Result<string,
   return url.ok ? url : err(url.error.text);
 }
 
-/** A mount's source. `blob` has the repository's current name, and `authorized` says what the token allows at that repository's Pod. */
+/** A mount's source. `blob` has the repository's current name, even if the client used an old one. */
 type Source = { readonly blob: BlobEndpoint; readonly authorized: Authorized };
 
-/**
- * Returns the source's blob, and what the token allows at its Pod. A source is refused if it does not pass the gate, or if our copy of the directory
- * may be outdated: a copied blob cannot be taken back.
- */
+/** A source is refused if it does not pass the gate, or if our copy of the directory may be outdated, because a copied blob cannot be taken back. */
 async function authorizeSource(
   { blob: asked, target }: Mount,
   { services, token }: Context,
@@ -118,13 +115,13 @@ async function authorizeSource(
   if (token === null) return ok({ blob, authorized: { ...place, grant: { kind: "open" } } });
   const grant = await grantFor(token, { pod, wanted: { ...wanted, name: blob.name } }, withoutSubject(services));
   if (!grant.ok) return err("the token does not allow a pull of the source");
-  // For the copy, the edge signs a URL of the source's store, and may ask the source's Pod for a proof. With an `undecided` grant (the edge does not
-  // know the token's key), it may not sign. With an `edge` grant (the token service failed), it has no token for the Pod.
+  // For the copy, the edge signs a URL of the source's store, and may ask the source's Pod for a proof. With an `undecided` grant, the edge may not
+  // sign. With an `edge` grant, it has no token for the Pod.
   if (grant.value.kind !== "granted") return err("the edge cannot verify the source's part of the token");
   return ok({ blob, authorized: { ...place, grant: grant.value } });
 }
 
-/** Orders the target's gateway to copy the blob. Only the answer 201 means that the target repository has the blob now. */
+/** Only the answer 201 means that the target repository has the blob now. */
 async function orderCopy(mount: Mount, url: string, context: Context): Promise<Result<null, NotMounted>> {
   const { services } = context;
   const { pod } = mount.target;
@@ -140,7 +137,7 @@ async function orderCopy(mount: Mount, url: string, context: Context): Promise<R
   );
 }
 
-/** Reads a gateway's error. Null if there is none, or if it has a URL, because a signed URL must not come into the log. */
+/** Reads the message of a gateway's error. Null if there is none, or if the message has a URL: a signed URL must not come into the log. */
 function messageOf(text: string): string | null {
   const message = messageIn(text);
   return message?.includes("://") ? null : message;
@@ -149,7 +146,7 @@ function messageOf(text: string): string | null {
 const MAX_MESSAGE_CHARACTERS = 300;
 
 const MAX_ANSWER_BYTES = 16 * 1024;
-/** How long the network may take for the order and its answer. The time for the copy itself is added to this. */
+/** How long the order and its answer may take on the network, in addition to the time for the copy itself. */
 const wayMs = 3_000;
 
 async function orderRequest(

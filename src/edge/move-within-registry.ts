@@ -24,7 +24,7 @@ type Granted = { readonly resolution: Resolution; readonly grant: Grant };
 
 /**
  * Returns the token's grant at the Pod that serves the name. During a move within one registry, a token of the other Pod is good too, and the request
- * then goes to that Pod. So a push goes on although its token is older than the move.
+ * then goes to that Pod. So a push goes on with a token that is older than the move.
  */
 export async function grantWhileMoving(
   token: Token,
@@ -34,8 +34,8 @@ export async function grantWhileMoving(
   const { pod, moving } = resolution;
   const grant = await grantFor(token, { pod, wanted }, services);
   const own: Result<Granted, Refusal> = grant.ok ? ok({ resolution, grant: grant.value }) : grant;
-  // A grant of the serving Pod is enough. With a grant of the edge's own, the client would get only what the edge's caches hold. So we then look for
-  // a grant of the other Pod, whose token opens all that the registry has.
+  // A grant of the edge's own opens only what the edge's caches hold. So we then look for a grant of the other Pod, whose token opens all that the
+  // registry has.
   if (grant.ok && grant.value.kind !== "edge") return own;
   const other = await otherOfRegistry(resolution, services);
   if (other === null || pod === null || moving === null) return own;

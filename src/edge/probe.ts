@@ -51,7 +51,6 @@ const wrongMethod: OciError = {
   headers: { Allow: "GET" },
 };
 
-/** `origin` is the origin under which podctl called the edge. */
 type Probing = { readonly origin: string; readonly services: Services };
 
 async function probe(text: string, { origin, services }: Probing): Promise<Result<Probed, Refusal>> {

@@ -2,7 +2,6 @@ import * as v from "valibot";
 
 const signedUrl = v.pipe(v.string(), v.url());
 
-/** One store's part of the answer. */
 const probedStore = v.union([
   v.strictObject({
     store: v.number(),
@@ -15,7 +14,10 @@ const probedStore = v.union([
   v.strictObject({ store: v.number(), scheme: v.literal("pod"), redirectsByItself: v.literal(true) }),
 ]);
 
-/** podctl checks the gateway with this push location. Nothing can be read or written by it: it names no real upload and contains no token. */
+/**
+ * With this push location, podctl checks the gateway. The location names no real upload and contains no token, so nothing can be read or written with
+ * it.
+ */
 const probedGateway = v.union([v.strictObject({ location: signedUrl }), v.strictObject({ error: v.string() })]);
 
 /**
@@ -29,7 +31,7 @@ export const probed = v.strictObject({
   digest: v.string(),
   stores: v.array(probedStore),
   gateway: v.optional(probedGateway),
-  /** Why the edge cannot send the secret of `trust`. Without the secret, the edge sends no request to the registry. Missing if there is no fault. */
+  /** Why the edge cannot send the secret of `trust`. Without this secret, the edge sends no request to the registry. */
   trust: v.optional(v.strictObject({ error: v.string() })),
 });
 

@@ -43,7 +43,7 @@ export async function redirectHeld(endpoint: BlobEndpoint, asked: Asked<Grant>):
 export async function followRedirect(endpoint: BlobEndpoint, redirect: Response, asked: Asked): Promise<Reply> {
   const { context, authorized } = asked;
   const { pod } = authorized;
-  // For a HEAD, the edge signs a URL itself if it can. A Pod may sign its URL only for GET, and its store then refuses a HEAD.
+  // A Pod may sign its URL only for GET, and the store then refuses a HEAD. So for a HEAD, the edge signs a URL itself if it can.
   const isSigned = endpoint.method === "HEAD" && !isStreamed(authorized);
   const stores = isSigned ? await storesFor(endpoint.digest, asked) : [];
   const mayBeSigned = isSignedFor(stores) && (await isProven(endpoint, redirect, asked));
@@ -62,12 +62,11 @@ export async function followRedirect(endpoint: BlobEndpoint, redirect: Response,
   return isStreamed(authorized) ? streamBlob(endpoint, target, context) : redirectTo(target.href, endpoint.digest);
 }
 
-/** Whether blobs are streamed through the edge. An operator sets this for a group whose users cannot reach the Pod's storage. */
 const isStreamed = ({ assignment }: Authorized<Grant>): boolean => assignment?.delivery === "stream";
 
 /**
- * Whether the blob is proven to be in the repository. If the client's HEAD has a query, the Pod's redirect is no proof, because it may lead to
- * something else.
+ * Whether the blob is proven to be in the repository. If the client's HEAD has a query, the Pod may redirect to something else, so the redirect is no
+ * proof.
  */
 async function isProven(endpoint: BlobEndpoint, redirect: Response, { context, authorized }: Asked): Promise<boolean> {
   if (isPlain(endpoint)) return provesBlob(redirect, endpoint.digest, authorized.pod);
@@ -86,7 +85,6 @@ const storesFor = (digest: Digest, { context: { services }, authorized }: Asked<
 
 type Redirecting = Asked<Grant> & { readonly stores: readonly Store[] };
 
-/** Redirects to the first store for which a URL can be signed. Null if a store of the scheme `pod` is reached first: then the Pod redirects. */
 async function redirectToStore(
   method: "GET" | "HEAD",
   endpoint: BlobEndpoint,
@@ -96,7 +94,7 @@ async function redirectToStore(
   return url === null || !url.ok ? url : redirectTo(url.value, endpoint.digest);
 }
 
-/** Redirects to an absolute URL. Clients must not keep the redirect, because a signed URL expires. */
+/** Clients must not keep the redirect, because a signed URL expires. */
 const redirectTo = (location: string, digest: Digest): Reply =>
   ok({
     response: new Response(null, {

@@ -5,7 +5,6 @@ import type { Refusal } from "../refusal.ts";
 import type { Outcome } from "../telemetry/log-line.ts";
 import { type OwnChallenge, unauthorized } from "./challenge.ts";
 
-/** A response, and what the log says about it. */
 export type Answer = {
   readonly response: Response;
   readonly outcome: Outcome;

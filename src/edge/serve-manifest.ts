@@ -14,15 +14,13 @@ import type { ManifestEndpoint } from "./record-manifest.ts";
 import { isPlain } from "./redirect-blob.ts";
 import type { Answer, Reply } from "./refuse.ts";
 
-/**
- * If a request has one of these headers, the Pod answers it. The client may want something else than the whole manifest, or an answer that comes from
- * the Pod itself.
- */
+/** With one of these headers, the client may want something else than the whole manifest, or an answer that comes from the Pod itself. */
 const decidedByPod = [...conditionHeaders, "cache-control", "pragma"];
 
 /**
- * Serves a manifest by its digest from the location's cache. Null if the manifest is not there or is too old, or if the request must go to the Pod.
- * A HEAD always goes there, because a client does not push what it finds, and regctl sends its HEAD with a token for pulls only.
+ * Serves a GET of a manifest by digest from the location's cache. Null if the cache has no manifest that is new enough, or if the Pod must answer.
+ * The Pod answers each HEAD, because a client does not push what its HEAD finds. The token does not show whether a push follows: regctl's HEAD has a
+ * token for pulls only.
  */
 export async function serveManifest(endpoint: RegistryEndpoint, { context, authorized }: Asked): Promise<Reply | null> {
   if (endpoint.method !== "GET" || !isServable(endpoint, authorized) || !isDigest(endpoint.reference)) return null;
@@ -34,10 +32,7 @@ export async function serveManifest(endpoint: RegistryEndpoint, { context, autho
   return response === null ? null : ok({ response, outcome: "kept" });
 }
 
-/**
- * Whether the edge may answer with its copy of a manifest. The request must be a GET or HEAD without a query. Its token must not be one that only the
- * Pod can check.
- */
+/** Whether the edge may answer with its copy of a manifest. */
 export const isServable = (endpoint: RegistryEndpoint, { grant }: Authorized<Grant>): endpoint is ManifestEndpoint =>
   endpoint.kind === "manifest" && isRead(endpoint.method) && isPlain(endpoint) && grant.kind !== "undecided";
 
@@ -73,8 +68,8 @@ export function restOf(
     });
     if (kept === null || kept.body === null) return null;
     const isSame = (headers.get("Content-Length") ?? String(kept.bytes)) === String(kept.bytes);
-    // The copy is streamed. If it were read into memory, a hostile Pod could fill the memory: it breaks off many manifests at once, for clients that
-    // read nothing.
+    // The copy is streamed, not read into memory. Otherwise a hostile Pod could fill the memory, if it broke off many manifests at once for clients
+    // that read nothing.
     const body = isSame && sentBytes <= kept.bytes ? await withoutFirst(kept.body, sentBytes) : null;
     if (body === null) {
       await kept.body.cancel().catch(() => {});

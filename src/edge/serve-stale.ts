@@ -16,8 +16,8 @@ import { type Answer, type Reply, textOf } from "./refuse.ts";
 import { isServable, responseOf } from "./serve-manifest.ts";
 
 /**
- * Returns the reply for the client. While the Pod's registry fails, the edge answers a pull from its caches if it can, within the Pod's
- * `outage.staleSeconds`.
+ * While the Pod's registry fails, answers a pull from the edge's caches if they have it, within the Pod's `outage.staleSeconds`. Otherwise returns
+ * `reply`.
  */
 export async function orStale(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   const isFailed = reply.ok ? isOutageStatus(reply.value.response.status) : isOutage(reply.error);
@@ -31,8 +31,8 @@ export async function orStale(reply: Reply, endpoint: RegistryEndpoint, asked: A
 type OwnGrant = Extract<Grant, { readonly kind: "edge" }>;
 
 /**
- * Returns the reply to a request whose grant the edge gave while the token service failed. The reply comes only from the edge's caches, because a Pod
- * cannot read such a grant.
+ * Answers a request whose grant the edge itself gave while the token service failed. The answer comes only from the edge's caches, because no Pod can
+ * read such a grant.
  */
 export async function serveHeld(endpoint: RegistryEndpoint, asked: Asked<OwnGrant>): Promise<Reply> {
   const { context, authorized } = asked;
@@ -54,7 +54,7 @@ const failureOf = (reply: Reply): string =>
   reply.ok ? `the Pod answered with status ${reply.value.response.status}` : textOf(reply.error);
 
 /**
- * Looks for a copy that is held for the Pod. During a move within one registry, also looks for one of the other Pod, because both have the same
+ * Looks for a copy of what the Pod has. During a move within one registry, a copy of what the other Pod has will do, because both have the same
  * content.
  */
 async function findHeld(endpoint: RegistryEndpoint, asked: Asked<Grant>): Promise<Reply | null> {
@@ -82,13 +82,13 @@ async function findHeldManifest(
   const tagged = isTag(reference) ? await tags.find({ pod, repository, tag: reference }) : null;
   const digest = isDigest(reference) ? reference : tagged?.digest;
   if (digest === undefined) return null;
-  // When the request came in, the edge knew only the tag. So it checks only now whether the tag's digest is blocked.
+  // A request by tag has passed the gate without its digest, so we check here whether the digest is blocked.
   const blocked = tagged === null ? null : await blockOf(digest, { repository, services });
   if (blocked !== null) return blocked;
   const tag = tagged === null ? {} : { taggedAtMs: tagged.askedAtMs };
   const manifest = await kept.findStale({ pod, repository, digest }, tag);
   const response = manifest === null ? null : await responseOf(manifest, request);
-  // The Pod may have said for the digest that caches may keep the manifest for a year. For a tag, this would be wrong after the outage.
+  // The Pod may let caches keep the manifest of a digest for a year. For a tag, that would be wrong after the outage.
   response?.headers.set("Cache-Control", withNoTransform("no-store"));
   return response === null ? null : ok({ response, outcome: "stale" });
 }

@@ -16,28 +16,22 @@ const passed = ["Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Las
  */
 const passedStatuses = [200, 206, 416];
 
-/**
- * Says what is wrong with a storage's answer. An encoded body is wrong, because the platform decodes it. The decoded body may then not fit the
- * answer's length or the digest.
- */
+/** Says what is wrong with a storage's answer. The platform decodes an encoded body, which may then not fit the answer's length or the digest. */
 function wrongAnswer({ status, headers }: Response): string | null {
   if (!passedStatuses.includes(status)) return `answered ${status}`;
   return (headers.get("Content-Encoding") ?? "identity").toLowerCase() === "identity" ? null : "encodes the blob";
 }
 
 /**
- * Returns the type for the client. A storage may answer a request for several ranges in one body (RFC 9110 §15.3.7.2). Its type then names the
- * boundary by which podman finds the ranges.
+ * A storage may answer a request for several ranges in one body (RFC 9110 §15.3.7.2). The body's type then names the boundary by which podman finds
+ * the ranges.
  */
 function typeOf({ status, headers }: Response): string {
   const type = headers.get("Content-Type") ?? "";
   return status === 206 && /^multipart\/byteranges *;/i.test(type) ? type : "application/octet-stream";
 }
 
-/**
- * Streams a blob from the place in the storage to which its Pod redirects. This is for a group with `delivery: stream`, because its users cannot
- * reach the storage.
- */
+/** Streams a blob from the URL to which its Pod redirects. A group has `delivery: stream` if its users cannot reach the storage. */
 export async function streamBlob(endpoint: BlobEndpoint, target: URL, { request, services }: Context): Promise<Reply> {
   const answer = await services.callStorage({
     url: target.href,
