@@ -21,12 +21,10 @@ export const aliases = v.pipe(
   v.check((names) => Object.keys(names).length <= maxAliases, `at most ${maxAliases} entries`),
 );
 
-/** `from` is the old name. `to` is the name that the repository now has at its Pod. */
 export type Renamed = { readonly from: RepositoryName; readonly to: RepositoryName };
 
 type WithAliases = { readonly aliases?: v.InferOutput<typeof aliases> | undefined };
 
-/** Returns null if the repository was not renamed. */
 export function renamed(directory: WithAliases | null, name: RepositoryName): Renamed | null {
   const names = directory?.aliases;
   const to = names !== undefined && Object.hasOwn(names, name) ? names[name] : undefined;

@@ -30,7 +30,6 @@ export type Directory = {
   /** Null if the directory has no record of this Pod. */
   readonly pod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
   readonly findPod: (id: PodId, options: { mustBeCurrent?: boolean }) => Promise<Result<FoundPod, DirectoryFailure>>;
-  /** The record under the key `directory`. */
   readonly record: () => Promise<Result<DirectoryRecord, DirectoryFailure>>;
   /**
    * Finds the Pod whose id a token claims. An id that the directory does not list is looked up only at a bounded rate, so that forged tokens cost
@@ -42,7 +41,6 @@ export type Directory = {
    * bounded rate, so that forged tokens cost little.
    */
   readonly podOfKey: (kid: string) => Promise<Result<PodId | null, DirectoryFailure>>;
-  /** The Pod of a GitLab cell; null if the directory knows none. */
   readonly podOfCell: (cell: string) => Promise<Result<PodId | null, DirectoryFailure>>;
 };
 

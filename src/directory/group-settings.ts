@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { when } from "../signers/store.ts";
 
-/** Who may use a group. If there is a list `allow`, a client must fit one of its conditions. It must fit no condition of `deny`. */
+/** Who may use a group. A client must fit no condition of `deny`. If there is a list `allow`, the client must fit one of its conditions. */
 const clients = v.strictObject({
   allow: v.optional(v.array(when)),
   deny: v.optional(v.array(when)),

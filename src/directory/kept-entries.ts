@@ -27,8 +27,8 @@ export class KeptEntries {
   }
 
   /**
-   * Stores an entry. `owner` is the Pod to which the looked-up name belongs, if that Pod also issued the request's token. Otherwise `owner` is null.
-   * A key without a value counts for the owner for whom it was first stored, also if it is stored again for another one.
+   * `owner` is the Pod to which the looked-up name belongs, if that Pod issued the request's token, otherwise null. A key without a value counts for
+   * the owner for whom it was first stored.
    */
   set(key: string, entry: Entry, owner: PodId | null): void {
     if (entry.text !== null || isShared(key)) {

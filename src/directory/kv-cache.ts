@@ -21,17 +21,15 @@ export type KvCache = {
    */
   readonly kept: KeptEntries;
   /**
-   * All other entries, such as those whose keys a stranger chose. A missing value is current for 15 s. The map has room for about as many keys as
-   * strangers may look up in that time. So it seldom drops an entry that is still current.
+   * All other entries, such as those whose keys a stranger chose. The map holds about as many keys as strangers may look up in the 15 s for which a
+   * missing value is current. So it seldom drops an entry that is still current.
    */
   readonly passing: BoundedMap<string, Entry>;
   readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
-  /** For each Pod, the budget of look-ups for the names in the Pod's tokens. */
   readonly issuerBudgets: BoundedMap<PodId, LookupBudget>;
   readonly userBudgets: {
-    /** For each Pod, the budget that its users share. */
     readonly ofPods: BoundedMap<PodId, LookupBudget>;
-    /** For each user, the part of the Pod's budget that this user may take. A key is the Pod's id and the user. */
+    /** The part of the Pod's budget that each user may take. A key is `<pod>/<user>`. */
     readonly ofUsers: BoundedMap<string, LookupBudget>;
   };
   readonly health: KvHealth;
@@ -49,12 +47,12 @@ export type KvCache = {
  * - `cell`: a password that names a GitLab cell.
  * - `claim`: a token, which names a Pod or a key and may be forged.
  *
- * `stranger`, `user`, `cell` and `claim` each have a budget of look-ups, so that strangers who look up names cannot keep users from logging in. Each
- * issuer has its own budget too, so that a hostile Pod cannot keep other Pods' users waiting. A Pod's users share one budget. Each user may take only
+ * `stranger`, `cell` and `claim` each have a budget of look-ups, so that strangers who look up names cannot keep users from logging in. Each issuer
+ * has a budget of its own, so that a hostile Pod cannot keep other Pods' users waiting. The users of a Pod share one budget. Each user may take only
  * a part of it, so that no user can keep all others waiting.
  *
- * When a budget is spent, the read fails. Only a read for a `claim` does not fail, but finds no values. A failure would tell a stranger that the
- * directory does not list the token's Pod, because reads of listed Pods cost no budget.
+ * When a budget is spent, the read fails. A read for a `claim` finds no values instead. Reads of Pods that the directory lists cost no budget, so a
+ * failure would tell a stranger that the token's Pod is not listed.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted | Issuers | Owner | User;
 /** The Pods that issued the request's token. The first one whose budget has enough left pays for the look-up. */
@@ -64,11 +62,12 @@ type Owner = { readonly owner: PodId };
 export type User = { readonly user: string; readonly pod: PodId };
 type Budgeted = "stranger" | "cell" | "claim";
 
-/** Limits for the age of values. They are stricter than the cache's own (30 s, or 15 s for a missing value). */
+/**
+ * Limits for the age of values, stricter than the cache's own (30 s, or 15 s for a missing value). An older assignment or directory record is read
+ * again, unless KV fails or is slow.
+ */
 export type MaxAges = {
-  /** If an assignment was read longer ago than this, it is read again, unless KV fails or is slow. */
   readonly assignmentMaxAgeMs?: number;
-  /** If the directory record was read longer ago than this, it is read again, unless KV fails or is slow. */
   readonly directoryMaxAgeMs?: number;
 };
 
@@ -80,7 +79,10 @@ export const missTtlMs = 15_000;
 const maxOutdatedMs = 24 * 60 * 60 * 1_000;
 
 const budgetWindowMs = 10_000;
-/** Limits how many keys all requests that share it may look up in each window of 10 seconds. It may be a part of a larger budget, `whole`. */
+/**
+ * Limits how many keys the requests that share this budget may look up in each window of 10 seconds. The budget may be a part of a larger one,
+ * `whole`.
+ */
 export class LookupBudget {
   readonly #most: number;
   readonly #whole: LookupBudget | null;
@@ -92,7 +94,7 @@ export class LookupBudget {
     this.#whole = whole;
   }
 
-  /** Takes this many keys from the budget. Returns false, and takes none, if fewer keys are left in this window. */
+  /** Returns false, and takes nothing, if fewer keys are left in this window. */
   take(keys: number, nowMs: number): boolean {
     if (nowMs >= this.#windowEndsAtMs) {
       this.#windowEndsAtMs = nowMs + budgetWindowMs;
@@ -109,7 +111,7 @@ const podKeys = 10_000;
 /** The budget of each user for 10 seconds. It is enough for two token requests of the largest size, which `userBounds` sets. */
 const userKeys = 2_000;
 
-/** Takes the keys of a look-up from the budget that pays for it. Returns false if this budget has fewer keys left. */
+/** Returns false, and takes nothing, if the budget that must pay for this look-up has fewer keys left. */
 export function pay(
   cache: KvCache,
   chosenBy: ChosenBy,
@@ -128,7 +130,7 @@ export function pay(
   return takeFrom(budgetUnder(userBudgets.ofUsers, `${pod}/${user}`, new LookupBudget(userKeys, ofPod)));
 }
 
-/** Returns the budget under this key, or `fresh` if there is none. A map that is full drops the budget that was used longest ago. */
+/** The budget is stored again at each use, so that a full map drops the budget that was used longest ago. */
 function budgetUnder<K>(budgets: BoundedMap<K, LookupBudget>, key: K, fresh: LookupBudget): LookupBudget {
   const budget = budgets.get(key) ?? fresh;
   budgets.set(key, budget);
@@ -164,7 +166,6 @@ export type Limits = { readonly nowMs: number } & MaxAges;
 export const isCurrent = (key: string, entry: Entry, limits: Limits): boolean =>
   limits.nowMs - entry.readAtMs <= maxAgeMs(key, entry, limits);
 
-/** Whether the entry expires soon. */
 export const isAging = (key: string, entry: Entry, limits: Limits): boolean =>
   limits.nowMs - entry.readAtMs > agingShare * maxAgeMs(key, entry, limits);
 
@@ -178,9 +179,7 @@ function maxAgeMs(
   return kindOf(key) === "route" ? Math.min(ttlMs, assignmentMaxAgeMs) : ttlMs;
 }
 
-/**
- * Returns the last values of all keys. Null if one of the keys has no usable value, because an answer from only some of the values would be a guess.
- */
+/** Null if one of the keys has no usable value, because an answer from only some of the values would be a guess. */
 export function lastEntries(cache: KvCache, keys: readonly string[], nowMs: number): Entries | null {
   const entries = new Map<string, Entry>();
   for (const key of keys) {

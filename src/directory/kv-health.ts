@@ -1,6 +1,5 @@
 /**
- * If a read takes longer than this, KV counts as slow. A read of a hot key takes a tenth of this time, and a read of a cold key mostly takes less
- * than this time.
+ * If a read takes longer than this, KV counts as slow. Reads of hot keys take a tenth of this time, and most reads of cold keys take less than it.
  */
 export const patienceMs = 250;
 /**
@@ -39,7 +38,6 @@ export class KvHealth {
   #newestMs = 0;
   #nextReadAtMs = 0;
 
-  /** Why the last read failed; null if KV answered it. */
   get failure(): string | null {
     return this.#failure;
   }
@@ -48,10 +46,7 @@ export class KvHealth {
     return nowMs < this.#slowUntilMs;
   }
 
-  /**
-   * Whether a read may be made now. While KV fails, only one read in each span of `pauseMs` may be made. For a request that cannot use older values
-   * (`isWanted`), this limit holds only after `lastingRow` reads in a row have failed.
-   */
+  /** Whether a read may be made now. `isWanted`: the request cannot use older values. */
   takeRead(nowMs: number, isWanted: boolean): boolean {
     if (this.#failure === null || (isWanted && this.#failuresInARow < lastingRow)) return true;
     if (nowMs < this.#nextReadAtMs) return false;
@@ -59,7 +54,6 @@ export class KvHealth {
     return true;
   }
 
-  /** Notes that a read that began at `startedAtMs` has not ended within {@link patienceMs}. */
   noteSlow(startedAtMs: number, nowMs: number): void {
     if (startedAtMs >= this.#newestMs) this.#slowUntilMs = nowMs + slowForMs;
   }

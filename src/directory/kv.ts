@@ -41,7 +41,7 @@ export type KvTrace = { kvReads: number; kvKeys: number; kvFailure?: string };
 
 export type KvValues = {
   readonly textOf: (key: string) => string | null;
-  /** Null if KV works. Otherwise what is wrong with KV: it fails or is slow, and some of these values may be out of date. */
+  /** Null if KV works. Otherwise some of these values may be out of date, and this text says what is wrong with KV. */
   readonly stale: string | null;
   /** The keys that were not read, because `maxNewKeys` or `maxReadKeys` allowed no more. */
   readonly unread: ReadonlySet<string>;
@@ -64,7 +64,7 @@ export type ReadOptions = MaxAges & {
   readonly maxReadKeys?: number;
   /** The read waits for KV and fails if KV fails, even if there are older values. */
   readonly mustBeCurrent?: boolean;
-  /** The caller can do without the values. So even if there are no older values, the read does not wait long for a slow KV, and fails. */
+  /** The caller can do without the values. So the read does not wait long for a slow KV, and fails if there are no older values. */
   readonly isDispensable?: boolean;
 };
 
@@ -131,9 +131,7 @@ async function readMissing(
 
 type SortedKeys = {
   readonly found: Map<string, Entry>;
-  /** The keys that must be read from KV. */
   readonly due: readonly string[];
-  /** The keys that are left out, because `maxNewKeys` or `maxReadKeys` allows no more. */
   readonly unread: ReadonlySet<string>;
   /** How many look-ups the budget of {@link ChosenBy} pays for. Each key in `due` costs one, unless it is shared or has an entry in `kept`. */
   readonly charged: number;
@@ -161,7 +159,7 @@ function sortKeys(
   for (const key of keys) {
     const kept = cache.kept.get(key);
     const entry = kept ?? cache.passing.get(key);
-    // Of the keys that only strangers ask for, a found one expires as soon as a missing one. So a spent budget does not show which prefixes exist.
+    // A key that only strangers ask for expires as soon with a value as without one. Otherwise a spent budget would show which prefixes exist.
     const { assignmentMaxAgeMs: maxAgeMs = missTtlMs } = maxAges;
     const ages = kept === undefined ? { ...maxAges, assignmentMaxAgeMs: Math.min(maxAgeMs, missTtlMs) } : maxAges;
     if (!isDoubted && entry !== undefined && isCurrent(key, entry, { nowMs, ...ages })) found.set(key, entry);
@@ -181,7 +179,7 @@ function sortKeys(
   return { found, due: [...[...missing].filter(isShared), ...wanted], unread, charged };
 }
 
-/** The fast path: reads only from memory. Null if KV's last answer was a failure, or if `kept` has no current value of one of the keys. */
+/** The fast path: reads only from memory. */
 function keptValues({ kept, health }: KvCache, keys: readonly string[], limits: Limits): KvValues | null {
   if (health.failure !== null) return null;
   const texts = new Map<string, string | null>();
@@ -193,7 +191,7 @@ function keptValues({ kept, health }: KvCache, keys: readonly string[], limits: 
   return freshValues(texts);
 }
 
-/** Reads entries again in the background if they expire soon, so that no later request has to wait for KV. */
+/** Entries that expire soon are read again in the background, so that no later request has to wait for KV. */
 function readAhead(ports: KvPorts, keys: readonly string[], limits: Limits): void {
   const { cache, now, waitUntil } = ports;
   const { nowMs } = limits;

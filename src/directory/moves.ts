@@ -11,15 +11,14 @@ export type Moving = {
   /** The phase that the group is in now. See {@link servedBy} for `return` and `switch`, which no record names. */
   readonly phase: MovePhase | "return" | "switch";
   /**
-   * When the record's phase begins. If the group moves back after `settle`, this is still the time at which `settle` began. The time is a part of the
-   * keys under which the edge remembers deletions. So during the move back, the edge still finds what clients deleted in `settle`.
+   * When the record's phase begins. During a move back from `settle`, this stays the time at which `settle` began. The edge remembers deletions under
+   * keys with this time, and must still find those of `settle`.
    */
   readonly since: string;
-  /** A move has two Pods, and only one of them serves the group in this phase. This is the other one. */
+  /** The Pod of the move that does not serve the group in this phase. */
   readonly other: PodId;
 };
 
-/** The Pod that serves a group. `moving` is null if the group is not being moved. */
 type Served = { readonly id: PodId; readonly moving: Moving | null };
 
 /**
@@ -50,8 +49,8 @@ function phaseAt(move: MoveRecord, now: Date): Moving["phase"] {
 export const hasBegun = ({ since }: MoveRecord, now: Date): boolean => Date.parse(since) <= now.getTime();
 
 /**
- * Whether the serving Pod may lack something that a client should get from the other Pod. In `copy` and `freeze` it does not: the other Pod has only
- * copies then. If the serving Pod lacks a copied item, a client has deleted it.
+ * Whether the serving Pod may lack something that a client should get from the other Pod. In `copy` and `freeze`, the other Pod has only copies. If
+ * the serving Pod lacks a copied item then, a client has deleted it.
  */
 export const mayLack = ({ phase }: Moving): boolean => phase !== "copy" && phase !== "freeze";
 
@@ -68,7 +67,7 @@ export const maxSkewMs = 5_000;
 export const writesEndMs = 60_000;
 /**
  * A deletion that began before `freeze` may still succeed until this long after the beginning of `freeze`. Then podctl copies once more, and removes
- * from the new Pod what was deleted. A manifest without a tag that was deleted later would stay at the new Pod, because the comparison does not see
+ * from the new Pod what was deleted. If a manifest without a tag were deleted later, the new Pod would keep it, because the comparison does not see
  * such manifests.
  */
 const deletionsEndMs = writesEndMs / 2;

@@ -11,7 +11,6 @@ import {
   parseRecord,
 } from "./records.ts";
 
-/** Parsed records by their keys, each with the text that it was parsed from. */
 export type Parsed<T> = BoundedMap<string, { text: string; readonly record: T }>;
 
 /** What an isolate has parsed, so that a request parses a record only if its text changed. */
@@ -28,7 +27,6 @@ export const lastDirectory = ({ directory }: Pick<ParsedRecords, "directory">): 
 
 type Stored<T> = { readonly text: string | null; readonly schema: v.GenericSchema<unknown, T> };
 
-/** Null if KV has no such record. */
 export const parseOnce = <T>(
   parsed: Parsed<T>,
   key: string,
@@ -38,7 +36,7 @@ export const parseOnce = <T>(
 
 type Readable<T> = { readonly text: string; readonly parse: (text: string) => Result<T, string> };
 
-/** Parses a record by the caller's function. If the text is the same as last time, returns the record that was parsed then. */
+/** If the text is the same as last time, returns the record that was parsed then. */
 export function readOnce<T>(parsed: Parsed<T>, key: string, { text, parse }: Readable<T>): Result<T, DirectoryFailure> {
   const known = parsed.get(key);
   if (known !== undefined && known.text === text) {

@@ -131,7 +131,7 @@ const assigned = { v: version, pod: podId, revision, move: v.optional(move), ...
 /** Which Pod a group belongs to, and the group's own settings. If several assignments fit a name, the one with the longest prefix applies. */
 export const assignmentRecord = v.variant("state", [
   v.strictObject({ ...assigned, state: v.literal("active") }),
-  /** Writes are refused. `reason` is the text for a client whose write is refused. */
+  /** `reason` is the text for a client whose write is refused. */
   v.strictObject({ ...assigned, state: v.literal("read-only"), reason: v.optional(v.string()) }),
 ]);
 export const directoryRecord = v.strictObject({
@@ -181,7 +181,6 @@ const verdict = {
 };
 const storeVerdict = v.variant("state", [
   v.strictObject({ ...verdict, state: v.literal("in") }),
-  /** `why` says what happened at the last check. */
   v.strictObject({ ...verdict, state: v.literal("out"), why: v.string() }),
 ]);
 
@@ -226,7 +225,6 @@ export function parseRecord<T>(key: string, text: string, schema: v.GenericSchem
 /** The end of the text about a record that a newer podctl has written. */
 export const useNewer = "use the newer podctl";
 
-/** Returns a text that says that a newer podctl has written this record. Null if the record's `v` is not higher than ours. */
 export function whyNewer(key: string, json: unknown): string | null {
   if (!isObject(json) || !("v" in json) || typeof json.v !== "number" || json.v <= version.literal) return null;
   return `record "${key}" has "v": ${json.v}, so a newer podctl has written it, and this version cannot read it; ${useNewer}`;

@@ -18,17 +18,16 @@ import {
 } from "./records.ts";
 
 export type Resolution = {
-  /** The repository's old and new name if the request uses the old one, otherwise null. `pod` and `assignment` belong to the new name. */
+  /** Null if the request uses the repository's current name. `pod` and `assignment` always belong to the current name. */
   readonly renamed: Renamed | null;
   /** Null: the name has no assignment, and there is no default Pod. */
   readonly pod: Pod | null;
-  /** The assignment of the longest prefix, with the group's settings. Null if the name has no assignment. */
   readonly assignment: AssignmentRecord | null;
-  /** The move of the name's group, or null. During a move, `pod` is the Pod that serves the group in this phase. */
+  /** During a move of the name's group, `pod` is the Pod that serves the group in this phase. */
   readonly moving: Moving | null;
   /** The operator's text, if this name or digest is blocked. */
   readonly blocked: string | null;
-  /** If KV fails or is slow, values here may be out of date, and this text says what is wrong with KV. Null if KV works. */
+  /** Null if KV works. Otherwise some of these values may be out of date, and this text says what is wrong with KV. */
   readonly stale: string | null;
 };
 
@@ -44,8 +43,8 @@ export type LookupOptions = Pick<
 >;
 
 /**
- * A token request needs an assignment that was read at most this long ago. So does a refusal of a name that may have moved to another Pod. For up to
- * 30 s after a move, the edge could otherwise ask the old Pod for tokens, and refuse the new Pod's tokens.
+ * Token requests, and refusals of names that may have moved, need an assignment that was read at most this long ago. Otherwise, for up to 30 s after
+ * a move, the edge could ask the old Pod for tokens and refuse the new Pod's.
  */
 export const recentMs = 2_000;
 
@@ -96,7 +95,7 @@ async function keepForIssuer(
 export type NameBounds = Pick<ReadOptions, "maxNewKeys" | "maxReadKeys"> & {
   /**
    * How many keys the names may have in all, including keys that this isolate knows. The first name may have more, because otherwise a catalog could
-   * stop at that name.
+   * never get past that name.
    */
   readonly maxKeys?: number;
 };
@@ -104,9 +103,7 @@ export type NameBounds = Pick<ReadOptions, "maxNewKeys" | "maxReadKeys"> & {
 /** To which Pod a name belongs, and by which assignment. `id` is null if the name has neither an assignment nor a default Pod. */
 type Assigned = Pick<Resolution, "renamed" | "assignment" | "moving"> & { readonly id: PodId | null };
 
-/**
- * Finds the Pods of many names by few bulk reads, but not whether a name is blocked. A name is left out if `options` forbids to read one of its keys.
- */
+/** Finds the Pods of many names by few bulk reads, without a check for blocks. A name is left out if `options` forbids to read one of its keys. */
 export async function assignedPods(
   directory: Directory,
   names: readonly RepositoryName[],
@@ -127,7 +124,7 @@ export async function assignedPods(
 
 type Found = KvValues & {
   readonly record: DirectoryRecord | null;
-  /** For each name: the keys where its assignment may be, longest prefix first. Together, the lists have at most `maxKeys` keys, unless there is one name. */
+  /** For each name, as far as `maxKeys` allows: the keys where its assignment may be, longest prefix first. */
   readonly keysOf: ReadonlyMap<RepositoryName, readonly string[]>;
 };
 
