@@ -27,8 +27,8 @@ export function parseTokenAnswer(text: string, now: Date): Result<string, string
 }
 
 /**
- * Formats the answer that clients get. GitLab sends no `expires_in`, and clients then assume 60 s and ask too often. So we add `expires_in`. There is
- * never a `refresh_token`, because only one Pod could redeem it.
+ * Formats the answer that clients get. Without `expires_in`, which GitLab does not send, clients assume 60 s and ask too often. There is never a
+ * `refresh_token`, because only one Pod could redeem it.
  */
 export function tokenResponse(parts: readonly IssuedPart[], now: Date, mostSeconds: number | null): Response {
   const token = formatBundle(parts);

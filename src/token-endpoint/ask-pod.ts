@@ -11,7 +11,7 @@ import { grantsNothing, type IssuedPart, parseTokenAnswer } from "./answer.ts";
 import { accessForbidden, type PodQuestion } from "./plan.ts";
 import type { TokenRequest } from "./request.ts";
 
-/** What comes of asking a Pod's token service for a token. `refused` is final, but after `unavailable` a later try may succeed. */
+/** `refused` is final. After `unavailable`, a later try may succeed. */
 export type PodAnswer =
   | { readonly kind: "granted"; readonly part: IssuedPart }
   | { readonly kind: "refused" | "unavailable"; readonly answer: Result<Response, Refusal> };
@@ -40,7 +40,7 @@ export async function askPod(
   const { status } = answer.value;
   const asStranger = (request.anonymous || !question.withCredentials) && question.scopes.length > 0;
   // A stranger can make a Pod answer 429, and must not learn from it that a name has a Pod. So a stranger's 429 counts as a refusal, and gets the
-  // same answer as any refusal.
+  // same answer as any other refusal.
   const isPassing = status >= 500 || (status === 429 && !asStranger);
   if (status >= 400) return { kind: isPassing ? "unavailable" : "refused", answer };
   if (status !== 200) return unavailable({ reason: "bad-answer", text: `token service answered ${status}` });
@@ -73,7 +73,6 @@ async function readAnswer(answer: Response): Promise<Result<string, Refusal>> {
 export const asksByForm = (request: TokenRequest, { withCredentials }: PodQuestion): boolean =>
   request.method === "POST" && withCredentials && !request.anonymous;
 
-/** The client's request as this Pod sees it: with the Pod's own audience and scopes. */
 function tokenServiceRequest(request: TokenRequest, question: PodQuestion): FetchRequest {
   const { pod, scopes, withCredentials } = question;
   const byForm = asksByForm(request, question);

@@ -10,12 +10,12 @@ type Asking = {
 
 export type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer };
 
-/** We wait this long for a token service that hangs. If we asked it only for pulls, the bundle then goes to the client without its part. */
 const dropAfterMs = 3_000;
 
 /**
- * Asks all Pods at once, and waits up to three seconds for all answers. After that, we wait only for the answers to questions with `decides` or, if
- * no question has it, for the first usable part that a Pod grants. For a Pod whose part is not usable, we never wait longer than three seconds.
+ * Asks all Pods at once, and waits up to three seconds for all answers. After that, the edge waits only for the answers to questions with `decides`
+ * or, if no question has it, for the first usable part that a Pod grants. For a part that is not usable, the edge never waits longer than three
+ * seconds.
  */
 export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();

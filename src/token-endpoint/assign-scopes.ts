@@ -66,8 +66,7 @@ export async function assignScopes(
     if (moving !== null) moved.push({ scope: own, other: moving.other });
   }
   for (const { scope, other } of moved) {
-    // We also ask the move's other Pod, which does not serve the group now. If `MAX_PARTS` Pods are asked already, we do not ask a further one,
-    // because the edge refuses a bundle with more parts.
+    // The move's other Pod is asked too, unless `MAX_PARTS` Pods are asked already, because the edge refuses a bundle with more parts.
     if (scopesOf.has(other) || scopesOf.size < MAX_PARTS) openScopes(other).moving.push(scope);
   }
   return ok({ scopesOf, denied, isCut: names.some((name) => !pods.value.has(name)) });

@@ -2,7 +2,7 @@ import { base64, utf8 } from "../lib/bytes.ts";
 import type { PodQuestion } from "./plan.ts";
 import { basicPair, type TokenRequest } from "./request.ts";
 
-/** Tells a Pod who asks. Credentials are hashed before anything is remembered under them, and they are never logged. */
+/** Who asks a Pod for a token. Credentials are hashed before anything is remembered under them, and are never logged. */
 export type Credentials =
   | readonly [kind: "anonymous"]
   /** User name and password as in a Basic header: joined by a colon, in base64. */
@@ -10,9 +10,8 @@ export type Credentials =
   | readonly [kind: "refresh-token", token: string];
 
 /**
- * Returns the credentials of a request. The same user name and password give the same credentials in a form and in a header. This is needed because
- * containerd repeats a login in a header if its form is refused. If a request has credentials in both, or a field twice, the result is null. Only the
- * Pod knows which of them counts.
+ * A form and a header with the same user name and password give the same credentials, because containerd repeats a refused form as a header. Null if
+ * a request has credentials in both, or has a field twice, because only the Pod knows which of them counts.
  */
 export function credentialsOf({ withCredentials }: PodQuestion, request: TokenRequest): Credentials | null {
   if (!withCredentials || request.anonymous) return ["anonymous"];

@@ -49,7 +49,7 @@ export async function askWithGrace(
   return own;
 }
 
-/** Returns the edge's own grant for the asked pulls that the edge remembers as granted. Null if the edge may grant none of them. */
+/** Returns a grant of the edge's own for those of the asked pulls that the edge remembers. Null if the edge may grant none of them. */
 export async function grantByEdge(
   question: PodQuestion,
   request: TokenRequest,
@@ -57,7 +57,7 @@ export async function grantByEdge(
 ): Promise<PodAnswer | null> {
   const { grants, config, now, trace, maxRepositories } = ports;
   const asker = askerOf(question, request, ports);
-  // If `decides` is true, the question is for more than pull. Only the Pod may grant that.
+  // If `decides` is true, the question is a login or asks for more than pull. Only the Pod may grant that.
   if (asker === null || question.decides) return null;
   const { pod } = question;
   const found = await grants.find(asker, pulled(question.scopes).slice(0, maxRepositories));
@@ -118,14 +118,14 @@ async function rememberGranted(jwt: string, learned: Learned): Promise<void> {
   await Promise.all([grants.remember(asker, granted.slice(0, maxRepositories), now), forgetPulls(refused, learned)]);
 }
 
-/** If too many pulls were refused to forget them one by one, all grants of these credentials are forgotten. */
+/** If more pulls were refused than the edge may forget one by one, all grants of these credentials are forgotten. */
 const forgetPulls = (refused: readonly string[], { asker, ports: { grants, maxRepositories } }: Learned) =>
   refused.length > maxRepositories ? grants.forgetAll(asker) : grants.forget(asker, refused);
 
 /**
  * A 401 or a refused login is about the credentials, so all grants of these credentials are forgotten. Any other refusal is only about the
- * repositories in the question. Clients without credentials share their grants. If such a client is refused, this counts only if it asked for one
- * pull and nothing else. Otherwise anyone could end the grant of a public image by also asking for a push.
+ * repositories in the question. Clients without credentials share their grants, so a refusal of one counts only if it asked for one pull and nothing
+ * else. Otherwise anyone could end the grant of a public image by also asking for a push.
  */
 async function forgetRefused(status: number, learned: Learned): Promise<void> {
   const { question, asker, ports } = learned;
@@ -139,7 +139,6 @@ async function forgetRefused(status: number, learned: Learned): Promise<void> {
 const isOnePull = ([scope, ...others]: readonly Access[]): boolean =>
   others.length === 0 && scope?.actions.length === 1 && scope.actions[0] === "pull";
 
-/** Returns the repositories that these scopes allow to be pulled. */
 const pulled = (scopes: readonly Access[]): readonly string[] => {
   const names = new Set(scopes.filter(({ type }) => type === "repository").map(({ name }) => name));
   return [...names].filter((name) => covers(scopes, { type: "repository", name, actions: ["pull"] }));

@@ -65,7 +65,7 @@ export async function mergeTokens(
   return ok(tokenResponse(parts, now, plan.isCut || isShort ? incompleteLifeSeconds : null));
 }
 
-/** Whether the Pod's token service answered 404 or 405 because it has no POST. The edge then answers 404, and clients ask again with GET. */
+/** Whether the Pod's token service takes no POST. */
 function lacksForm({ question, answer }: Asked, request: TokenRequest): boolean {
   if (answer.kind !== "refused" || !answer.answer.ok || !asksByForm(request, question)) return false;
   return answer.answer.value.status === 404 || answer.answer.value.status === 405;

@@ -24,13 +24,15 @@ export type PodQuestion = {
   readonly withCredentials: boolean;
   /** True for a login, and if the Pod serves a name for which more than pull is asked. The Pod's refusal is then the answer for the client. */
   readonly decides: boolean;
-  /** False if the Pod is asked only because of a move. Its part is of no use without the part of the Pod that serves the group. */
+  /**
+   * False if the Pod is asked only because of a move between two registries. Its part is of no use without the part of the Pod that serves the group.
+   */
   readonly isUsable: boolean;
 };
 
 export type Plan = {
   readonly questions: readonly PodQuestion[];
-  /** True if scopes were left out, because their names would cost more look-ups than a stranger may cause. */
+  /** True if scopes were left out, because their names would cost more look-ups than this client may cause. */
   readonly isCut: boolean;
   /** True if all Pods have the same users, and the credentials name no Pod. Then every Pod that is asked gets the credentials. */
   readonly isShared: boolean;
@@ -40,8 +42,8 @@ type Group = { readonly pod: Pod } & Readonly<Scopes>;
 
 const MAX_PODS = 5;
 /**
- * The bounds of a request without credentials. They do not depend on what this isolate knows. Otherwise the answer would show a stranger which private
- * names are in use. They are enough for a dozen names of three components.
+ * The bounds of a request without credentials, enough for a dozen names of three components. They do not depend on what this isolate knows, because
+ * the answer would otherwise show a stranger which private names are in use.
  */
 const anonymousBounds: PlanBounds = { chosenBy: "stranger", maxKeys: 40 };
 /**
@@ -113,7 +115,7 @@ function questionsOf(groups: readonly Group[], getsCredentials: (pod: Pod) => bo
   return questions.filter(({ scopes }) => scopes.length > 0);
 }
 
-/** A Pod never gets another Pod's credentials. If the client has such credentials, the Pod is asked without them, and only for pull. */
+/** A Pod never gets another Pod's credentials. Instead, the Pod is asked without credentials, and only for pull. */
 function pullsOf({ pod, own, moving }: Group): Group {
   const pulls = (scopes: readonly Access[]) =>
     scopes.filter(isRepository).map((scope) => ({ ...scope, actions: ["pull"] }));
@@ -135,9 +137,9 @@ export async function planLogin(
 }
 
 /**
- * Returns the Pod that checks credentials if no Pod is known for their GitLab cell, or if they name no cell. This is the default Pod. If there is no
- * default Pod, but all Pods have the same users, it is the first Pod. Some Pod must check the credentials even if the name has no Pod. Otherwise a
- * stranger with a made-up password could tell names without a Pod from names that have one.
+ * Returns the Pod that checks credentials without a known GitLab cell: the default Pod, or else the first Pod if all Pods have the same users.
+ * Credentials are checked even if the name has no Pod. Otherwise a stranger with a made-up password could tell names without a Pod from names that
+ * have one.
  */
 async function loginPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
   const record = await directory.record();

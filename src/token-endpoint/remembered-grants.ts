@@ -15,14 +15,13 @@ export type Asker = { readonly pod: Pod; readonly credentials: Credentials };
 export type RememberedGrants = {
   /** Returns the repositories that are remembered, each with the time at which its grant was asked for, in milliseconds. */
   find(asker: Asker, repositories: readonly string[]): Promise<ReadonlyMap<string, number>>;
-  /** Records that the token service granted these pulls when it was asked at `askedAt`. */
   remember(asker: Asker, repositories: readonly string[], askedAt: Date): Promise<void>;
   /**
    * Records that the token service just refused these pulls. Grants that were asked for before this refusal no longer count, even if they are
    * recorded later.
    */
   forget(asker: Asker, repositories: readonly string[]): Promise<void>;
-  /** Records that the token service just refused these credentials. No earlier grant for them is used any more, whatever the repository. */
+  /** Records that the token service just refused these credentials. No earlier grant for them counts any longer, whatever the repository. */
   forgetAll(asker: Asker): Promise<void>;
 };
 
@@ -47,7 +46,10 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
     });
     return (await Promise.all(found)).flat();
   };
-  /** Writes a tombstone, so that earlier grants at this path are not used. They all end within `graceSeconds`, so it need not live longer. */
+  /**
+   * Writes a tombstone, so that earlier grants at this path no longer count. These grants all end within `graceSeconds`, so the tombstone lives no
+   * longer.
+   */
   const refuse = ({ pod }: Asker, path: string, atMs: number) =>
     writeTombstone(cache, path, { atMs, keepSeconds: pod.outage.graceSeconds });
   return {
@@ -70,8 +72,7 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       await Promise.all(repositories.map(put));
     },
     forget: async (asker, repositories) => {
-      // There may be no repositories, for example if a stranger asks eight Pods for their catalogs. We then do not derive the keys (`hashers`),
-      // because that takes much time.
+      // A stranger may ask eight Pods for their catalogs, without repositories. We then do not derive the keys (`hashers`), because that takes long.
       if (repositories.length === 0) return;
       const atMs = clock().getTime();
       const isStranger = asker.credentials[0] === "anonymous";

@@ -12,7 +12,7 @@ export type TokenRequest = {
   /** The request has neither Basic credentials nor a form with a password or refresh token. */
   readonly anonymous: boolean;
   readonly authorization: string | null;
-  /** The password or refresh token, which is never logged. One of GitLab may contain a cell id, which tells the edge which Pod to ask. */
+  /** The password or refresh token, which is never logged. GitLab's may contain a cell id, which tells the edge which Pod to ask. */
   readonly secret: string | null;
   /** The parameters that are passed to the Pod in addition to scopes and service. */
   readonly passed: readonly (readonly [string, string])[];
@@ -66,8 +66,8 @@ export async function parseTokenRequest(request: Request, service: string): Prom
     });
   }
   const passedNames = isForm ? passedByPost : describing;
-  // Some token services fail at a control character, so a value with one is left out, unless it is a password. From such a failure, a stranger would
-  // learn that a service was asked, and so that the repository has a Pod.
+  // Some token services fail at a control character, and such a failure would tell a stranger that the repository has a Pod. So a value with a
+  // control character is left out, unless it is a password.
   const given = passedNames.flatMap((name) => parameters.getAll(name).map((value) => [name, value] as const));
   const passed = given.filter(([name, value]) => isPassed(name, value));
   const authorization = basicOnly(request.headers.get("Authorization"));

@@ -45,7 +45,6 @@ function cellOfCiToken(token: string): string | null {
   return typeof cell === "string" ? cell : null;
 }
 
-/** Decodes base64url, with one character for each byte. Null if the text is not base64url. */
 function decodeBase64url(text: string): string | null {
   try {
     return atob(text.replaceAll("-", "+").replaceAll("_", "/"));

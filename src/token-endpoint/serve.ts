@@ -20,17 +20,14 @@ type TokenPorts = Omit<GracePorts, "maxRepositories"> &
   };
 
 /**
- * The edge remembers the pulls that a Pod grants, so that it can grant them itself while the Pod's token service is down. It does this for at most
- * this many repositories of one request, because each costs up to four calls of the location's cache, and Workers' free plan allows 50 calls for a
- * request. Of all clients, only mirrors ask for more repositories at once.
+ * The edge remembers the granted pulls of at most this many repositories of one request. Each costs up to four calls of the location's cache, and
+ * Workers' free plan allows 50 calls for a request. Only mirrors ask for more repositories at once.
  */
 const maxRememberedRepositories = 6;
 
-/** Divides `maxRememberedRepositories` among the Pods of one request. Each Pod gets at least one repository. */
 export const rememberedRepositories = (pods: number): number =>
   Math.max(1, Math.floor(maxRememberedRepositories / pods));
 
-/** `pod` has the ids of the Pods that were asked, for the log. */
 type ServedToken = { readonly response: Response; readonly outcome: "token"; readonly pod: string };
 
 /** Serves the token endpoint. It asks all Pods of the scopes at once, each for its own scopes, and joins their grants into one bundle. */
@@ -72,8 +69,7 @@ type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 /**
  * Plans within the bounds of a stranger, and asks the Pods of the plan. If these bounds or the strangers' budget are too small, the edge first tries
  * the client's login. If a Pod grants the login, the client gets the bounds of a user. So users can log in even while a few strangers use up the
- * budget. If the login is refused, this refusal is the answer, because it is the same for all names. It may also tell a client to ask again with GET
- * (`lacksForm`).
+ * budget.
  */
 async function askPlanned(request: TokenRequest, ports: PlanPorts, ask: Ask): Promise<Result<Planned, Refusal>> {
   const bounds = strangerBounds(request);
@@ -83,7 +79,8 @@ async function askPlanned(request: TokenRequest, ports: PlanPorts, ask: Ask): Pr
   const login = await planQuestions({ ...request, scopes: [] }, ports, bounds);
   const checked = login.ok ? await ask(login.value.questions) : [];
   const [part] = checked.flatMap(({ answer }) => (answer.kind === "granted" ? [answer.part] : []));
-  // A Pod that refuses a login would also refuse the same credentials with scopes. So we do not ask a second time.
+  // A Pod that refuses a login would also refuse the same credentials with scopes, so this refusal is the answer. It is the same for all names, and
+  // may tell the client to ask again with GET (`lacksForm`).
   const isRefused = checked.length > 0 && checked.every(({ answer }) => answer.kind === "refused");
   if (login.ok && isRefused) return ok({ plan: login.value, asked: checked });
   await Promise.all(checked.map(discard));
@@ -105,8 +102,8 @@ const askAll = async (plan: Result<Plan, Refusal>, ask: Ask): Promise<Result<Pla
 const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directory" && refusal.text === budgetSpent;
 
 /**
- * Whether no Pod in `asked` got the credentials, and none granted anything. Then the edge asks a Pod for a login with them, and the client gets the
- * answer. The same happens for a name without a Pod, so a made-up password does not show which names are assigned.
+ * Whether no Pod in `asked` got the credentials, and none granted anything. The edge then asks a Pod for a login with them, as for a name without a
+ * Pod. So a made-up password does not show which names are assigned.
  */
 const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");
