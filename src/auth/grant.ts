@@ -27,7 +27,6 @@ export type PodGrant =
   | { readonly kind: "undecided"; readonly jwt: string }
   | { readonly kind: "open" };
 
-/** The token that the Pod gets. Null if this deployment works without tokens. */
 export const jwtOf = (grant: PodGrant): string | null => (grant.kind === "open" ? null : grant.jwt);
 
 /** Returns the user to whom the Pod gave the grant's token. A Pod's tokens that have no subject all count as tokens of one user. */
@@ -100,9 +99,8 @@ export async function grantFor(
   const access = verified.value.flatMap((part) => part.access);
   const allowedElsewhere = covers(access, wanted);
   if (pod === null && allowedElsewhere) return err({ reason: "name-unknown" });
-  // `insufficient_scope` says that the token is valid but does not allow the request. A bundle (the edge's token, with a part for each Pod that
-  // granted something) is valid for all names. A Pod's bare JWT is valid only for the names of this Pod. For other names, its error is
-  // `invalid_token`.
+  // `insufficient_scope` says that the token is valid but does not allow the request. A bundle counts as valid for all names. A Pod's bare JWT is
+  // valid only for the names of this Pod, and gets `invalid_token` for all others.
   const lacksRight = token.kind === "bundle" || own !== undefined;
   // If one part does not verify, the error is `invalid_token` for all names. Otherwise a stranger with a made-up part for a Pod could tell this Pod's
   // names from other names by the error.
@@ -193,7 +191,7 @@ async function accessOf(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<r
 type Identified = { readonly grant: Grant; readonly pod: Pod };
 
 /**
- * Chooses the Pod for a request without a repository from the parts of its token. A part that verifies comes first, then a grant that the edge gave,
+ * From the parts of a token, chooses the Pod for a request without a repository. A part that verifies comes first, then a grant that the edge gave,
  * then a part whose key the directory does not know.
  */
 export async function identify(token: Token, ports: GrantPorts): Promise<Result<Identified, Refusal>> {

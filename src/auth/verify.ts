@@ -50,7 +50,7 @@ export const noneRejected = (): RejectedTokens => ({ keys: new Set(), forged: 0 
  */
 const mostForged = 2;
 
-/** Whether a token counts as wrong without a check: it was wrong before in this request, or `mostForged` tokens were forged. */
+/** Whether a token counts as wrong without a check. */
 export const isRejected = ({ keys, forged }: RejectedTokens, key: string): boolean =>
   keys.has(key) || forged >= mostForged;
 
@@ -84,7 +84,6 @@ const accessClaim = list(v.object({ type: text, name: text, actions: list(v.stri
 /** A token request has at most 200 scopes, but a hostile token service can grant any number. Reading this many takes a millisecond or two. */
 const MAX_ACCESS_ENTRIES = 2_000;
 
-/** Null if the claim cannot be read, or is too long. */
 function readAccess(claim: unknown): readonly Access[] | null {
   if (Array.isArray(claim) && claim.length > MAX_ACCESS_ENTRIES) return null;
   const access = v.safeParse(accessClaim, claim);
@@ -208,7 +207,8 @@ async function verifyWith(
 }
 
 /**
- * Null if the key cannot be imported. A token may have parts of several Pods, and one Pod's bad key must not fail the requests for the other Pods.
+ * A key that cannot be imported gives null and no error: a token may have parts of several Pods, and one Pod's bad key must not fail the requests for
+ * the other Pods.
  */
 async function importKey(jwk: PublicKey, { keys }: TokenMemory): Promise<ImportedKey | null> {
   const known = keys.get(jwk);
