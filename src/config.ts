@@ -18,7 +18,7 @@ export type Config = {
   readonly cacheHost: string;
   /** The sites whose scripts may read answers in a browser. */
   readonly corsOrigins: readonly string[];
-  /** The Worker opens with each of these keys. Doctor compares the `kid` of the first, which is the newest, with those of the sealed values. */
+  /** The Worker opens sealed values with each of these keys. The first is the newest: doctor compares its `kid` with those of the sealed values. */
   readonly sealingKeys: readonly (JsonWebKey & { readonly kid?: string })[];
   /**
    * From these keys, the edge derives a key for each of three purposes: to seal upload pins, to seal the grants that it gives while a token service
@@ -49,8 +49,8 @@ const origin = v.pipe(
   v.string(),
   v.check((text) => isOrigin(text) && isHost(new URL(text).host)),
 );
-/** A share from 0 to 1, which wrangler.toml may write with or without quotes. */
-const part = v.pipe(
+/** wrangler.toml may write the number with or without quotes. */
+const share = v.pipe(
   v.union([v.string(), v.number()]),
   v.transform(String),
   v.regex(/^[01](\.\d{1,6})?$/),
@@ -69,7 +69,7 @@ const schema = v.object({
   EDGE_KEYS: v.pipe(json, v.array(edgeKey), v.nonEmpty(), v.maxLength(2)),
   STALL_MS: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{2,5}$/), v.transform(Number)), "60000"),
   STORE_CHECK_MS: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{1,4}$/), v.transform(Number)), "5000"),
-  LOG_SAMPLE: v.optional(part, "1"),
+  LOG_SAMPLE: v.optional(share, "1"),
   // The token has the form of a Bearer token (RFC 6750 §2.1), and is too long to be guessed.
   PROBE_TOKEN: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.regex(/^[A-Za-z0-9._~+/-]{32,}=*$/))]), ""),
 });

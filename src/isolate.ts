@@ -16,7 +16,7 @@ import { RetryBudget } from "./net/retry-budget.ts";
 
 /** Everything that outlives a request. Requests share values, never promises, because a Worker must not await I/O that another request began. */
 export type Isolate = {
-  /** Parsed once, by the first request. */
+  /** Null until the first request has parsed it. */
   config: Config | null;
   readonly kv: KvCache;
   readonly parsedPods: ParsedPods;
@@ -54,11 +54,11 @@ export const createIsolate = (): Isolate => ({
     kept: new KeptEntries({ maxFound: 6_000, maxMissing: 7_000 }),
     passing: new BoundedMap(14_000),
     budgets: {
-      // Honest tokens name a new key or Pod only after a key was rotated or a Pod was added. Strangers can make up any number of keys and Pods, so
-      // this budget is small.
+      // The numbers are KV keys in 10 seconds. Honest tokens name a new key or Pod only after a key was rotated or a Pod was added, but strangers can
+      // make up any number of keys and Pods. So the budget of `claim` is small.
       claim: new LookupBudget(50),
       cell: new LookupBudget(1_000),
-      // The unit is KV keys in 10 seconds. The look-up of a name reads about 3 keys, so this budget allows about 300 names a second.
+      // A name costs about 3 keys, so this budget allows about 300 names a second.
       stranger: new LookupBudget(10_000),
     },
     issuerBudgets: new BoundedMap(500),

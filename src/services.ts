@@ -30,7 +30,7 @@ type Call<P extends Pod> = (pod: P, request: FetchRequest) => Promise<Result<Res
 export type Services = {
   readonly config: Config;
   readonly directory: Directory;
-  /** `callRegistry` and `callTokenService` take only a Pod that `passGate` (pods/gate.ts) has let through. */
+  /** `callRegistry` and `callTokenService` take only a Pod that the gate (pods/gate.ts) has let through. */
   readonly callRegistry: Call<AdmittedPod>;
   readonly callTokenService: Call<AdmittedPod>;
   /** Reads a blob from a storage, and tries only once. The request has no Authorization, because a storage must not see a token. */
@@ -45,11 +45,9 @@ export type Services = {
   readonly grants: RememberedGrants;
   /** What clients deleted while a group was being moved. One Pod of the move may still have it, but the edge must not serve it from there. */
   readonly movedTombstones: Tombstones;
-  /** Who sent the request, for the conditions of stores and the rules of groups. */
   readonly client: Client;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
-  /** For work that goes on after the answer, and after the client has left. */
   readonly waitUntil: (promise: Promise<unknown>) => void;
   readonly now: Date;
   readonly trace: Trace;
@@ -158,7 +156,7 @@ const createCallGateway =
       send: (sent) => fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, stallMs }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
-      // If an order gets no answer, the gateway has failed, because a gateway that is up answers every order. A failed write to a registry
+      // A gateway that is up answers every order, so an order without an answer says that the gateway has failed. A failed write to a registry
       // usually says nothing about the registry, because the written content may be the cause.
       doWritesCount: true,
       waitUntil,

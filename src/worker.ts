@@ -94,10 +94,7 @@ async function passOn(
 const comesFromPod = ({ method }: Request, { outcome }: AttributedAnswer): boolean =>
   method !== "HEAD" && (outcome === "forwarded" || outcome === "streamed");
 
-/**
- * Returns the request's URL. Null if its host is malformed (RFC 9112 §3.2), because we write the host into challenges and into the Pod's
- * `X-Forwarded-Host`.
- */
+/** Null if the URL's host is malformed (RFC 9112 §3.2), because we write the host into challenges and into the Pod's `X-Forwarded-Host`. */
 function readUrl({ url }: Request): URL | null {
   const [, , host = ""] = url.split("/", 3);
   // We check the raw text, because `URL` takes a `#` for a fragment's beginning and an `@` for the end of a user's name.
