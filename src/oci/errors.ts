@@ -34,7 +34,6 @@ export type OciError = {
   readonly code: ErrorCode;
   readonly message: string;
   readonly detail?: unknown;
-  /** Replaces the code's usual status. */
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
   /** More members next to `errors`, as in the answers of GitLab's token service. */

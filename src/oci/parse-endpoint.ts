@@ -149,10 +149,7 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
 
 type Taken<Name extends string> = { readonly values: Readonly<Record<Name, string | null>>; readonly rest: string };
 
-/**
- * Returns the values of some parameters, and the query without them. A repeated parameter is refused, because edge and Pod could read different
- * values.
- */
+/** A repeated parameter is refused, because edge and Pod could read different values. */
 function takeParameters<Name extends string>(query: string, names: readonly Name[]): Result<Taken<Name>, OciError> {
   const parameters = readParameters(query);
   const repeated = names.find((name) => valuesOf(parameters, name).length > 1);

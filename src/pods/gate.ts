@@ -58,10 +58,7 @@ export const beingMoved = (name: string, { id }: Pod): Refusal => ({
 const passMove = (pod: AdmittedPod, moving: Moving): Result<AdmittedPod, Refusal> =>
   refusesWrites(moving) ? err(beingMoved(moving.prefix, pod)) : ok(pod);
 
-/**
- * Returns a function that says whether an assignment's rules allow the client. It judges each assignment only once, because one token request of a
- * stranger may name hundreds of repositories of one group.
- */
+/** The returned function judges each assignment only once, because one token request of a stranger may name hundreds of repositories of one group. */
 export function createClientGate(visit: Visit): (assignment: AssignmentRecord) => Refusal | null {
   const judged = new Map<AssignmentRecord, Refusal | null>();
   return (assignment) => {

@@ -20,7 +20,6 @@ export function parseTrustSecret(text: string): Result<string, string> {
   return err(`cannot be sent as a header; want one line of 1 to ${maxSecretCharacters} ASCII characters`);
 }
 
-/** Returns the headers that mark a request to the Pod's registry. A Pod without `trust`, or with a binding, has none. */
 export async function trustHeaders(
   { id, registry, trust }: Pod,
   openSecret: OpenSecret,

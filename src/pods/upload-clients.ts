@@ -30,7 +30,8 @@ const clients: readonly Row[] = [
   // code.
   { userAgent: /\bgo-containerregistry\b/i, travel: "goes" },
   // regclient ≥ 0.11.5 (internal/reghttp, `AuthCreds`) sends credentials only for the registry's own host. Older versions give the registry's
-  // password to the realm that another host's 401 names (CVE-2026-49349). Only the User-Agent of regclient's own programs has regclient's version.
+  // password to the realm that another host's 401 names (CVE-2026-49349). Only regclient's own programs have its version in their User-Agent, so no
+  // other program fits.
   {
     userAgent: /^regclient\/reg(ctl|sync|bot) \(v(0\.11\.(5\)|[6-9]|[1-9]\d)|0\.(1[2-9]|[2-9]\d)\.|[1-9]\d*\.)/i,
     travel: "goes",

@@ -26,7 +26,6 @@ export type SecretSchema<Secret> = v.GenericSchema<unknown, Secret> | v.GenericS
 /** One URL-signing scheme. It is pure: the same request gives the same URL, except for ECDSA's random part. */
 export type Signer<Config, Secret> = {
   readonly config: v.GenericSchema<unknown, Config>;
-  /** Null if the stores of this scheme have no secret. */
   readonly secret: SecretSchema<Secret> | null;
   /** The bucket or base URL for which a store's secret is sealed. The secret opens only together with this text. */
   target(config: Config): string;
