@@ -3,7 +3,6 @@ import { checkManifestProofs, type EdgeRepository, signsByManifests } from "./ch
 import { excludesUs, fetchToken, noLogin } from "./check-token.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
-/** Returns why podctl cannot ask the edge for this Pod's probe. Null if it can ask. */
 export function whyNotThroughEdge({ deployment, whyNotAsked }: PodUnderTest): string | null {
   return deployment.answers ? whyNotAsked : "the edge does not answer";
 }

@@ -86,7 +86,6 @@ export type Check = {
   readonly text: string;
 } & ({ readonly status: "ok" | "skipped" } | { readonly status: "finding"; readonly finding: Finding });
 
-/** The rows about one Pod or about the edge, in the order of the checks. */
 export class Checks {
   readonly pod: string;
   readonly list: Check[] = [];

@@ -31,7 +31,7 @@ export type PodUnderTest = {
    * this Pod may see.
    */
   readonly user: User | null;
-  /** The login for requests through the edge. Null if there is none, or if the edge would send it to another Pod, which must not see it. */
+  /** The login for requests through the edge. Null if there is none, or if the edge would send the login to another Pod, which must not see it. */
   readonly userAtEdge: User | null;
   readonly probe: NonNullable<Pod["probe"]> | null;
   /** What the edge's `/-/probe` says about this Pod. Null if podctl did not ask: the Pod is down, its record has no probe, or `probing` is off. */

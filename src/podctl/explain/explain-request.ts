@@ -97,7 +97,7 @@ async function explainRepository(
   await learnDepth(traced.directory);
   const needsToken = question.auth === "token";
   // If the operator gave no token, we show what happens with a token that grants all that the request needs. With `auth: "none"`, `handle()` answers
-  // as it does to such a token.
+  // as if the request had such a token.
   const granted: Question = needsToken && question.token === null ? { ...question, auth: "none" } : question;
   const recorded = await run(granted, traced.directory);
   const held = !needsToken || question.token === null ? null : parseToken(question.token);

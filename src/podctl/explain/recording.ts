@@ -91,7 +91,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       logSample: 1,
     },
     directory,
-    // A catalog is the only answer of a registry whose body decides what `handle()` answers. So every body is an empty catalog.
+    // Of all answers of a registry, only the body of a catalog decides what `handle()` answers. So every body is an empty catalog.
     callRegistry: record("registry", () => '{"repositories":[]}'),
     callTokenService: record("token service", (sent) => assumedToken(sent, now)),
     callStorage: async () => err({ reason: "unreachable", text: "podctl calls no storage" }),

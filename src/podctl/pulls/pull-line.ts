@@ -45,7 +45,7 @@ const schema = v.object({
   userAgent: optionalText,
 });
 
-/** Reads one line. A pull is a GET of a blob or manifest that was answered with content or a redirect, even if the answer broke off later. */
+/** A pull is a GET of a blob or manifest that was answered with content or a redirect, even if the answer broke off later. */
 export function readPullLine(line: string): LoggedPull {
   const json = parseJsonObject(line);
   if (json === null || typeof json["log"] !== "string") return { kind: "unread" };

@@ -47,7 +47,7 @@ export function createDecide(texts: Texts, { plainHttp }: Pick<Target, "plainHtt
       url: new URL(path, "https://edge.invalid"),
       authorization: null,
     });
-    // With `auth: "none"`, a request passes as if its token allowed it. With status 404, no Pod seems to have a blob, so no time is spent on signing.
+    // With `auth: "none"`, a request needs no token. With status 404, no Pod seems to have a blob, so no time is spent on signing.
     const assumed = { directory, auth: "none", service: "", podStatus: 404, now: new Date(0) } as const;
     const recorded = await runHandle(request, assumed);
     const [call] = recorded.calls;

@@ -8,8 +8,8 @@ import { requestsOf } from "./lines.ts";
 import { clientInCommonFormat, clientInRecord } from "./log-client.ts";
 
 /**
- * A repository that a logged request is about. podctl learns where the edge sends the repository's requests by a request with this `method` and
- * `path`, which may differ from those in the log.
+ * A repository that a logged request is about. To see where the edge sends such requests, podctl gives `handle()` this `method` and `path`, which may
+ * differ from those in the log.
  */
 export type Subject = { readonly name: RepositoryName; readonly method: string; readonly path: string };
 

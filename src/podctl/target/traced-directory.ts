@@ -31,7 +31,7 @@ export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick
 
 /**
  * Reads the directory record, which says how many components a prefix may have (`depth`). An isolate of the Worker mostly knows the depth before a
- * request comes, and looks up no longer prefixes. After this call, podctl lists the same look-ups.
+ * request comes, and does not look up longer prefixes. After this call, podctl lists the same look-ups.
  */
 export async function learnDepth(directory: Directory): Promise<void> {
   // If the record does not parse, a later look-up reports that.
