@@ -23,7 +23,6 @@ type ReadOptions = {
   readonly onProgress: (lines: number) => void;
 };
 
-/** Returns the given assignments together with those in the line file at `path`. */
 export async function readAssignments(
   path: string,
   { assignments, onProgress, ...known }: ReadOptions,

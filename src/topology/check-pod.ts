@@ -42,7 +42,7 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
     if (!isUnreachable(url, rules)) continue;
     yield mistake(members, `${quote(url, members)} ${isAddress}, or \`trust\` by a binding`);
   }
-  // The Worker calls a gateway without the binding of `trust`.
+  // The binding of `trust` is only for the registry and the token service. The Worker calls a gateway without it.
   for (const [members, url] of gateways) {
     if (isUnreachable(url, rules)) yield mistake(members, `${quote(url, members)} ${isAddress}`);
   }

@@ -1,4 +1,3 @@
-/** Parses the files in which clouds publish their address ranges. Pure. */
 import * as v from "valibot";
 import { parseCidr } from "../lib/address.ts";
 

@@ -18,7 +18,6 @@ for (const [continent, countries] of Object.entries(countriesOf)) {
   }
 }
 
-/** The continents where a country may be; empty if there is no such country. */
 export const continentsOf = (country: string): readonly Continent[] => continents.get(country) ?? [];
 
 /** The continent of a country. Null if there is no such country, or if different databases place it on different continents. */

@@ -95,8 +95,8 @@ function parseAll<T>(
 }
 
 /**
- * Returns the Pods in the order of the directory record, because that order is part of the record. In an object, ids that are numbers
- * would come first.
+ * Returns the Pods in the order of the directory record, because that order is part of the record. In an object instead of a map, ids that are
+ * numbers would come first.
  */
 function podsOf(
   pods: Named<PodRecord>,

@@ -85,7 +85,7 @@ export function directorySteps(from: DirectoryRecord | null, to: DirectoryConten
 
 type SharedRegistries = DirectoryRecord["sharedRegistries"];
 
-/** Returns the entries of both lists, each only once. An entry names the Pods of one registry. */
+/** An entry names the Pods of one registry. */
 function joined(one: SharedRegistries, other: SharedRegistries): SharedRegistries {
   const known = new Set(one?.map((pods) => pods.join()));
   const added = (other ?? []).filter((pods) => !known.has(pods.join()));
@@ -94,7 +94,7 @@ function joined(one: SharedRegistries, other: SharedRegistries): SharedRegistrie
 
 type Depth = Pick<DirectoryRecord, "depth">;
 
-/** Returns the larger of two depths. A missing depth is the largest, because a record without depth allows any prefix. */
+/** A missing depth is the largest, because a record without depth allows any prefix. */
 const deeper = ({ depth: one }: Depth, { depth: other }: Depth): Depth["depth"] =>
   one === undefined || other === undefined ? undefined : Math.max(one, other);
 

@@ -15,7 +15,7 @@ export type GroupSettings = Without<AssignmentRecord, "v" | "pod" | "revision">;
 
 export const needlessReason = "is only for `state: read-only`; remove it, or set that state";
 
-/** Yields what is wrong with a group's settings. The paths begin below the assignment. */
+/** The paths of these mistakes begin below the assignment. */
 export function* settingsMistakes({
   reason,
   state,

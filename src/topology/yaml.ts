@@ -57,7 +57,7 @@ export function parseYaml(text: string): Result<Yaml, readonly YamlMistake[]> {
 const unsupportedTag = "a tag is not supported; want a plain value";
 const unsupportedAlias = "an alias is not supported; write the value out";
 
-/** Our words for errors whose own message does not say what to change, or quotes the file where `wordsOf` cannot cut it off. */
+/** Our words for errors whose own message does not say what to change, or quotes the file in a way that `wordsOf` cannot cut off. */
 const ownWords: Readonly<Partial<Record<YAMLParseError["code"], string>>> = {
   BAD_ALIAS: unsupportedAlias,
   BAD_DIRECTIVE: "not YAML: a directive is wrong",
