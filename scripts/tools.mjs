@@ -101,7 +101,7 @@ function getDebianPrograms() {
   return stillMissing.length === 0 ? [] : [`no ${stillMissing.join(", ")}: ${failure ?? "not in these packages"}`];
 }
 
-/** Runs a command. Returns null if it succeeds, otherwise the last lines of its error output. */
+/** Returns null if the command succeeds, otherwise the last lines of its error output. */
 function run(command, args, env) {
   const options = { env: { ...process.env, ...env }, encoding: "utf8", timeout: installMs };
   const { status, error, stderr } = spawnSync(command, args, options);
