@@ -65,6 +65,24 @@ test("a blob is fetched only from the Pod's blob hosts", async () => {
   registry.close();
 });
 
+test("requests for one repository that begin at once share one token", async () => {
+  let asked = 0;
+  const exp = Math.floor(Date.now() / 1_000) + 300;
+  const token = `e30.${Buffer.from(JSON.stringify({ exp })).toString("base64url")}.`;
+  const answer = ({ url = "" }: IncomingMessage, response: ServerResponse) => {
+    if (url.startsWith("/token")) asked += 1;
+    response.writeHead(200).end(url.startsWith("/token") ? JSON.stringify({ token }) : "");
+  };
+  const origin = `http://127.0.0.1:${await serveForTest(answer)}`;
+  const pod = { id: "pod-a", registry: origin, token: `${origin}/token`, audience: "registry" } as unknown as Pod;
+  const registry = openRegistry(pod, { user: null, jobs: 8, auth: "token" });
+  const scopes = [{ type: "repository", name: "acme/app", actions: ["pull"] }];
+  const heads = Array.from({ length: 8 }, () => registry.ask({ path: "/v2/acme/app/blobs/x", scopes }));
+  expect((await Promise.all(heads)).map(({ status }) => status)).toEqual(Array(8).fill(200));
+  expect(asked).toBe(1);
+  registry.close();
+});
+
 test("the login for all Pods goes to the Pod that the operator named, also when a group goes back from there", () => {
   const [from, to] = ["pod-a" as PodId, "pod-b" as PodId];
   expect(namedPod({ way: "there", from, to })).toBe("pod-b");

@@ -29,8 +29,10 @@ export function openTokens(pod: Pod, user: User | null): Tokens {
   return {
     get: async (scopes, { fresh = false } = {}) => {
       const key = scopes.map(formatScope).join(" ");
-      const known = await remembered.get(key)?.catch(() => undefined);
-      if (!fresh && known !== undefined && Date.now() < known.untilMs) return known.token;
+      const pending = fresh ? undefined : remembered.get(key);
+      // Nothing is awaited if no token was asked for yet, because other requests must find the promise of this one.
+      const known = pending === undefined ? undefined : await pending.catch(() => undefined);
+      if (known !== undefined && Date.now() < known.untilMs) return known.token;
       const asked = fetchToken(pod, user, scopes).then((token) => ({ token, untilMs: useUntilMs(token) }));
       if (remembered.size >= maxRemembered) remembered.clear();
       remembered.set(key, asked);
