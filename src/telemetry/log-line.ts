@@ -95,8 +95,8 @@ export type Asker = {
 };
 
 /**
- * Makes text of a client or Pod fit for the log. Replaces what a terminal or an editor would not show as it is: control and format characters, line
- * ends, and characters without a meaning in Unicode. The cut may leave half of a character, which is replaced too.
+ * Cuts text of a client or Pod for the log, and replaces unfit characters: control and format characters, line ends, and those without a meaning in
+ * Unicode. A terminal or an editor would not show them as they are. The cut may leave half of a character, which is replaced too.
  */
 export const plainText = (text: string, maxCharacters: number): string =>
   text.slice(0, maxCharacters).replaceAll(/[\p{C}\u2028\u2029]/gu, "\ufffd");

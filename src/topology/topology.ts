@@ -63,7 +63,7 @@ export type Rules = {
   readonly auth: "token" | "none";
   /** Which Pods and stores may be reached without TLS. */
   readonly plainHttp: PlainHttp;
-  /** Host names of the edge. On the local stack, also the one with its port, because the Pods have other ports of the same host. */
+  /** Host names of the edge. On the local stack, also the host name with the edge's port, because the Pods have other ports of the same host. */
   readonly edgeHosts: readonly string[];
   /** Whether a secret in the file must be sealed for exactly the place where it is. */
   readonly seals: "checked" | "unchecked";

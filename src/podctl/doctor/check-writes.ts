@@ -81,8 +81,8 @@ async function startUpload(
 type Upload = { readonly place: URL; readonly blob: Uint8Array<ArrayBuffer>; readonly digest: string };
 
 /**
- * Uploads a blob as docker does: by a PATCH without a Content-Length, which some proxies and tunnels refuse, and an empty PUT. Returns whether the
- * registry has accepted the blob.
+ * Uploads a blob as docker does: by a PATCH without a Content-Length, and then an empty PUT. Some proxies and tunnels refuse such a PATCH. Returns
+ * whether the registry has accepted the blob.
  */
 async function sendBlob(
   { pod, checks }: PodUnderTest,
