@@ -1,4 +1,3 @@
-/** How large the Worker is that `npm run deploy` ships, and what it costs to start it. */
 import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import { promisify } from "node:util";

@@ -1,4 +1,3 @@
-/** Measures in workerd how much CPU time each signer takes, and how much the check of a token takes. */
 import { exportJWK, generateKeyPair } from "jose";
 import * as v from "valibot";
 import type { PodId } from "../../src/directory/pod-id.ts";

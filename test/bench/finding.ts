@@ -18,7 +18,6 @@ export const portable = (name: string, value: number, bound: number | null = nul
   portable: true,
 });
 
-/** A time, a size or an amount of money. */
 export const amount = (name: string, value: number, bound: number | null = null): Finding => ({
   name,
   size: null,

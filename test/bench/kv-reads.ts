@@ -1,4 +1,3 @@
-/** How many KV reads a pull costs, as the local stack counts them. */
 import type { Stack } from "../../src/local/stack.ts";
 import { pushImage } from "../support/image.ts";
 import { type Finding, portable } from "./finding.ts";

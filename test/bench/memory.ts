@@ -1,4 +1,3 @@
-/** How much memory workerd has after 100,000 requests, with the edge in it and with a bare Worker. */
 import { layersOf } from "../support/client.ts";
 import { amount, type Finding } from "./finding.ts";
 import { Load, type Target } from "./load.ts";

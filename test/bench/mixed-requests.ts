@@ -4,7 +4,7 @@ import { putManifest } from "../support/image.ts";
 import type { Image } from "./mixed-truth.ts";
 import type { BenchStack } from "./stage.ts";
 
-/** `failed` is an answer by which the edge or a Pod says that it cannot answer now. It is allowed only while a fault is on. */
+/** `failed`: the edge or a Pod answered that the request cannot be served now. This is allowed only while a fault is on. */
 export type Outcome = {
   readonly kind: string;
   readonly result: "right" | "stale" | "failed" | "wrong";

@@ -6,7 +6,6 @@ import type { Results } from "./results.ts";
 const file = "docs/performance.md";
 const [begin, end] = ["<!-- bench: begin -->", "<!-- bench: end -->"] as const;
 
-/** Replaces what docs/performance.md has between its two markers. */
 export async function writePage(results: Results): Promise<void> {
   const page = await readFile(file, "utf8");
   const [before, after] = [page.indexOf(begin), page.indexOf(end)];

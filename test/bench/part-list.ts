@@ -1,4 +1,3 @@
-/** The parts of the bench in their order, and how long each of them measures. */
 import { benchBlocks } from "./blocks.ts";
 import { benchBundle, benchStartUp } from "./bundle.ts";
 import { benchCrypto } from "./crypto.ts";
