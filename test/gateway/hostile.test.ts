@@ -29,6 +29,7 @@ const ofOtherGateway = (): GatewayKeys =>
   gatewayConfig({ POD: "pod-a", REGISTRY: "http://127.0.0.1:1", EDGE: "http://localhost", GATEWAY_KEY: gatewayKey() })
     .keys;
 
+/** A JWE with this header, sealed by a key that the client made. */
 async function forgedJwe(header: object, { grant }: BegunUpload): Promise<string> {
   const jwe = await new CompactEncrypt(new TextEncoder().encode(JSON.stringify({ ...grant, exp: 9e9 })))
     .setProtectedHeader({ alg: "dir", enc: "A256GCM", typ: "upload-grant" })
