@@ -4,7 +4,6 @@ import { faults } from "./outcome.ts";
 import { registries } from "./registries.ts";
 import { parseReport, type Report } from "./report.ts";
 
-/** A report in the form that the suite prints. */
 const text = (tag: string, received: string) => `
 OCI Conformance Test: FAIL
   OCI Conformance Test/tag: ${tag}

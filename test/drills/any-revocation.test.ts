@@ -121,7 +121,6 @@ async function setUp(kind: Kind, name: string): Promise<Trial> {
   return trial;
 }
 
-/** The owner makes the trial's change, such as the deletion of a tag, through the edge or at the Pod directly. */
 async function change(trial: Trial, isByEdge: boolean): Promise<void> {
   const { repository, digest, blob, other, tag } = trial;
   const query = new URLSearchParams([

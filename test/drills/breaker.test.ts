@@ -7,7 +7,6 @@ import { useStack, withOutage } from "../support/toy-stack.ts";
 /** With `graceSeconds: 0`, the edge grants nothing in place of a token service that is down. So clients see each outage. */
 const stack = useStack({ topology: withOutage("graceSeconds: 0") });
 const unseenDigest = `sha256:${"0".repeat(64)}`;
-/** After the end of a fault, normal answers must come within this time. */
 const backWithinMs = 5_000;
 
 let token: string;

@@ -34,7 +34,7 @@ async function settleGroup(group: string): Promise<string> {
   return group;
 }
 
-/** Runs `--cleanup`, and calls `act` when the move has ended and nothing is deleted yet. */
+/** Calls `act` when the move has ended and nothing is deleted yet. */
 async function cleanUpWhile(group: string, act: (child: ChildProcess) => Promise<void>) {
   const child = spawn(process.execPath, [podctlProgram, "move", group, "--cleanup", ...optionsIn(folder)], {
     env: { ...process.env, CLOUDFLARE_ENV: "", ...env },

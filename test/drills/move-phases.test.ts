@@ -40,13 +40,12 @@ async function expectEqual(group: string): Promise<void> {
   expect(Object.keys(a).length).toBeGreaterThan(10);
 }
 
-/** Runs podctl, and kills it as soon as it prints this text. A phase is announced 8 s before it begins, so the kill comes before the phase. */
+/** A phase is announced 8 s before it begins, so the kill comes before the phase. */
 async function moveUntil(text: string, ...args: readonly string[]): Promise<void> {
   const { code, said } = await moveWhile(text, (child) => child.kill("SIGKILL"), ...args);
   expect([code, said]).toEqual([null, expect.stringContaining(text)]);
 }
 
-/** Runs podctl, and calls `act` once, as soon as podctl prints this text. */
 async function moveWhile(text: string, act: (child: ChildProcess) => void, ...args: readonly string[]) {
   const child = spawn(process.execPath, ["src/podctl/podctl.ts", "move", ...args, ...unhurried], {
     env: { ...process.env, CLOUDFLARE_ENV: "", ...env },

@@ -170,7 +170,7 @@ test("a command that can do nothing for a group names the group, and announces n
     [["acme", "--cleanup"], unmoved],
   ] as const;
   for (const [args, stderr] of refusals) expect(await move(...args)).toEqual({ code: 1, stdout: "", stderr });
-  // A group whose `settle` is not announced yet can only go on or be given up.
+  // Before `settle` is announced, a move can only go on or be given up.
   const copying = { pod: "pod-a", move: { to: "pod-b", phase: "copy", since: "2026-11-26T12:00:00.000Z" } };
   await stack.current.putKv("route/half", JSON.stringify({ v: 1, revision: 1, state: "active", ...copying }));
   const ended = await move("acme", "half", "--cleanup", "--take-over");

@@ -39,7 +39,7 @@ beforeEach(async () => {
 
 type Told = { readonly pod: string | null; readonly ms: number };
 
-/** The name's Pod, or why the directory cannot tell, and how long that took. */
+/** `pod` says why if the directory cannot tell. */
 async function resolve(text: string, options: { mustBeCurrent?: boolean } = {}): Promise<Told> {
   const name = parseRepositoryName(text);
   if (!name.ok) throw new Error(name.error);
@@ -97,7 +97,7 @@ describe("name that is in use", () => {
         expect(told.ms).toBeLessThan(atOnceMs);
         await sleep(patienceMs + 50);
       }
-      // A slow read moves the clock of `isolate` when it ends. The next test puts another isolate into this variable, whose clock must not be moved.
+      // When a slow read ends, it moves the clock of `isolate`. The next test puts another isolate into this variable, whose clock must not move.
       await readsEnded();
     },
     20_000,

@@ -49,7 +49,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
 
   test.each<[string, Fault]>([
     ["refuses connections", { mode: "refuse" }],
-    // Cloudflare answers 521 and 522 itself, if it cannot reach the registry.
+    // If Cloudflare cannot reach the registry, it answers 521 or 522 itself.
     ...[502, 503, 504, 521, 522].map((status): [string, Fault] => [`answers ${status}`, { mode: "status", status }]),
   ])(
     "if the registry %s, the image is pulled whole, each answer says that it is stale, and it is fresh after the outage",

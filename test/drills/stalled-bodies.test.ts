@@ -37,7 +37,6 @@ async function lastLine({ current }: typeof stack) {
   return current.edgeSeen().at(-1);
 }
 
-/** Expects that the wait ended because of `stallMs`, and not because of a longer deadline. */
 function expectStall(startedAtMs: number): void {
   const ms = performance.now() - startedAtMs;
   expect(ms).toBeGreaterThan(stallMs * 0.9);

@@ -23,7 +23,6 @@ const sign = (claims: object) =>
 const kindOf = async (jwt: string, pod: Pod, tokens: ReturnType<typeof createIsolate>["tokens"]) =>
   (await verifyToken(jwt, pod, { tokens, rejected: noneRejected(), now })).kind;
 
-/** Collects the garbage first, so that only memory that is in use counts. */
 function heapBytes(): number {
   setFlagsFromString("--expose-gc");
   (runInNewContext("gc") as () => void)();

@@ -6,7 +6,6 @@ import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs } from "./tools.ts";
 
 const hangMs = 5_000;
-/** The push must complete within this time after the hang has ended. */
 const completeWithinMs = 30_000;
 
 describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle of a push", () => {

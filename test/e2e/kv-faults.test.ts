@@ -9,7 +9,6 @@ import { at, drillSecondsOr, expectSameP99 } from "./outage-drill.ts";
 const stack = useStack();
 /** After this time, everything that the isolate has read from KV has expired. */
 const expiryMs = 31_000;
-/** How long we pull before and during each fault. */
 const drillMs = 1_000 * drillSecondsOr(4);
 
 async function pull(repository: string): Promise<readonly number[]> {

@@ -37,7 +37,6 @@ function scenario(kind: PodKind): void {
   });
   afterAll(() => stage?.close());
 
-  /** Calls `ask`, pauses the process of the Pod's storage after `afterMs`, and lets it run again after another `restMs`. */
   async function whileStorageRests<T>(afterMs: number, restMs: number, ask: () => Promise<T>): Promise<T> {
     const [storage, ...others] = await processIdsNaming(`${stage.stack.stateDir}/pods/pod-a/buckets`);
     if (storage === undefined || others.length > 0) throw new Error("the Pod's storage is not one process");

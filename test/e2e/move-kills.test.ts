@@ -73,7 +73,7 @@ type Run = { readonly code: number | null; readonly said: string };
 /** The longest run of podctl so far, without the start of its process. Each kill and each outage comes at a random moment within this time. */
 let longestMs = 2_500;
 
-/** Runs podctl. When podctl first prints something, `onBegin` gets a function that kills podctl. */
+/** When podctl first prints something, `onBegin` gets a function that kills podctl. */
 async function move(args: readonly string[], onBegin: (kill: () => void) => void): Promise<Run> {
   const options = ["--yes", "--wait", "0.2", "--jobs", "2", "--state", folder];
   const child = spawn(process.execPath, [podctlProgram, "move", group, ...args, ...options], {

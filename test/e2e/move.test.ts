@@ -61,7 +61,7 @@ function scenario(from: PodKind, to: PodKind): void {
     await stage?.close();
   });
 
-  /** Runs podctl. As soon as its output has the next text of `killedAt`, kills podctl and starts it again. */
+  /** As soon as podctl's output has the next text of `killedAt`, kills podctl and starts it again. */
   async function move(args: readonly string[], killedAt: readonly string[]): Promise<string> {
     const left = [...killedAt];
     let said = "";

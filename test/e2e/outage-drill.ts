@@ -26,7 +26,6 @@ export type Drill = {
   readonly fault: Fault;
   /** Images of the failing Pod. During the outage, clients must still get them whole. */
   readonly held: readonly PulledImage[];
-  /** Images of the Pod that does not fail. */
   readonly others: readonly PulledImage[];
   /** Sends a request that needs the service that fails in the outage, and returns the status. */
   readonly rest: () => Promise<number>;

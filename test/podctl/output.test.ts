@@ -12,7 +12,6 @@ afterEach(() => {
   process.stderr.isTTY = isTTY;
 });
 
-/** Returns what a terminal gets if `progress` advances by one of `steps` each second. */
 function drawn(steps: readonly number[], total: number | null, after: () => void = () => {}): string {
   const written = vi.spyOn(process.stderr, "write").mockReturnValue(true);
   const clock = vi.spyOn(performance, "now").mockReturnValue(0);

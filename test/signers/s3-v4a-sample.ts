@@ -11,7 +11,6 @@ export const publicY = "0515242cedd82e94799482e4c0514b505afccf2c0c98d6a553bf539f
 export const host = "mfzwi23gnjvgw.accesspoint.s3-global.amazonaws.com";
 export const config = { endpoint: `https://${host}` };
 
-/** A GET without optional parameters, and a HEAD with all of them. */
 export const urlForms = [
   { method: "GET", attribution: [] },
   { method: "HEAD", sessionToken: "a/token+of==", attribution: [["repository", "acme/app"]] },

@@ -57,7 +57,6 @@ const cache = {
 };
 const grants = createRememberedGrants({ cache, edgeKeys, clock: () => new Date(nowMs) });
 
-/** `said` is the token service's answer, or a promise of it if the answer comes later. */
 async function ask(
   names: readonly string[],
   said: Said | Promise<Said>,

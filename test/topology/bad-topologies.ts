@@ -1,4 +1,3 @@
-/** Topologies with one mistake each, and the message about it. */
 import { keyOf, podText, topologyText } from "../support/topologies.ts";
 
 type BadTopology = {

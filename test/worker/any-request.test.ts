@@ -80,7 +80,6 @@ function expectAnswer(request: HostileRequest, answer: RawAnswer, wasReached: bo
   if (/^http/.test(location)) expectRight(request, location);
 }
 
-/** Expects a signed URL only for a token that may pull this digest from this repository. */
 function expectRight(request: HostileRequest, location: string): void {
   const [, name = "", digest = ""] = /^\/v2\/(.*)\/blobs\/([^/]*)$/.exec(urlOf(request)?.pathname ?? "") ?? [];
   const owner = ownerOf(name);
@@ -100,7 +99,6 @@ function tokenParts({ headers }: HostileRequest): ReadonlyMap<string, string> {
   return new Map(parts.map((part) => [part.replace(/\/.*/, ""), part.replace(/^[^/]*\//, "")]));
 }
 
-/** Expects that this Pod owns the name in the request, and got its own part of the token. */
 function expectOwn(request: HostileRequest, pod: LocalPodId, { method, path, authorizationSha256 }: SeenRequest): void {
   const part = tokenParts(request).get(pod);
   const isForeign = podIds.some((other) => other !== pod && jwts[other] === part);

@@ -43,7 +43,6 @@ test.each<[string, LocalPodId | null, number]>([
     expect(await starts(client, name, newToken)).toBe(202);
     expect(stack.current.seen("pod-b", "registry").map(({ status }) => status)).toEqual([202]);
     expect(stack.current.seen("pod-a", "registry")).toEqual([]);
-    // A token of the old Pod gives no right at the new one.
     expect(await starts(client, name, await tokenBy("pod-a", name))).toBe(401);
     expect(stack.current.seen("pod-b", "registry")).toHaveLength(1);
   },

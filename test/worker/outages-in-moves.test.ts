@@ -25,7 +25,6 @@ const { write, assign, enter, startGroup, askedPods } = useGroups(stack);
 const client = () => createClient(stack.current.edge);
 const tokenFor = (repository: string, actions = "pull") => client().token([`repository:${repository}:${actions}`]);
 
-/** Lets the edge keep an image's manifest while `kept.pod` has the group. Then puts the group into `settle`, in a move from pod-a to pod-b. */
 async function settle(group: string, repository: string, kept: { readonly digest: string; readonly pod: string }) {
   await assign(group, { pod: kept.pod });
   await keepManifest(stack.current, repository, kept.digest);

@@ -20,7 +20,7 @@ test.each([
   expect(stack.current.edgeSeen().at(-1)).toMatchObject({ path, status, kvReads: 0, podRequests: 0 });
 });
 
-/** Sends a GET with this Host. `fetch` cannot do this: its Host is always that of the URL. */
+/** `fetch` cannot send another Host than that of the URL. */
 async function getAs(host: string, path: string) {
   const { hostname, port } = new URL(stack.current.edge);
   const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {

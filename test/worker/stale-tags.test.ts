@@ -30,7 +30,7 @@ async function clientOf(repository: string) {
   };
 }
 
-/** A registry with one manifest. It carries out each request at once, but answers the first request that is `slow` only after `release`. */
+/** The registry carries out each request at once, but answers the first request that is `slow` only after `release`. */
 function startRegistry(slow: { readonly method: string; readonly body: string }) {
   const [held, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   let tagged: string | null = null;
@@ -58,7 +58,7 @@ test("while the registry fails, a tag has no Cache-Control of its digest, so tha
     const control = path.includes("sha256:") ? "public, max-age=31536000, immutable" : "no-cache";
     response.writeHead(200, { ...headers, "Cache-Control": control }).end(method === "HEAD" ? "" : one);
   });
-  // Docker and containerd pull in this way, so the edge's copy has the headers of the digest.
+  // As docker and containerd do, asks for the tag by HEAD and for the manifest by its digest. So the edge's copy has the digest's `Cache-Control`.
   await pull("manifests/1", { method: "HEAD" });
   await pull(`manifests/${digestOfOne}`);
   await stack.current.edgeSettled();
