@@ -18,8 +18,8 @@ import { orStale, serveHeld } from "./serve-stale.ts";
 type Item = ManifestEndpoint | BlobEndpoint;
 
 /**
- * Returns `reply`, unless the serving Pod lacks an item of a group that is being moved. Then the edge may ask the other Pod of the move: a manifest
- * that has no tag, or was pushed late, may be only there.
+ * Returns `reply`, unless the serving Pod lacks an item of a group that is being moved. Then the edge may ask the other Pod of the move, because a
+ * manifest that has no tag, or was pushed late, may be only there.
  */
 export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   if (!reply.ok || (endpoint.kind !== "manifest" && endpoint.kind !== "blob")) return reply;
@@ -86,8 +86,8 @@ async function isDeleted(endpoint: Item, asked: Asked): Promise<boolean> {
 }
 
 /**
- * The key under which the edge remembers a deletion. It names the move, because the same content may be pushed again after the move, and must not
- * count as deleted in a later move.
+ * The key under which the edge remembers a deletion. The key names the move, because content that was deleted in one move may be pushed later, and
+ * must not count as deleted in the next move.
  */
 export function tombstoneKey(
   { kind, name }: Pick<Item, "kind" | "name">,

@@ -58,8 +58,8 @@ export async function authorize(
   const mustBeCurrent = !isRead(endpoint.method);
   const authorized = await authorizeName(endpoint, context, { chosenBy, mustBeCurrent });
   if (authorized.ok || token === null || !mayHaveMoved(authorized.error)) return authorized;
-  // The name may just have moved to the Pod that issued the token, and this isolate may still remember the directory from before the move. So we read
-  // the directory again.
+  // The name may just have moved to the Pod that issued the token, while this isolate still remembers an older directory. So we read the directory
+  // again.
   const maxAges = { assignmentMaxAgeMs: recentMs, directoryMaxAgeMs: recentMs };
   return authorizeName(endpoint, context, { chosenBy, mustBeCurrent: true, ...maxAges });
 }
@@ -81,8 +81,8 @@ function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): (
 }
 
 /**
- * Returns the endpoint with the repository's new name, if this isolate knows that the repository was renamed. A client that asks for a token for the
- * old name gets a token for the new name, so the token is checked for the new name.
+ * Returns the endpoint with the repository's new name, if this isolate knows that the repository was renamed. A token request for the old name gets a
+ * token for the new name, so the token is checked for the new name.
  */
 function lastKnownOf(endpoint: RepositoryEndpoint, { directory }: Services): RepositoryEndpoint {
   const known = lastDirectory(directory.parsedRecords);
@@ -135,7 +135,7 @@ async function authorizeName(
   }
   const { grant, resolution: chosen } = granted.value;
   // During a move between two Pods of one registry, the token may be good only at the Pod that does not serve the group. The request then goes to
-  // that Pod, but must pass the gates of both Pods, because the serving Pod may be down or read-only.
+  // that Pod, and must pass the gates of both Pods: the serving Pod may be down or read-only.
   const serving = passGate(endpoint.method, resolution, services);
   const admitted = serving.ok && chosen !== resolution ? passGate(endpoint.method, chosen, services) : serving;
   if (admitted.ok) {
@@ -145,8 +145,8 @@ async function authorizeName(
     const oldName = renamed?.from ?? null;
     return ok({ pod: admitted.value, grant, assignment, moving, oldName, endpoint: own });
   }
-  // The gate has refused the request. If only the Pod can check the token (`undecided`), the client may be a stranger. A stranger gets the same
-  // refusal as for a name without a Pod, because the gate's refusal would show that the name has a Pod.
+  // The gate has refused the request. If only the Pod can check the token (`undecided`), the client may be a stranger. A stranger gets the refusal
+  // for a name without a Pod, because the gate's refusal would show that the name has one.
   return grant.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 
@@ -168,7 +168,7 @@ async function isLeftBehind(
 }
 
 /**
- * Finds the Pod of a request. A pin in an upload's URL names the Pod where the upload began. The upload goes on at that Pod's registry, even if its
+ * Finds the Pod of a request. A pin in an upload's URL names the Pod where the upload began. The upload goes on at that Pod's registry, even if the
  * group has moved since.
  */
 async function locate(
@@ -191,8 +191,7 @@ async function locate(
   const current = resolution.value;
   const stale = current.stale ?? found.value.stale;
   const isOther = pod.id !== current.pod?.id;
-  // If the old and the current Pod have one registry, the upload goes on at the current Pod, because the old Pod may no longer give tokens for the
-  // group.
+  // If the old Pod has the same registry, the upload goes on at the current Pod, because the old Pod may no longer give tokens for the group.
   if (isOther && pod.registry === current.pod?.registry) return ok({ ...current, stale });
   return ok({ ...current, pod, moving: null, stale, home: isOther ? current.pod : null });
 }

@@ -7,13 +7,13 @@ import { textWithin } from "../net/within.ts";
 import { parseRepositoryName } from "../oci/repository-name.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 
-/** One page of a Pod's catalog. It begins after the name `after` in the Pod's own order, or at the start if `after` is null. */
+/** One page of a Pod's catalog. The page begins after the name `after` in the Pod's own order, or at the start if `after` is null. */
 export type CatalogPage = {
   readonly pod: PodId;
   readonly after: string | null;
   /** The listed names that belong to this Pod, each once. */
   readonly repositories: readonly string[];
-  /** The last name in the page, even if it belongs to another Pod, because the Pod's next page begins after it. Null if the page has no name. */
+  /** The last name in the page, after which the next page begins. It may belong to another Pod. Null if the page has no name. */
   readonly end: string | null;
   readonly hasMore: boolean;
 };

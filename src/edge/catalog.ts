@@ -111,7 +111,7 @@ const openGrant = ok<PodGrant>({ kind: "open" });
 const entriesOf = ({ n }: CatalogEndpoint): number => (n !== null && /^\d{1,6}$/.test(n) ? Number(n) : DEFAULT_ENTRIES);
 /**
  * Returns the page size that a Pod is asked for. If a page of the client's `n` names may be too large to read, the Pod is asked for fewer. Any other
- * `n` goes to the Pod unchanged, even a malformed one, so that the Pod refuses it in its own words.
+ * `n` goes to the Pod unchanged, even a malformed one, which the Pod refuses in its own words.
  */
 const pageSize = ({ n }: CatalogEndpoint): string =>
   n !== null && /^\d+$/.test(n) && Number(n) > MAX_READABLE_NAMES

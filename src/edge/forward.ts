@@ -31,8 +31,8 @@ export async function forward(endpoint: RegistryEndpoint, asked: Asked): Promise
   const { context, authorized } = asked;
   const counted = checkHeaderCount(context.request.headers);
   if (!counted.ok) return counted;
-  // Anyone can make up a token that only the Pod can check, and a proxy in front of the Pod may store a whole body before the registry sees the
-  // token. So the edge first asks the Pod about the token.
+  // Anyone can make up a token that only the Pod can check. A proxy in front of the Pod may store a whole body before the registry sees the token. So
+  // the edge first asks the Pod about the token.
   if (authorized.grant.kind === "undecided" && hasBody(context) && !(await acceptsToken(asked))) {
     return err({ reason: "unauthorized", error: "invalid_token" });
   }

@@ -9,8 +9,8 @@ import type { Asked } from "./authorize.ts";
 import type { Reply } from "./refuse.ts";
 
 /**
- * Turns the success of a slow write into a refusal, if the group is frozen or at another Pod by now, or if the edge cannot find this out. The write
- * may have ended after `podctl move` had compared both Pods. The new Pod may then lack what was written, so the client must not hear of a success.
+ * Refuses a slow write that succeeded, if the group is frozen or at another Pod by now, or if the edge cannot find this out. The write may have ended
+ * after `podctl move` had compared both Pods. The new Pod may then lack what was written, so the client must not hear of a success.
  */
 export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   const { directory, now } = asked.context.services;

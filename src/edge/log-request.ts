@@ -75,7 +75,7 @@ const maxCauseCharacters = 1_000;
 /** Cloudflare sets the client's address (at most 45 characters) and the ray id (20). On the local stack, a client can set them to a longer text. */
 const maxIdCharacters = 64;
 
-/** This is called only if the line will be written, because the first read of `cf` makes workerd parse JSON, which costs CPU time. */
+/** This is called only if the line will be written, because the first read of `cf` makes workerd parse JSON. */
 function askerOf({ headers }: Request, { ip, country, asn }: Client): Asker {
   return {
     client: shown(ip, maxIdCharacters),

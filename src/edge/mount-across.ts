@@ -27,8 +27,8 @@ type Mount = {
 };
 
 /**
- * Why a blob is not mounted, as a text for the log. Null if the log needs no reason: either the source has no Pod, or it is at the target's own Pod,
- * which mounts the blob by itself.
+ * Why a blob is not mounted, as a text for the log. Null if the log needs no reason: the source has no Pod, or has the target's Pod, which mounts the
+ * blob by itself.
  */
 type NotMounted = string | null;
 
@@ -94,7 +94,10 @@ async function sourceUrl(mount: Mount, context: Context): Promise<Result<string,
 /** A mount's source. `blob` has the repository's current name, even if the client used an old one. */
 type Source = { readonly blob: BlobEndpoint; readonly authorized: Authorized };
 
-/** A source is refused if it does not pass the gate, or if our copy of the directory may be outdated, because a copied blob cannot be taken back. */
+/**
+ * A source is refused if it does not pass the gate. It is also refused if our copy of the directory may be outdated, because a copied blob cannot be
+ * taken back.
+ */
 async function authorizeSource(
   { blob: asked, target }: Mount,
   { services, token }: Context,

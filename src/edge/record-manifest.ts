@@ -36,8 +36,8 @@ export function passManifest(
   const passing: Passing = { ...passed, sent, services };
   if (passed.endpoint.method !== "PUT") return pullManifest(passing);
   const pushed = pushManifest(request, passing);
-  // The push goes on even if the client goes away, because the edge must learn where the tag points now. Otherwise it would go on serving the tag's
-  // old manifest.
+  // The push goes on even if the client goes away, because the edge must learn where the tag points now. Otherwise the edge would go on serving the
+  // tag's old manifest.
   services.waitUntil(pushed);
   return pushed;
 }
