@@ -106,7 +106,10 @@ export class LookupBudget {
   }
 }
 
-/** The budget of each issuer, and that of all users of a Pod, for 10 seconds. At 3 keys for each name, it allows about 300 new names a second. */
+/**
+ * The budget of each issuer, and that of all users of a Pod, for 10 seconds. At 3 keys for each name, such a budget allows about 300 new names a
+ * second.
+ */
 const podKeys = 10_000;
 /** The budget of each user for 10 seconds. It is enough for two token requests of the largest size, which `userBounds` sets. */
 const userKeys = 2_000;
@@ -145,7 +148,7 @@ export function remember(
   { kept, passing }: KvCache,
   { key, entry, chosenBy }: { readonly key: string; readonly entry: Entry; readonly chosenBy: ChosenBy },
 ): void {
-  // A cell, key or Pod that exists is kept even if a stranger named it. Logins and tokens need it, and a fleet has few.
+  // A cell, key or Pod that exists is kept even if a stranger named it, because logins and tokens need it. A fleet has few of them.
   const exists = (chosenBy === "cell" || chosenBy === "claim") && entry.text !== null;
   const owner = typeof chosenBy === "object" && "owner" in chosenBy ? chosenBy.owner : null;
   const known = kept.get(key);

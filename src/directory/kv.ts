@@ -51,8 +51,8 @@ export type KvValues = {
 
 export type ReadOptions = MaxAges & {
   /**
-   * Who chose the keys. Pass a function if this takes work, such as the check of a token. It is called only if a key has no current value in the
-   * cache's `kept`, or if KV's last answer was a failure.
+   * Who chose the keys. Pass a function if this takes work, such as the check of a token. The function is called only if a key has no current value
+   * in the cache's `kept`, or if KV's last answer was a failure.
    */
   readonly chosenBy?: ChosenBy | (() => Promise<ChosenBy>);
   /** The read takes at most this many keys that are not yet in the cache's `kept`. */
@@ -235,7 +235,8 @@ async function refresh(
   const isUsable = last !== null && (failure !== null || isRecent(last, nowMs));
   const isHasty = isUsable || isDispensable;
   const isBehind = isHasty && health.isSlow(nowMs);
-  // While KV is slow, we leave out the keys that are being read already. While KV fails, we read them too, because the earlier read may never end.
+  // While KV is slow, we leave out the keys that are being read already. While KV fails, we read these keys too, because the earlier read may never
+  // end.
   const asked = isBehind && failure === null ? keys.filter((key) => !isAsked(last?.get(key), nowMs)) : keys;
   const reading = readAll(ports, asked, chosenBy);
   waitUntil(reading);

@@ -73,8 +73,8 @@ export const writesEndMs = 60_000;
 const deletionsEndMs = writesEndMs / 2;
 
 /**
- * Returns how long a write may take before it counts as late: ten seconds less than podctl waits for earlier writes after the beginning of a freeze.
- * Five seconds are for clocks that differ, and five for the answer's way to the client.
+ * Returns how long a write may take before it counts as late. This is ten seconds less than podctl waits for earlier writes after a freeze has begun:
+ * five for clocks that differ, and five for the answer's way to the client.
  */
 export const lateAfterMs = (method: string): number =>
   (method === "DELETE" ? deletionsEndMs : writesEndMs) - 2 * maxSkewMs;

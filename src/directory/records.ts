@@ -37,7 +37,7 @@ const blobs = v.strictObject({
   hosts: v.optional(v.array(v.pipe(v.string(), v.nonEmpty())), []),
   /**
    * How the edge proves that a repository has a blob. `head`: it asks the Pod for the blob. `manifest`: a manifest of the repository that names the
-   * blob is a proof too, because this Pod's registry refuses a manifest whose blobs are not in the repository.
+   * blob is a proof too. This Pod's registry refuses a manifest whose blobs are not in the repository.
    */
   proof: v.optional(v.picklist(["head", "manifest"]), "head"),
   /** How long the edge trusts a proof without asking the Pod again; with 0 it asks each time. */
@@ -144,7 +144,7 @@ export const directoryRecord = v.strictObject({
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
   aliases: v.optional(aliases),
   /**
-   * Each list names the Pods that share one registry. For such a Pod, the edge refuses a token with an unknown key: another Pod of the list may have
+   * Each list names the Pods that share one registry. For such a Pod, the edge refuses a token with an unknown key. Another Pod of the list may have
    * signed it, and the registry would accept it.
    */
   sharedRegistries: v.optional(v.array(v.array(podId))),
