@@ -42,14 +42,14 @@ type Group = { readonly pod: Pod } & Readonly<Scopes>;
 
 const MAX_PODS = 5;
 /**
- * The bounds of a request without credentials, enough for a dozen names of three components. They do not depend on what this isolate knows, because
- * the answer would otherwise show a stranger which private names are in use.
+ * The bounds of a request without credentials, enough for a dozen names of three components. These bounds do not depend on what this isolate knows,
+ * because the answer would otherwise show a stranger which private names are in use.
  */
 const anonymousBounds: PlanBounds = { chosenBy: "stranger", maxKeys: 40 };
 /**
  * The bounds of a request whose credentials no Pod has checked. Such a request reads at most 100 keys of KV: `maxReadKeys` of them for its names, and
- * the rest for other records, mostly those of Pods. The bounds are enough for a dozen names of three components that this isolate does not know, and
- * for a hundred names of four components that it has read from KV in the last 30 seconds.
+ * the rest for other records, mostly those of Pods. The bounds are enough for a dozen names of three components that this isolate does not know. They
+ * are also enough for a hundred names of four components that this isolate has read from KV in the last 30 seconds.
  */
 const uncheckedBounds: PlanBounds = { chosenBy: "stranger", maxNewKeys: 40, maxReadKeys: 70, maxKeys: 400 };
 export const strangerBounds = ({ anonymous }: Pick<TokenRequest, "anonymous">): PlanBounds =>
@@ -137,9 +137,9 @@ export async function planLogin(
 }
 
 /**
- * Returns the Pod that checks credentials without a known GitLab cell: the default Pod, or else the first Pod if all Pods have the same users.
- * Credentials are checked even if the name has no Pod. Otherwise a stranger with a made-up password could tell names without a Pod from names that
- * have one.
+ * Returns the Pod that checks credentials without a known GitLab cell. This is the default Pod, or else the first Pod if all Pods have the same
+ * users. Credentials are checked even if the name has no Pod. Otherwise a stranger with a made-up password could tell names without a Pod from names
+ * that have one.
  */
 async function loginPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
   const record = await directory.record();
