@@ -13,7 +13,7 @@ import type { Access } from "../oci/scope.ts";
 type EdgeGrant = { readonly pod: PodId; readonly repositories: readonly string[]; readonly endsAt: Date };
 
 /**
- * GitLab's own tokens live this long. A user who loses a right keeps it until their grant ends, so a grant of the edge must not last longer than a
+ * GitLab's own tokens live this long. A user who loses a right keeps it until their grant ends. So a grant of the edge must not last longer than a
  * token of GitLab.
  */
 export const edgeGrantSeconds = 300;

@@ -18,8 +18,8 @@ type Verdict =
   | { readonly kind: "unknown-key"; readonly kid: string | null };
 
 /**
- * The part of a Pod's record on which a verdict depends. We do not remember the whole record with a token: after the record has changed, the old one
- * would stay in memory, perhaps with thousands of CIDRs.
+ * The part of a Pod's record on which a verdict depends. We do not remember the whole record with a token. After a change, the old record would stay
+ * in memory, perhaps with thousands of CIDRs.
  */
 type Verifier = Pick<Pod, "keys" | "issuer" | "audience">;
 
@@ -207,8 +207,8 @@ async function verifyWith(
 }
 
 /**
- * A key that cannot be imported gives null and no error: a token may have parts of several Pods, and one Pod's bad key must not fail the requests for
- * the other Pods.
+ * A key that cannot be imported gives null, not an error. A token may have parts of several Pods, and one Pod's bad key must not fail the requests
+ * for the others.
  */
 async function importKey(jwk: PublicKey, { keys }: TokenMemory): Promise<ImportedKey | null> {
   const known = keys.get(jwk);
