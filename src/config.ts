@@ -21,8 +21,8 @@ export type Config = {
   /** The Worker opens sealed values with each of these keys. The first is the newest: doctor compares its `kid` with those of the sealed values. */
   readonly sealingKeys: readonly (JsonWebKey & { readonly kid?: string })[];
   /**
-   * From these keys, the edge derives a key for each of three purposes: to seal upload pins, to seal the grants that it gives while a token service
-   * fails, and to hash the credentials under which it remembers what token services granted.
+   * From these keys, the edge derives one key for each of three purposes: upload pins, the grants that it gives while a token service fails, and the
+   * hashes under which it remembers what token services granted.
    */
   readonly edgeKeys: EdgeKeys;
   /** Null if this deployment has no `/-/probe`. */

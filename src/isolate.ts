@@ -54,8 +54,8 @@ export const createIsolate = (): Isolate => ({
     kept: new KeptEntries({ maxFound: 6_000, maxMissing: 7_000 }),
     passing: new BoundedMap(14_000),
     budgets: {
-      // The numbers are KV keys in 10 seconds. Honest tokens name a new key or Pod only after a key was rotated or a Pod was added, but strangers can
-      // make up any number of keys and Pods. So the budget of `claim` is small.
+      // The numbers are KV keys in 10 seconds. Strangers can make up any number of keys and Pods, but honest tokens name a new one only after a key
+      // was rotated or a Pod was added. So `claim` has a small budget.
       claim: new LookupBudget(50),
       cell: new LookupBudget(1_000),
       // A name costs about 3 keys, so this budget allows about 300 names a second.

@@ -29,8 +29,8 @@ type Reason =
   /** The client sent a POST, but the Pod's token service takes only GET. The edge answers 404, and clients then ask again with GET. */
   | { readonly reason: "no-form" }
   /**
-   * The upload's pin is forged, expired, or was made for another upload. Or its Pod was removed. Or the name has another Pod now, and the token is
-   * good only there. The client must then begin a new upload.
+   * The upload's pin is forged, expired, or was made for another upload. Or the pin's Pod was removed. Or the name has another Pod now, and the token
+   * is good only there. The client must then begin a new upload.
    */
   | { readonly reason: "upload-unknown" }
   | DirectoryFailure
