@@ -9,7 +9,7 @@ import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
 import { refuseHost, unknownPod } from "./check.ts";
 import { type LocatedMistake, quote } from "./mistake.ts";
 
-/** No correct line is longer: a prefix has at most 255 characters, a Pod id 63. */
+/** No assignment is longer: a prefix has at most 255 characters, a Pod id 63. Comments have the same limit. */
 const maxLineCharacters = 1_024;
 const maxMistakes = 20;
 
@@ -64,13 +64,14 @@ async function* linesOf(path: string): AsyncGenerator<readonly string[]> {
   if (rest !== "") yield [rest];
 }
 
-const longLine = `the line has more than ${maxLineCharacters} characters; want a prefix, a tab and a Pod`;
+const longLine = `the line has more than ${maxLineCharacters} characters; want a prefix, a tab and a Pod, or a shorter comment`;
 
 type LineMistake = { readonly column: number; readonly text: string };
 
 type Known = Pick<ReadOptions, "pods" | "edgeHosts">;
 
 function addLine(text: string, known: Known, all: Map<Prefix, PodId>): LineMistake | null {
+  if (text.length > maxLineCharacters) return { column: 1, text: longLine };
   if (text === "" || text.startsWith("#")) return null;
   const assignment = parseLine(text, known);
   if (!assignment.ok) return assignment.error;
@@ -83,7 +84,6 @@ function addLine(text: string, known: Known, all: Map<Prefix, PodId>): LineMista
 }
 
 function parseLine(text: string, { pods, edgeHosts }: Known): Result<readonly [Prefix, PodId], LineMistake> {
-  if (text.length > maxLineCharacters) return err({ column: 1, text: longLine });
   const tab = text.indexOf("\t");
   if (tab < 0) return err({ column: 1, text: `${quote(text, [])} has no tab; want a prefix, a tab and a Pod` });
   const prefix = refuseHost(parsePrefix(text.slice(0, tab)), edgeHosts);

@@ -59,6 +59,18 @@ describe("the line file of assignments", () => {
     expect(again.mistakes).toEqual(Array.from({ length: 20 }, (_, index) => `${50_001 + index}:1`));
   });
 
+  test("has no line of more than 1,024 characters, also not a comment, wherever the line is", async () => {
+    const short = "#\n".repeat(30_000);
+    const expectMistakes = async (text: string, mistakes: readonly string[]) =>
+      expect((await read(text)).mistakes).toEqual(mistakes);
+    for (const line of ["#".repeat(1_025), "a".repeat(1_025)]) {
+      await expectMistakes(`${line}\n`, ["1:1"]);
+      // A file is read in pieces of 64 KiB, so the second line is in two pieces.
+      await expectMistakes(`${short}${"#".repeat(1_000)}\n${line.repeat(10)}\n`, ["30002:1"]);
+    }
+    await expectMistakes(`${"#".repeat(1_024)}\r\n${short}`, []);
+  });
+
   test("adds its assignments to the topology's own, and each prefix that is assigned already is a mistake", async () => {
     const assignment = fc.tuple(repositoryName, fc.constantFrom(...pods.keys()));
     const own = fc.uniqueArray(assignment, { selector: ([prefix]) => prefix, maxLength: 10 });

@@ -383,7 +383,7 @@ const lines: readonly BadTopology[] = [
   lineRow(
     "a line of 10 MB among the assignments",
     `acme\tpod-a\n${"x".repeat(10_000_000)}\tpod-a\n`,
-    "2:1: the line has more than 1024 characters; want a prefix, a tab and a Pod",
+    "2:1: the line has more than 1024 characters; want a prefix, a tab and a Pod, or a shorter comment",
   ),
 ];
 
