@@ -35,8 +35,7 @@ type Asked = {
   readonly pod: PodId;
   readonly after: string | null;
   readonly directory: Directory;
-  /** How many Pods are asked for their pages. */
-  readonly pods: number;
+  readonly podCount: number;
 };
 
 /**
@@ -44,7 +43,7 @@ type Asked = {
  */
 export async function readPage(
   response: Response,
-  { pod, after, directory, pods: asked }: Asked,
+  { pod, after, directory, podCount }: Asked,
 ): Promise<Result<CatalogPage | null, DirectoryFailure>> {
   const entries = readEntries((await textWithin(response, MAX_PAGE_BYTES)) ?? "");
   if (entries === null) return ok(null);
@@ -56,7 +55,7 @@ export async function readPage(
     const repository = parseRepositoryName(name);
     return repository.ok ? [repository.value] : [];
   });
-  const pods = await assignedPods(directory, listed, { chosenBy: "pod", maxKeys: Math.floor(MAX_KEYS / asked) });
+  const pods = await assignedPods(directory, listed, { chosenBy: "pod", maxKeys: Math.floor(MAX_KEYS / podCount) });
   if (!pods.ok) return pods;
   const unknown = listed.findIndex((name) => !pods.value.has(name));
   const names = unknown < 0 ? listed : listed.slice(0, unknown);

@@ -44,7 +44,7 @@ export async function serveCatalog(endpoint: CatalogEndpoint, context: Context):
   if (first === undefined) return err({ reason: "unauthorized", error: "insufficient_scope" });
   if (others.length === 0) return forwardToOnly(endpoint, first, context);
   const answers = await Promise.all(
-    granted.value.map((each) => askCatalog(endpoint, { ...each, pods: granted.value.length }, context)),
+    granted.value.map((each) => askCatalog(endpoint, { ...each, podCount: granted.value.length }, context)),
   );
   return mergeAnswers(answers, entriesOf(endpoint));
 }
@@ -121,7 +121,7 @@ const ofRegistries = (some: number, all: number): string => `${some} of ${all} r
 
 async function askCatalog(
   endpoint: CatalogEndpoint,
-  { pod, grant, pods }: Granted & { readonly pods: number },
+  { pod, grant, podCount }: Granted & { readonly podCount: number },
   { request, services }: Context,
 ): Promise<PodCatalog> {
   const admitted = passPod(endpoint.method, pod);
@@ -134,7 +134,7 @@ async function askCatalog(
   if (!answer.ok) return { kind: "down" };
   const { status, body } = answer.value;
   if (status === 200) {
-    const page = await readPage(answer.value, { pod: pod.id, after: last, directory: services.directory, pods });
+    const page = await readPage(answer.value, { pod: pod.id, after: last, directory: services.directory, podCount });
     if (!page.ok) return { kind: "unresolved", failure: page.error };
     return page.value === null ? { kind: "down" } : { kind: "page", page: page.value };
   }

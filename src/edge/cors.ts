@@ -25,7 +25,6 @@ export function answerPreflight(request: Request, origins: readonly string[]): A
   return { response: new Response(null, { status: 204, headers }), outcome: "preflight" };
 }
 
-/** Lets a listed site read the answer. */
 export function openTo(origins: readonly string[], request: Request, response: Response): void {
   if (origins.length === 0) return;
   const { headers } = response;

@@ -69,7 +69,6 @@ function settle(
   });
 }
 
-/** `sent` is the endpoint of the request that the Pod got. */
 type Passed = Asked & { readonly sent: RegistryEndpoint };
 
 async function passAnswer(answer: Response, endpoint: RegistryEndpoint, passed: Passed): Promise<Reply> {

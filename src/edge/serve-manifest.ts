@@ -32,11 +32,10 @@ export async function serveManifest(endpoint: RegistryEndpoint, { context, autho
   return response === null ? null : ok({ response, outcome: "kept" });
 }
 
-/** Whether the edge may answer with its copy of a manifest. */
 export const isServable = (endpoint: RegistryEndpoint, { grant }: Authorized<Grant>): endpoint is ManifestEndpoint =>
   endpoint.kind === "manifest" && isRead(endpoint.method) && isPlain(endpoint) && grant.kind !== "undecided";
 
-/** Returns the answer with the kept manifest. Null if the client does not name the manifest's type in `Accept`. */
+/** Null if the client does not name the manifest's type in `Accept`. */
 export async function responseOf(kept: KeptManifest, { method, headers }: Request): Promise<Response | null> {
   const type = manifestTypeOf(kept.headers["Content-Type"] ?? null);
   const isAccepted = type !== null && accepts(headers.get("Accept"), type);

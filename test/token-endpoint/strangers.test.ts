@@ -182,7 +182,7 @@ test("after a Pod's catalog of made-up names a KV outage still serves every name
   for (const name of seen) await resolvePod(isolate.directory(), { name });
   for (let page = 0; page < 5; page += 1) {
     const response = Response.json({ repositories: madeUpNames(1_000) });
-    const asked = { pod: "pod-0" as PodId, after: null, directory: isolate.directory(), pods: 2 };
+    const asked = { pod: "pod-0" as PodId, after: null, directory: isolate.directory(), podCount: 2 };
     expect((await readPage(response, asked)).ok).toBe(true);
   }
   fails = true;
