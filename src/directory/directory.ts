@@ -27,7 +27,6 @@ export type Directory = {
   /** The current time, which decides the phase of a move. */
   readonly now: () => Date;
   readonly parsedRecords: ParsedRecords;
-  /** Null if the directory has no record of this Pod. */
   readonly pod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
   readonly findPod: (id: PodId, options: { mustBeCurrent?: boolean }) => Promise<Result<FoundPod, DirectoryFailure>>;
   readonly record: () => Promise<Result<DirectoryRecord, DirectoryFailure>>;

@@ -55,7 +55,7 @@ export type KvCache = {
  * failure would tell a stranger that the token's Pod is not listed.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted | Issuers | Owner | User;
-/** The Pods that issued the request's token. The first one whose budget has enough left pays for the look-up. */
+/** The first Pod whose budget has enough left pays for the look-up. */
 export type Issuers = { readonly issuers: readonly [PodId, ...PodId[]] };
 type Owner = { readonly owner: PodId };
 /** A user whose credentials `pod` accepted. `user` is the name in that Pod's token or, if the token names no user, a hash of the password. */

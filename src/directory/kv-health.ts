@@ -18,7 +18,6 @@ const lastingRow = 3;
 type ReadEnd = {
   readonly startedAtMs: number;
   readonly endedAtMs: number;
-  /** Why KV gave no answer; null if it answered. */
   readonly failure: string | null;
   /**
    * Whether this isolate had read all of the keys before. The first read of a key says little about KV, because it is slow if KV has the key only far

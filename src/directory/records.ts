@@ -131,7 +131,6 @@ const assigned = { v: version, pod: podId, revision, move: v.optional(move), ...
 /** Which Pod a group belongs to, and the group's own settings. If several assignments fit a name, the one with the longest prefix applies. */
 export const assignmentRecord = v.variant("state", [
   v.strictObject({ ...assigned, state: v.literal("active") }),
-  /** `reason` is the text for a client whose write is refused. */
   v.strictObject({ ...assigned, state: v.literal("read-only"), reason: v.optional(v.string()) }),
 ]);
 export const directoryRecord = v.strictObject({
