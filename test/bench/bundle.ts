@@ -15,7 +15,7 @@ export const benchBundle = (): Promise<readonly Finding[]> =>
     await runWrangler("deploy", "--dry-run", "--env", "production", "--outdir", dir);
     const modules = (await readdir(dir)).filter((name) => name.endsWith(".js"));
     const texts = await Promise.all(modules.map((name) => readFile(`${dir}/${name}`)));
-    // Like wrangler, this compresses all modules together.
+    // As wrangler does, compresses all modules together.
     const bytes = gzipSync(Buffer.concat(texts)).length;
     return [portable("bundle after gzip, KiB", bytes / kibibyte, maxKibibytes)];
   });

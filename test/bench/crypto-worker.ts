@@ -1,4 +1,4 @@
-/** Does one part of the edge's work many times over in workerd, so that its CPU time can be measured from outside. */
+/** Does one part of the edge's work many times over in workerd, so that the part's CPU time can be measured from outside. */
 import { createVerifiedTokens, noneRejected, verifyToken } from "../../src/auth/verify.ts";
 import type { Pod } from "../../src/directory/directory.ts";
 import { createIsolate } from "../../src/isolate.ts";

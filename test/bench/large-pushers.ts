@@ -56,8 +56,8 @@ async function openByLayout(name: "skopeo" | "crane" | "regctl", stage: Stage, l
 }
 
 /**
- * For pushes without the edge, crane gets a second process of the registry, which has the same storage and asks for no tokens. The first process
- * would send crane to a token service on a private address, and crane asks such a service only if the registry has the same address.
+ * For pushes without the edge, crane gets a second process of the registry, on the same storage and without tokens. The first process names a token
+ * service on a private address, which crane asks only if the registry is at the same address.
  */
 async function openCrane(stage: Stage, layouts: Layouts, program: string): Promise<LargePusher> {
   const crane = await openByLayout("crane", stage, layouts);

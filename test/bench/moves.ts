@@ -1,6 +1,6 @@
 /**
  * What `podctl move` costs on toy Pods: `deep` is one repository with many tags, and `wide` is a group of many repositories. Each is measured at a
- * quarter, a half and the whole of its size, to see whether the cost of one tag or repository stays the same.
+ * quarter, a half and the whole of its size. The cost of one tag or repository should stay the same.
  */
 import { fork } from "node:child_process";
 import { createHash } from "node:crypto";

@@ -1,4 +1,4 @@
-/** The list price of a million requests at Cloudflare, computed from the KV keys, the CPU time and the log lines that a mix of pulls costs. */
+/** The list price of a million requests at Cloudflare, from the KV keys, the CPU time and the log lines of a mix of pulls. */
 import { unstable_readConfig } from "wrangler";
 import { amount, type Finding } from "./finding.ts";
 import { keysPerRequest, pushImages } from "./kv-reads.ts";

@@ -1,4 +1,4 @@
-/** How long a pull of small layers takes through the edge and directly from the Pod, when the Pod is far away and the edge is near. */
+/** How long a pull of small layers takes from a Pod that is far away, directly and through an edge that is near. */
 import type { Stack } from "../../src/local/stack.ts";
 import { pushImage } from "../support/image.ts";
 import { amount, type Finding, portable } from "./finding.ts";
@@ -7,7 +7,7 @@ import { median, medianRatio } from "./rounds.ts";
 import { startBenchStack, withTeardown } from "./stage.ts";
 
 const repository = "acme/far";
-/** If the Pod delays each request by `goalMs`, a pull through the edge should take at most `maxRatio` of the time of a direct pull. */
+/** With a delay of `goalMs` at the Pod, a pull through the edge should take at most `maxRatio` of the time of a direct pull. */
 const goalMs = 40;
 const maxRatio = 0.35;
 

@@ -36,8 +36,8 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * In one round, the machine is about equally busy while a value and its base are measured. In another round, it may be busier. So we take the ratio
- * in each round, and then the median of the ratios.
+ * In one round, the machine is about equally busy while a value and its base are measured. In another round, the machine may be busier. So we take
+ * the ratio in each round, and then the median of the ratios.
  */
 export const medianRatio = (values: readonly number[], bases: readonly number[]): number =>
   median(values.map((value, round) => value / (bases[round] ?? Number.NaN)));

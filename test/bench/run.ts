@@ -37,7 +37,7 @@ async function runSome(some: readonly Part[]): Promise<readonly Finding[]> {
   return sorted;
 }
 
-/** If a part seems worse than its stored results, it is measured once more, because another process on the machine can disturb one run. */
+/** A part that seems worse than its stored results is measured once more. Another process on the machine can disturb one run. */
 async function runShort(): Promise<void> {
   const stored = await readFindings();
   const findings: Finding[] = [];

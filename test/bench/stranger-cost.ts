@@ -1,6 +1,6 @@
 /**
- * Measures requests that anyone can send and that look dear: how much CPU time of workerd and how many keys of KV they cost. A busy machine makes
- * every request dearer, so we compare the CPU time with that of a plain 401 in the same minute.
+ * Measures requests that anyone can send and that look dear: their CPU time in workerd and their KV keys. A busy machine makes every request dearer,
+ * so we compare the CPU time with that of a plain 401 in the same minute.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeProtectedHeader } from "jose";
