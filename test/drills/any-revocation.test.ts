@@ -54,7 +54,7 @@ type Kind = typeof kindOf extends fc.Arbitrary<infer T> ? T : never;
 const failures = ["registry", "token", "both"] as const;
 type Failure = (typeof failures)[number];
 
-/** One repository, and its state at every time, so that an answer can be compared with the state at the time of the answer. */
+/** One repository and its history, because an answer is compared with the state at the time of the answer. */
 type Trial = Kind & {
   readonly repository: string;
   readonly user: "alice:alice" | null;
@@ -199,7 +199,7 @@ async function pull(trial: Trial): Promise<boolean> {
   const mayPull = (asked: Asked) => trial.mayPull.within({ ...asked, ageMs: isDown ? graceMs : 0 }).includes(true);
   if (!isGranted) {
     counts.refused += 1;
-    // The token service itself has refused this pull, so from now on the edge must not grant it by itself.
+    // The token service itself has refused this pull, so from now on the edge must not grant the pull by itself.
     if (!isDown && !trial.mayPull.value) trial.mayPull.known();
     return false;
   }

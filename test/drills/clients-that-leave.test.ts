@@ -14,7 +14,7 @@ const stack = useStack({
   // Clients need no tokens, because `tokenService` never gives any.
   env: { AUTH: "none" },
 });
-/** This registry answers only when 20 requests have come, and then all at once. So each of them needs its own connection. */
+/** This registry answers only when 20 requests have come, and then all at once. So each request needs its own connection. */
 const waiting: Socket[] = [];
 const keepAlive = await rawService((_, socket) => {
   const isLast = waiting.push(socket) === 20;

@@ -147,7 +147,7 @@ describe("gateway as a program", () => {
     expect(await broken).toBe("broken");
     const scope = "repository:acme/killed:pull";
     expect((await pod.ask("HEAD", `/v2/acme/killed/blobs/${digest}`, scope)).status).toBe(404);
-    // After an upload breaks off, clients begin a new one. Here it goes to the second gateway.
+    // After an upload breaks off, clients begin a new upload, which here goes to the second gateway.
     const second = run(envOf(pod, key));
     const again = await begin(pod, "acme/killed", key);
     const url = `http://127.0.0.1:${await portOf(second)}${again.target}&digest=${digest}`;

@@ -90,7 +90,7 @@ describe("signed URLs in memory:", () => {
     for (const store of stores) {
       for (let index = 0; index < 500; index += 1) {
         const url = await signBlobUrl({ method: "GET", digest: digestOf(index), pod, store }, known);
-        // V8 may keep a URL in pieces until it becomes a header's value. We measure the URL as it is after that.
+        // V8 may keep a URL in pieces until it becomes a header's value. So we measure the URL after that.
         if (url.ok) new Headers({ Location: url.value });
       }
     }

@@ -40,7 +40,7 @@ describe("while KV fails", () => {
     await askAsStrangers(stack.current);
     breakKv(stack.current);
     stack.current.clearSeen();
-    // `layersOf` asks for a token. A token request uses a remembered assignment for two seconds. We wait longer, so it must read KV, which now fails.
+    // `layersOf` asks for a token, and a token request uses a remembered assignment for two seconds. After a longer wait, it reads KV, which fails.
     await sleep(2_100);
 
     const layers = await layersOf(stack.current, "acme/private");

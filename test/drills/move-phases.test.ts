@@ -191,7 +191,7 @@ describe("podctl move and its announced phases:", () => {
       }
     };
     const pushing = Array.from({ length: 6 }, (_, pusher) => pushAlong(pusher));
-    // The test itself stops the pushes when the freeze is announced. The freeze begins 8 s later, but the edge may use the assignment from before the
+    // The test itself stops the pushes when the freeze is announced. The freeze begins 8 s later. The edge may use the assignment from before the
     // announcement for longer, and would then still accept pushes.
     await moveUntil("freeze announced", group, "--to", "pod-b").finally(() => ending.abort());
     await Promise.all(pushing);

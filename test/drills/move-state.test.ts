@@ -74,7 +74,7 @@ describe("podctl move", () => {
       console.log("done");
       process.stdin.resume();`;
     const children = [1, 2].map(() => spawn(process.execPath, ["--input-type=module", "--eval", program]));
-    // A process must not end before the other one has taken its last turn, because the lock of an ended process is replaced.
+    // The lock of an ended process is replaced. So no process may end before the other one has taken its last turn.
     const taken = await Promise.all(
       children.map(async ({ stdout }) => {
         const lines: string[] = [];

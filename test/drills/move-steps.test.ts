@@ -95,7 +95,7 @@ describe.concurrent("phase that is announced while KV is slow", () => {
 
   test.each(phases)("%s is announced again for later if KV takes long for the write", async (phase) => {
     const { server, ports, steps, live } = await startGroup(inPhase("copy"));
-    // podctl counts a write as made only when KV has answered, so this late answer is a late write.
+    // podctl counts a write as made only when KV has answered, so this late answer makes the write late.
     steps.answerAfterMs = [5_500];
     const announced = await announce(ports, way, { live: await live(), step: stepOf(way, phase) });
     expect(steps.written).toEqual([

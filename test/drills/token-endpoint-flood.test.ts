@@ -117,8 +117,8 @@ describe("while strangers flood the token endpoint with names", () => {
     for (let round = 0; round < 26; round += 1) {
       statuses.push(...(await Promise.all(Array.from({ length: 20 }, mount))));
     }
-    // The Pod answers 401 to a mount from a name that the token does not allow. When the user's budget is spent, the edge does not look up the source
-    // any more, and turns the mount into an upload: 202.
+    // The Pod answers 401 to a mount from a name that the token does not allow. Once the user's budget is spent, the edge looks up no source, and
+    // turns the mount into an upload (202).
     expect(new Set(statuses)).toEqual(new Set([202, 401]));
     await flood();
     expect(await ask(`&scope=repository:${deep()}:pull`, basic("reader", "reader"))).toBe(200);

@@ -80,7 +80,7 @@ async function expectedOf(scopes: readonly string[], user: string | null): Promi
   return { status: 200, access: asked.flatMap(({ access }) => access).toSorted() };
 }
 
-/** Returns four statuses for each scope's repository: of a pull, of a list of tags, of the start of a push, and of a delete. */
+/** For each scope's repository, the statuses of a pull, of a list of tags, of the start of a push, and of a delete. */
 async function opened(
   originOf: (scope: string) => string,
   scopes: readonly string[],
