@@ -59,7 +59,7 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
       expect(copied).toMatchObject([{ method: "PATCH", status: 202 }]);
     }
 
-    /** distribution leaves the hash state of a deleted upload in the bucket, so we look only for the other two files of an upload. */
+    /** distribution leaves the hash state of a deleted upload in the bucket. So we look only for the other two files of an upload. */
     async function expectNoUploadIn(repository: string): Promise<void> {
       const bucket = `${stage.stack.stateDir}/pods/pod-b/buckets/pod-b`;
       const below = `${bucket}/docker/registry/v2/repositories/${repository}/_uploads`;
@@ -92,7 +92,7 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
       const text = `a layer, but ${what} `.repeat(10_000);
       const digest = await pushBlob(stack, source, text);
       const client = createClient(stack.edge);
-      // The gateway needs the right to delete, because without it the registry does not let the gateway remove an upload.
+      // Without the right to delete, the registry would not let the gateway remove an upload.
       const token = await client.token([`repository:${target}:pull,push,delete`, `repository:${source}:pull`]);
       await stack.setFault(pod, service, fault);
       const asked = await client.get(`/v2/${target}/blobs/uploads/?mount=${digest}&from=${source}`, token, {
@@ -113,7 +113,7 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
 
     describeWith(["root", "mount", "umount"], "with a small disk below the target", () => {
       const diskBytes = 8 * megabyte;
-      /** Some small files of an upload remain after it is deleted, such as the state of its hash. Together they are smaller than this. */
+      /** After an upload is deleted, some small files of it remain, such as the state of its hash. Together they are smaller than this. */
       const littleBytes = 100_000;
 
       it("if the target is full, an ordinary upload follows, which gets an OCI error, and no byte is left of either", async () => {

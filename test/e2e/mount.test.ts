@@ -17,8 +17,8 @@ describe.each(allPods)("%s Pods", (kind, tools) => {
 });
 
 /**
- * Jib cannot read the edge's token, so it asks for each mount, even for one that the token does not allow. A 401 would end its push, so the edge
- * answers 202.
+ * Jib cannot read the edge's token, so it asks for each mount, even for a mount that the token does not allow. A 401 would end Jib's push, so the
+ * edge answers 202.
  */
 function sourceScenario(kind: PodKind): void {
   let stage: Stage;

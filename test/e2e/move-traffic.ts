@@ -72,7 +72,7 @@ export function createTraffic(
   async function pushAlong(edge: number): Promise<void> {
     for (let count = 0; isOn(); count += 1) {
       const repository = nameOf(count);
-      // Every third push overwrites the same tag. Only this loop writes that tag, so it must have the content of the last push that succeeded.
+      // Every third push overwrites the same tag. Only this loop writes that tag, so the tag must have the content of the last push that succeeded.
       const tag = count % 3 === 0 ? `moving-${edge}` : `edge${edge}-${count}`;
       const { status, text } = await pushOne(edge, repository, tag, `${repository} ${tag} ${count}`);
       note(edge, status, text);

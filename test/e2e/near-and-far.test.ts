@@ -1,4 +1,4 @@
-/** A Pod sends near clients to its S3 server and all others to a CDN, which is nginx with secure_link on the same bucket. */
+/** A Pod sends near clients to its S3 server, and all others to a CDN: nginx with secure_link on the same bucket. */
 import { symlink } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { generateSealingKeys, seal } from "../../src/directory/seal.ts";

@@ -1,4 +1,4 @@
-/** A Pod whose registry is a pull-through cache of another registry: it gives manifests before their blobs are in its storage. */
+/** A Pod whose registry is a pull-through cache of another registry. The cache gives manifests before their blobs are in its storage. */
 import { readFile, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { childEnv, startChild } from "../../src/local/child-process.ts";

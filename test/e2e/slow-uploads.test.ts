@@ -15,7 +15,7 @@ import { describeWith, needs, realPods } from "./tools.ts";
 const slowSeconds = Number(process.env["SLOW_SECONDS"] ?? 8);
 const isWhole = slowSeconds >= 180;
 /**
- * With `SLOW_SECONDS=180`, an upload takes 180 s and outlives its token: the token lasts 60 s, and the edge and both registries accept it for 60 s
+ * With `SLOW_SECONDS=180`, an upload takes 180 s and outlives its token. The token lasts 60 s, and the edge and both registries accept it for 60 s
  * more (distribution, `Leeway`). With the default of 8 s, every upload ends before its token is refused.
  */
 const tokenSeconds = Math.round(slowSeconds / 3);

@@ -11,8 +11,8 @@ const stores = oracleStores.cloudfront;
 const oracle: Oracle<(typeof stores)[keyof typeof stores]> = {
   scheme: "cloudfront",
   packageName: "@aws-sdk/cloudfront-signer",
-  // The SDK does not escape `!'()*` in a policy that it makes itself. We do, because `*` is a wildcard there. So keys with these characters are
-  // compared only with `sourceCidr`, where we give the SDK an escaped policy.
+  // The SDK does not escape `!'()*` in a policy that it makes itself. Our signer does, because `*` is a wildcard there. So keys with these characters
+  // are compared only with `sourceCidr`, where we give the SDK an escaped policy.
   signs: ({ config }, key) => "sourceCidr" in config || !/[!'()*]/.test(key),
   urlOf: (store, key) => {
     const { config, secret } = store;

@@ -34,7 +34,7 @@ describeWith(["aws-crt"], "AWS's verifier of SigV4A", () => {
   });
 });
 
-/** The verifier makes the canonical request itself, so it also finds a mistake in ours. */
+/** The verifier makes the canonical request itself, so it finds mistakes in our canonical request, too. */
 function isValid(method: string, url: string, sessionToken: string | undefined): boolean {
   const { auth, http } = loadOracle("aws-crt");
   const { pathname, searchParams } = new URL(url);
