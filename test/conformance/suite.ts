@@ -31,7 +31,7 @@ export async function runSuite({ binary, registry, prefix, outputDir }: SuiteRun
     OCI_RESULTS_DIR: outputDir,
   };
   const reportFile = `${outputDir}/report.txt`;
-  // The suite would read a configuration file from the folder in which it is started, so it is started in an empty folder.
+  // The suite would read a configuration file in its working folder, so it gets an empty folder.
   const child = spawn(binary, [], { cwd: outputDir, env, stdio: ["ignore", "pipe", "pipe"], timeout: suiteMs });
   const outputs = [
     child.stdout.pipe(createWriteStream(reportFile)),

@@ -7,7 +7,7 @@ import { type Isolate, startIsolate } from "../support/isolate.ts";
 const services = { registry: "https://a.test", token: "https://a.test/jwt/auth" };
 const stored = new Map<string, unknown>();
 
-/** As Workers KV at one location, repeats its first answer for a key until `cacheTtl` is over, even the answer that there is no value. */
+/** As Workers KV at one location, repeats the first answer for a key until `cacheTtl` is over, even if the key had no value. */
 function locationKv(nowMs: () => number): BulkKv {
   const cached = new Map<string, { readonly text: string | null; readonly untilMs: number }>();
   const get = (key: string, ttlMs: number): string | null => {

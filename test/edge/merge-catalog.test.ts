@@ -15,7 +15,7 @@ const orders = {
 };
 type Registry = { readonly pod: PodId; readonly names: readonly string[]; readonly most: number };
 
-/** Answers as a registry does: with the names that come after `last` in its own order, even if it has no repository `last`. */
+/** Answers as a registry does: with the names after `last` in the registry's own order, even if there is no repository `last`. */
 function ask(
   { pod, names, most }: Registry,
   keyOf: (name: string) => string,

@@ -88,7 +88,7 @@ describe("hostile order", () => {
       await fuzz(runs, fc.tuple(fc.nat(), fc.boolean(), wordOf("A a 0 9 _ - .")), async ([at, isCut, character]) => {
         const index = at % sealed.length;
         const changed = sealed.slice(0, index) + (isCut ? "" : character + sealed.slice(index + 1));
-        // Some bits of the last character of a base64url part do not count. If only they are changed, the order is still good.
+        // Some bits of the last character of a base64url part do not count. If only these bits change, the order is still good.
         if (bytesOf(changed).join() === bytesOf(sealed).join()) return;
         await expectRefused(gateway, fetched, await send(gateway, changed));
       });

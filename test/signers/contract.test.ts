@@ -130,7 +130,7 @@ function endOf({ search, searchParams }: URL): number {
   }
   const sasEnd = searchParams.get("se");
   if (sasEnd !== null) return Date.parse(sasEnd) / 1000;
-  // Cloudflare's WAF rule adds its ttl, which is 600 s in the samples, to the time in the URL. So the signer writes the URL's expiry minus 600 s.
+  // In the samples, Cloudflare's WAF rule adds a ttl of 600 s to the time in the URL. So the signer writes the URL's expiry minus 600 s.
   const verified = /verify=(\d{10})-/.exec(text);
   if (verified !== null) return Number(verified[1]) + 600;
   return Number(/(?:Expires=|expires=|exp=|"AWS:EpochTime":)(\d{10})/.exec(text)?.[1]);
@@ -184,7 +184,7 @@ describe.each(sealedCases)("a store of %s, which has a secret,", (_, scheme, sam
       Buffer.from(call.at(-1) as Uint8Array).toString(),
     );
     const text = await textToSign(scheme, sample);
-    // nginx may use MD5, which WebCrypto does not have. Then the signer does not call WebCrypto, and the two spies see no text.
+    // If nginx uses MD5, which WebCrypto does not have, the signer does not call WebCrypto. So the two spies see no text.
     const byMd5 = scheme === "nginx" && text === null;
     expect(byMd5 ? texts : texts.includes(text ?? "")).toEqual(byMd5 ? [] : true);
   });

@@ -1,4 +1,4 @@
-/** A message about a mistake in a topology shows no secret, wherever an operator has put it. */
+/** A message about a mistake in a topology shows no secret, wherever an operator has put the secret. */
 import { expect, test } from "vitest";
 import { parseTopology } from "../../src/topology/load.ts";
 import { formatMistake } from "../../src/topology/mistake.ts";

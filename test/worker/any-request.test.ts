@@ -13,8 +13,8 @@ import { expectOciError, expectSafe, headerOf, isPlatforms } from "../support/sa
 const { stack, tokenServices, jwts, materials, secrets } = await useGuardedStack();
 const runs = 1_000;
 /**
- * After this many requests, the log is checked and the lists of seen requests are cleared. Long lists would slow the test down, because it copies
- * them for each request.
+ * After this many requests, the log is checked and the lists of seen requests are cleared. Long lists would slow the test down, because it copies the
+ * lists for each request.
  */
 const checkedAfter = 200;
 

@@ -17,7 +17,7 @@ describe("mount of a repository's own blob", () => {
   /** Each mount gets a repository in a new group, because the edge would still remember an old group's phase. */
   let repository = "";
 
-  /** In this phase of a move, asks for a mount of a blob of pod-b, with the blob's own repository as both source and target. */
+  /** Asks for a mount of a blob of pod-b while its group is in this phase. The blob's own repository is both source and target. */
   async function mountOwn(phase: Moving["phase"] | null): Promise<number> {
     groups += 1;
     repository = `moving${groups}/app`;
