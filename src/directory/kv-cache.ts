@@ -79,10 +79,7 @@ export const missTtlMs = 15_000;
 const maxOutdatedMs = 24 * 60 * 60 * 1_000;
 
 const budgetWindowMs = 10_000;
-/**
- * Limits how many keys the requests that share this budget may look up in each window of 10 seconds. The budget may be a part of a larger one,
- * `whole`.
- */
+/** Limits how many keys the requests that share this budget may look up in 10 seconds. It may be a part of a larger budget, `whole`. */
 export class LookupBudget {
   readonly #most: number;
   readonly #whole: LookupBudget | null;
@@ -106,10 +103,7 @@ export class LookupBudget {
   }
 }
 
-/**
- * The budget of each issuer, and that of all users of a Pod, for 10 seconds. At 3 keys for each name, such a budget allows about 300 new names a
- * second.
- */
+/** The budget of each issuer, and of all users of a Pod, for 10 seconds. At 3 keys for a name, each allows about 300 new names a second. */
 const podKeys = 10_000;
 /** The budget of each user for 10 seconds. It is enough for two token requests of the largest size, which `userBounds` sets. */
 const userKeys = 2_000;

@@ -235,8 +235,7 @@ async function refresh(
   const isUsable = last !== null && (failure !== null || isRecent(last, nowMs));
   const isHasty = isUsable || isDispensable;
   const isBehind = isHasty && health.isSlow(nowMs);
-  // While KV is slow, we leave out the keys that are being read already. While KV fails, we read these keys too, because the earlier read may never
-  // end.
+  // While KV is slow, we leave out the keys that are being read already. While KV fails, we read these too: the earlier read may never end.
   const asked = isBehind && failure === null ? keys.filter((key) => !isAsked(last?.get(key), nowMs)) : keys;
   const reading = readAll(ports, asked, chosenBy);
   waitUntil(reading);

@@ -58,8 +58,7 @@ export async function authorize(
   const mustBeCurrent = !isRead(endpoint.method);
   const authorized = await authorizeName(endpoint, context, { chosenBy, mustBeCurrent });
   if (authorized.ok || token === null || !mayHaveMoved(authorized.error)) return authorized;
-  // The name may just have moved to the Pod that issued the token, while this isolate still remembers an older directory. So we read the directory
-  // again.
+  // The name may just have moved to the Pod that issued the token, while this isolate still remembers an older directory. So we read it again.
   const maxAges = { assignmentMaxAgeMs: recentMs, directoryMaxAgeMs: recentMs };
   return authorizeName(endpoint, context, { chosenBy, mustBeCurrent: true, ...maxAges });
 }

@@ -46,10 +46,7 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
     });
     return (await Promise.all(found)).flat();
   };
-  /**
-   * Writes a tombstone, so that earlier grants at this path no longer count. These grants all end within `graceSeconds`, so the tombstone lives no
-   * longer.
-   */
+  /** Writes a tombstone, so that earlier grants at this path no longer count. It lives for `graceSeconds`, because they all end within this time. */
   const refuse = ({ pod }: Asker, path: string, atMs: number) =>
     writeTombstone(cache, path, { atMs, keepSeconds: pod.outage.graceSeconds });
   return {
