@@ -45,7 +45,8 @@ const textOf = (key: string) => server.data.get(key)?.value ?? null;
  * name's own assignments, and the other edge all other records.
  */
 async function foundDuring(name: string, write: (kv: KvStore) => Promise<unknown>): Promise<ReadonlySet<string>> {
-  const othersAt = (second: number) => ["acme/app", "hooli/app"].map((other) => [second, other] as const);
+  const othersAt = (second: number) =>
+    ["acme/app", "hooli/app", "globex/other/app"].map((other) => [second, other] as const);
   const edges = await Promise.all([
     startEdge([...othersAt(0), [18, name]]),
     startEdge([[0, name], ...othersAt(0), ...othersAt(12), ...othersAt(21)]),
@@ -112,6 +113,19 @@ describe("an edge that sees the records of a write in another order", () => {
         ),
         after: topologyOf(topologyText(["pod-a"], `assignments: { acme: { pod: pod-a, ${office} } }`)),
         finds: ["pod-a, for some clients"],
+      },
+    ],
+    [
+      "a name whose group is split into assignments of longer prefixes",
+      {
+        name: "globex/team/app",
+        before: topologyOf(
+          topologyText(both, "assignments: { acme: pod-a, hooli/all: pod-b, globex: pod-b }", "default: pod-a"),
+        ),
+        after: topologyOf(
+          topologyText(both, "assignments: { acme: pod-a, hooli/all: pod-b, globex/team: pod-b }", "default: pod-a"),
+        ),
+        finds: ["pod-b"],
       },
     ],
   ])("finds the old or the new Pod of %s, and no other", async (_, { name, before, after, finds }) => {

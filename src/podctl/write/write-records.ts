@@ -45,8 +45,8 @@ export async function writeRecords(
 const isRoute = ({ key }: Write): boolean => kindOf(key) === "route";
 
 /**
- * Whether the deletions must wait until every edge sees the writes. Otherwise an edge could give a name the old default Pod or a Pod without a
- * record. It could also lift a restriction that a longer prefix had.
+ * Whether the deletions must wait until every edge sees the writes. Otherwise an edge could give a name the default Pod or a Pod without a record. It
+ * could also lift a restriction of the name's group.
  */
 function relyOnWrites(
   deleted: readonly Write[],
@@ -56,9 +56,15 @@ function relyOnWrites(
   // Without deletions, we make no set of what may be a million keys.
   if (deleted.length === 0) return false;
   if (changesDefault) return true;
-  const routes = new Set(written.filter(isRoute).map(({ key }) => key));
-  const isConcerned = ({ key }: Write) => kindOf(key) === "pod" || keysAbove(key).some((above) => routes.has(above));
-  return routes.size > 0 && deleted.some(isConcerned);
+  const [routes, deletedRoutes] = [routesIn(written), routesIn(deleted)];
+  if (routes.size === 0) return false;
+  const isConcerned = ({ key }: Write) => kindOf(key) === "pod" || isBelow(key, routes);
+  return deleted.some(isConcerned) || written.some(({ key }) => isBelow(key, deletedRoutes));
 }
+
+const routesIn = (writes: readonly Write[]): ReadonlySet<string> =>
+  new Set(writes.filter(isRoute).map(({ key }) => key));
+const isBelow = (key: string, routes: ReadonlySet<string>): boolean =>
+  routes.size > 0 && keysAbove(key).some((above) => routes.has(above));
 
 const byKind = (writes: readonly Write[]) => Map.groupBy(writes, ({ key }) => kindOf(key));
