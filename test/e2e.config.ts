@@ -3,6 +3,11 @@ import { sideBySide } from "./support/side-by-side.ts";
 import { SlowFirst } from "./support/slow-first.ts";
 import { SummaryReporter } from "./support/summary-reporter.ts";
 
+/** These tests measure times or memory, so no other file runs at the same time. */
+const measuring = ["outages", "kv-faults", "large-layers", "memory"].map((name) => `test/e2e/${name}.test.ts`);
+
+const withRealServers = { globalSetup: ["test/e2e/get-tools.ts"], testTimeout: 240_000, hookTimeout: 120_000 };
+
 /** Runs the tests that take long: first the drills, then the tests with real registries, storage and clients. */
 export default defineConfig({
   test: {
@@ -19,14 +24,22 @@ export default defineConfig({
       },
       {
         test: {
+          ...withRealServers,
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
-          globalSetup: ["test/e2e/get-tools.ts"],
-          // Files run one after the other, so that the servers of only one file run at a time.
-          fileParallelism: false,
+          exclude: measuring,
+          // More than two at a time would slow each other down on a machine with two CPUs. The longest files mostly wait.
+          maxWorkers: 2,
           sequence: { groupOrder: 2 },
-          testTimeout: 240_000,
-          hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          ...withRealServers,
+          name: "e2e, measuring",
+          include: measuring,
+          fileParallelism: false,
+          sequence: { groupOrder: 3 },
         },
       },
     ],

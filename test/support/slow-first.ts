@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /**
- * The slowest drills, and then the slowest files of `npm test`, each list with its slowest first. The first drills mostly wait, so they leave the
- * processor to the files that run next to them.
+ * The slowest drills, then the slowest tests with real servers, and then the slowest files of `npm test`, each list with its slowest first. The first
+ * drills mostly wait, so they leave the processor to the files that run next to them.
  */
 const slowest = [
   "test/drills/move-phases.test.ts",
@@ -39,6 +39,10 @@ const slowest = [
   "test/drills/blocks.test.ts",
   "test/drills/grace-ends.test.ts",
   "test/drills/stalled-bodies.test.ts",
+  "test/e2e/move.test.ts",
+  "test/e2e/many-tags.test.ts",
+  "test/e2e/one-registry.test.ts",
+  "test/e2e/hang-in-push.test.ts",
   "test/worker/token-endpoint-pods.test.ts",
   "test/worker/kept-manifests.test.ts",
   "test/worker/one-registry.test.ts",
