@@ -14,7 +14,7 @@ import type { LocalPod } from "./pods/pod.ts";
 import { StartFailure } from "./start-failure.ts";
 
 /** These rules switch off podctl's checks, because tests start stacks with mistakes that a deployment must not have. */
-const anyMistake: Rules = { auth: "token", plainHttp: "everywhere", edgeHosts: [], seals: "unchecked" };
+const anyMistake: Rules = { auth: "token", plainHttp: "everywhere", edgeHosts: [], realm: null, seals: "unchecked" };
 
 export async function exampleEntries(
   placeholders: Placeholders,

@@ -36,7 +36,8 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
     if (wrong !== null) yield mistake(members, `${quote(host, members)} ${wrong}`);
   }
   for (const [members, url] of [...services, ...gateways]) {
-    if (isEdge(url, rules.edgeHosts)) yield mistake(members, `${quote(url, members)} ${isTheEdge}`);
+    const wrong = whyEdge(url, rules);
+    if (wrong !== null) yield mistake(members, `${quote(url, members)} ${wrong}`);
   }
   for (const [members, url] of pod.trust?.kind === "binding" ? [] : services) {
     if (!isUnreachable(url, rules)) continue;
@@ -102,9 +103,13 @@ const isUnreachable = (url: string, { plainHttp }: Rules): boolean => {
 
 const isAddress = "is an IP address, which a Worker cannot call; want a hostname";
 
-export const isTheEdge = "is the edge itself, not the Pod; want the Pod's own host";
-
-export const isEdge = (url: string, edgeHosts: readonly string[]): boolean => edgeHosts.includes(new URL(url).host);
+/** Says why the edge's requests to this URL would come back to the edge. Null if they would not. */
+export function whyEdge(url: string, { edgeHosts, realm }: Pick<Rules, "edgeHosts" | "realm">): string | null {
+  if (edgeHosts.includes(new URL(url).host)) return "is the edge itself, not the Pod; want the Pod's own host";
+  // The realm may be on GitLab's host, of which a route takes only this path.
+  if (realm === null || URL.parse(realm)?.href !== URL.parse(url)?.href) return null;
+  return "is REALM, where the edge itself answers; want a URL of the token service that no route of the Worker takes";
+}
 
 /**
  * Returns the edge's host name that equals `hostname` or is a domain above it. If the edge redirected Go's HTTP client to such a `hostname`, on any

@@ -65,6 +65,8 @@ export type Rules = {
   readonly plainHttp: PlainHttp;
   /** Host names of the edge. On the local stack, also the host name with the edge's port, because the Pods have other ports of the same host. */
   readonly edgeHosts: readonly string[];
+  /** The Worker's variable REALM. Null if it is empty: clients then get their tokens at the edge's own hosts. */
+  readonly realm: string | null;
   /** Whether a secret in the file must be sealed for exactly the place where it is. */
   readonly seals: "checked" | "unchecked";
 };

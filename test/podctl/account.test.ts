@@ -49,9 +49,12 @@ describe("the account that --env names", () => {
   });
 
   test("has the Worker's variables of its section", async () => {
-    const vars = 'vars = { SERVICE = "fleet", AUTH = "none", PLAIN_HTTP = "allow" }';
+    const vars =
+      'vars = { SERVICE = "fleet", AUTH = "none", PLAIN_HTTP = "allow", REALM = "https://gitlab.test/jwt/auth" }';
     const target = await openWith(toml("", `${vars}\n${kv(idOne)}`));
-    expect(target).toMatchObject({ service: "fleet", auth: "none", plainHttp: "everywhere" });
+    const realm = "https://gitlab.test/jwt/auth";
+    expect(target).toMatchObject({ service: "fleet", auth: "none", plainHttp: "everywhere", realm });
+    expect(await openWith(toml("", `vars = { REALM = "" }\n${kv(idOne)}`))).toMatchObject({ realm: null });
   });
 
   test("has the edge at its first route, and no registry at a route for only /jwt/auth", async () => {

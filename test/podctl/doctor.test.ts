@@ -255,6 +255,14 @@ describe("doctor in a fleet whose clients get their tokens from another host", a
   });
 });
 
+test("doctor finds that a Pod's token service is the edge's own, and does not ask it, because the edge would ask itself", async () => {
+  const token = `${stack.current.edge}/jwt/auth`;
+  await addOwning("token-at-realm", { token, audience: "pod-b-registry" });
+  const checks = await check({ pods: ["token-at-realm"], edgeHosts: [] });
+  expect(findings(checks)).toEqual(["token-at-realm: token-wrong"]);
+  expect(JSON.stringify(checks)).toContain(`${token} is REALM, where the edge itself answers`);
+});
+
 test("doctor names a Pod whose record does not parse or is missing", async () => {
   kv.set("pod/broken", '{"v":1}');
   const checks = await check({ pods: ["broken", "unknown", "pod-b"] });

@@ -25,7 +25,7 @@ const records = () => new Map([...server.data].map(([key, { value }]) => [key, v
 
 const targetOf = (openKv: Target["openKv"]): Target => ({
   ...{ name: "production", auth: "token", service: "s" },
-  ...{ plainHttp: "nowhere", edgeHosts: [], seals: "unchecked", openKv },
+  ...{ plainHttp: "nowhere", edgeHosts: [], realm: null, seals: "unchecked", openKv },
   openEdge: () => Promise.reject(new Error("no edge is asked")),
   ...{ defaultFile: null, placeholders: null },
 });

@@ -6,6 +6,7 @@ export const production: Rules = {
   auth: "token",
   plainHttp: "nowhere",
   edgeHosts: ["registry.example.com"],
+  realm: null,
   seals: "checked",
 };
 

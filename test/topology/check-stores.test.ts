@@ -11,7 +11,13 @@ const pod = {
   audience: "audience",
   keys: [keyOf("k")],
 };
-const rules = { auth: "token", plainHttp: "nowhere", edgeHosts: ["edge.test"], seals: "unchecked" } as const;
+const rules = {
+  auth: "token",
+  plainHttp: "nowhere",
+  edgeHosts: ["edge.test"],
+  realm: null,
+  seals: "unchecked",
+} as const;
 
 function mistakesIn(blobs: object): string {
   const checked = checkTopology({ pods: { "pod-a": { ...pod, blobs } } }, rules);

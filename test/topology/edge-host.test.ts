@@ -3,9 +3,11 @@ import { parseTopology } from "../../src/topology/load.ts";
 import { formatMistake } from "../../src/topology/mistake.ts";
 import { podText, production } from "../support/topologies.ts";
 
+const realm = "https://gitlab.example.com/jwt/auth";
+
 function mistakesOf(pod: object, ...lines: readonly string[]): readonly string[] {
   const text = ["pods:", `  pod-a: ${podText("pod-a", pod)}`, ...lines].join("\n");
-  const topology = parseTopology("topology.yaml", text, { ...production, placeholders: null });
+  const topology = parseTopology("topology.yaml", text, { ...production, realm, placeholders: null });
   return topology.ok ? [] : topology.error.map(formatMistake);
 }
 
@@ -25,6 +27,15 @@ describe("a Pod whose requests would come back to the edge is a mistake", () => 
     const pod = { registry: "https://edge.example.org" };
     expect(mistakesOf(pod)).toEqual([]);
     expect(mistakesOf(pod, "edge: edge.example.org")).toEqual([expect.stringContaining("is the edge itself")]);
+  });
+
+  test("at the realm, even if only requests for tokens come to the edge at the realm's host", () => {
+    expect(mistakesOf({ token: realm })).toEqual([
+      expect.stringContaining(
+        `pods.pod-a.token: "${realm}" is REALM, where the edge itself answers; want a URL of the token service that no route of the Worker takes`,
+      ),
+    ]);
+    expect(mistakesOf({ token: "https://gitlab.pod-a.example.com/jwt/auth" })).toEqual([]);
   });
 
   test("but not at a host below the edge's host name", () => {

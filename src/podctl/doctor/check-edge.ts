@@ -1,6 +1,5 @@
-import type { Result } from "../../lib/result.ts";
 import { parseChallenge } from "../../oci/challenge.ts";
-import { bearer, type Called, call, isHealthy } from "../http-call.ts";
+import { bearer, call, isHealthy } from "../http-call.ts";
 import type { Checks } from "./findings.ts";
 import type { Deployment } from "./pod-under-test.ts";
 
@@ -14,25 +13,25 @@ export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): P
   if (!health.ok || !isHealthy(health.value)) {
     const answer = health.ok ? `answers ${health.value.status}, and not as the edge does` : health.error;
     checks.found("edge", "edge-unreachable", `${edge}/-/health: ${answer}`);
-    return { ...deployment, answers: false, probing: "off" };
+    return { ...deployment, realm: null, answers: false, probing: "off" };
   }
   const ping = await call(`${edge}/v2/`);
   // The edge answers this request without KV or a Pod, so a 500 shows that the edge itself is not in order.
   if (ping.ok && ping.value.status === 500) {
     checks.found("edge", "edge-wrong", `${edge}/v2/ answers 500`);
-    return { ...deployment, answers: false, probing: "off" };
+    return { ...deployment, realm: null, answers: false, probing: "off" };
   }
   checks.ok("edge", "answers");
-  await checkRealm(edge, ping, checks);
-  return { ...deployment, answers: true, probing: await checkProbing(edgeUnderTest, checks) };
+  const realm = ping.ok ? (parseChallenge(ping.value.headers.get("WWW-Authenticate"))?.realm ?? null) : null;
+  if (realm !== null) await checkRealm(edge, realm, checks);
+  return { ...deployment, realm, answers: true, probing: await checkProbing(edgeUnderTest, checks) };
 }
 
 /**
  * Checks whether the realm, where clients get their tokens, leads to the edge's token endpoint. If it led to a Pod's token service, this service
  * would get the passwords of all users.
  */
-async function checkRealm(edge: string, ping: Result<Called, string>, checks: Checks): Promise<void> {
-  const realm = ping.ok ? (parseChallenge(ping.value.headers.get("WWW-Authenticate"))?.realm ?? "") : "";
+async function checkRealm(edge: string, realm: string, checks: Checks): Promise<void> {
   if (!URL.canParse(realm) || realm === `${edge}/jwt/auth`) return;
   // We compare the answers of both URLs to a wrong `service`, because the edge refuses such a request without asking a Pod.
   const ask = (url: string) => call(`${url}?service=dependency_proxy`);

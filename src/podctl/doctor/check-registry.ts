@@ -1,6 +1,6 @@
 import { provesBlob, redirectTarget } from "../../blobs/head-proof.ts";
 import { parseChallenge } from "../../oci/challenge.ts";
-import { isEdge, isTheEdge } from "../../topology/check-pod.ts";
+import { whyEdge } from "../../topology/check-pod.ts";
 import { bearer, type Called, call } from "../http-call.ts";
 import { inOneLine } from "../output.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
@@ -13,8 +13,9 @@ export async function checkRegistry(
   { pod, checks, deployment }: PodUnderTest,
   seeClock: (called: Called) => void,
 ): Promise<RegistryAnswer | null> {
-  if (isEdge(pod.registry, deployment.edgeHosts)) {
-    checks.found("registry", "registry-wrong", `${pod.registry} ${isTheEdge}`);
+  const loop = whyEdge(pod.registry, deployment);
+  if (loop !== null) {
+    checks.found("registry", "registry-wrong", `${pod.registry} ${loop}`);
     return null;
   }
   const answer = await call(`${pod.registry}/v2/`);

@@ -5,6 +5,7 @@ import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { messageIn } from "../../oci/errors.ts";
 import { type Access, covers, formatScope } from "../../oci/scope.ts";
+import { whyEdge } from "../../topology/check-pod.ts";
 import { keyMistake } from "../../topology/key-mistake.ts";
 import { formatPath } from "../../topology/mistake.ts";
 import { basic, type Called, call } from "../http-call.ts";
@@ -34,6 +35,8 @@ export async function fetchToken(
   { pod, user, way, deployment, denial }: PodUnderTest,
   { service, wanted, seeClock }: TokenQuestion,
 ): Promise<Result<Token, TokenFailure>> {
+  const loop = whyEdge(pod.token, deployment);
+  if (loop !== null) return err({ finding: "token-wrong", text: `${pod.token} ${loop}` });
   const url = new URL(way === "direct" ? pod.token : `${deployment.edge}/jwt/auth`);
   if (way === "direct") url.searchParams.set("service", service);
   url.searchParams.set("scope", formatScope(wanted));

@@ -25,7 +25,8 @@ export const advice = {
   "registry-shared":
     "correct the topology: Pods of one registry have the same issuer, audience and storage, and each has its own keys",
   "token-unreachable": "check that the token service runs and that `token` is its URL",
-  "token-wrong": "set `token` to the whole URL of the token service, which is the realm in the registry's challenge",
+  "token-wrong":
+    "set `token` to the whole URL of the token service: that is the realm in the registry's challenge, unless the Worker takes it by a route",
   "credentials-refused":
     "set PODCTL_USER and PODCTL_PASSWORD, or PODCTL_USER_<POD> and PODCTL_PASSWORD_<POD> of this Pod, to a user who may do this",
   "audience-wrong": "set `audience` to the service that the registry's challenge names",

@@ -11,6 +11,8 @@ export type Deployment = {
   readonly edge: string;
   /** As in the `Rules` of a topology. */
   readonly edgeHosts: readonly string[];
+  /** The realm of the edge's challenge. Null if the edge did not send one. */
+  readonly realm: string | null;
   readonly probeToken: string | null;
   /** Whether the edge is in order: /-/health answers as it should, and /v2/ does not answer 500. */
   readonly answers: boolean;

@@ -35,6 +35,7 @@ export async function openAccount(env: string): Promise<Target> {
     plainHttp: config.vars["PLAIN_HTTP"] === "allow" ? "everywhere" : "nowhere",
     seals: "checked",
     edgeHosts: config.hosts,
+    realm: config.vars["REALM"] || null,
   };
 }
 

@@ -31,6 +31,7 @@ export async function openStack(): Promise<Target> {
     placeholders,
     plainHttp: "loopback",
     seals: "checked",
+    realm: null,
     edgeHosts: stack === null ? [] : [new URL(stack.edge).hostname, new URL(stack.edge).host],
   };
 }
