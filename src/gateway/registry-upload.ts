@@ -110,7 +110,7 @@ export async function isThere(ordered: Ordered, signal: AbortSignal): Promise<bo
   return (status === 302 || status === 307) && isInStorage(location ?? "", ordered);
 }
 
-/** Whether a redirect leads to the blob in a storage, and not to another address of the registry (`/v2/`), as the redirect of a proxy may. */
+/** Whether a redirect leads to the blob in a storage. A proxy may redirect to another address of the registry (`/v2/`), which proves nothing. */
 function isInStorage(location: string, { order, config }: Ordered): boolean {
   if (!URL.canParse(location, config.registry)) return false;
   const { pathname } = new URL(location, config.registry);

@@ -49,7 +49,7 @@ function without(all: readonly string[], taken: readonly string[]): readonly str
   });
 }
 
-/** A group such as `a` contains a result such as `a/b`. If both differ, leaves out the group, because it differs only through the result. */
+/** If a result such as `a/b` differs, its group `a` differs too. This leaves out such a group, because it tells nothing new. */
 function withoutParents(found: readonly Difference[]): readonly Difference[] {
   return found.filter(
     ({ name }) => !found.some((other) => other.name.startsWith(`${name}/`) || (name === "all" && other.name !== "all")),

@@ -74,8 +74,8 @@ const blocks: Record<string, string> = {};
 const counts = { fresh: 0, stale: 0, refused: 0 };
 
 /**
- * Answers as the Pod's own token service does, except that `mayPull` of the repository's trial decides for "alice" and for strangers. "bob" may pull
- * nothing, and the owner "demo" may do everything.
+ * Answers as the Pod's own token service does, with these exceptions: "demo" may do everything, and "bob" may pull nothing. For "alice" and for
+ * clients without a login, {@link Trial.mayPull} decides.
  */
 function answerTokens(): void {
   tokenService.answer(async (response, { path, headers }) => {

@@ -123,7 +123,7 @@ describe("a move that is interrupted goes on where it was, and both Pods hold th
           if (isKilled) setTimeout(kill, Math.random() * longestMs);
         });
         const { move: left } = await readLive();
-        // The kill may have come after the last write of a way back. Then the move has ended, and the same command would be refused now.
+        // If podctl was killed after the last write of `move --back`, the move has ended, and another `--back` would be refused.
         isEnded = run.code !== null || (leg % 2 === 1 && left === undefined);
         if (run.code !== null) expect([run.code, run.said]).toEqual([0, expect.any(String)]);
         else places.push(left?.phase ?? "no move");

@@ -22,10 +22,10 @@ export function applyCommand(): Command {
     .addHelpText(
       "after",
       `
-podctl writes a Pod before the assignments that name it, and deletes records last. Before it changes the default Pod or deletes records, it
-waits 90 seconds if names depend on what it has just written. Without this wait, a location of the edge that does not know the new records
-yet could send a name to a wrong Pod. podctl does not write records that have not changed. If an apply is interrupted, run it again, and it
-writes what is missing. KV keeps what an apply replaces, and \`podctl rollback\` puts it back.`,
+podctl writes a Pod before the assignments that name it, and deletes records last. A location of the edge may see a write 90 seconds late,
+and some changes are safe only after all locations have seen an earlier write. Before such a change, podctl waits 90 seconds. For example,
+it waits between the new assignments of a Pod's groups and the deletion of that Pod. podctl does not write records that have not changed.
+If an apply is interrupted, run it again, and it writes what is missing. KV keeps what an apply replaces, and \`podctl rollback\` puts it back.`,
     )
     .action(async (file: string | undefined, options: Options) => {
       const target = await openTarget(options);

@@ -27,7 +27,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "a second file for the assignments that have no settings; the topology then contains the path of this file instead. If the path is relative, save the topology in the current folder, so that `podctl apply` finds the second file",
+      "write the assignments that have no settings to this file, and print only its path in the topology. If the path is relative, save the topology in the current folder, so that `podctl apply` finds the file",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

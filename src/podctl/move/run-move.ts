@@ -28,7 +28,7 @@ const inFlightMs = (waitMs: number): number => Math.min(writesEndMs, (waitMs * 2
 
 type Moved = { readonly live: LiveAssignment; readonly copy: GroupCopy };
 
-/** Runs a move until `settle` has begun, so that pushes go to `way.to`. A move back then ends: its assignment is written without a move. */
+/** Runs a move until `settle` has begun, so that pushes go to `way.to`. With `--back`, this also ends the move. */
 export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
   const { prefix, say, waitMs } = ports;
   const { copy } = moved;
