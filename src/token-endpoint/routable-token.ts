@@ -21,12 +21,12 @@ const lengthBytes = 1;
 /**
  * Returns the text inside a GitLab routable token, version 01: lines of the form `key:value`. The token is
  * `<prefix><payload>.01.<payload's length><CRC-32 of all before>`, with numbers in base36. The payload is 16 random bytes, this text, and a byte with
- * the text's length. Null if any of this does not fit.
+ * the text's length. GitLab lets each instance choose its prefix, of base64's characters and `_@:.-`. Null if any of this does not fit.
  */
 export function routingText(token: string): string | null {
   if (token.length > MAX_ROUTABLE_CHARACTERS) return null;
   const [, signed = "", prefixed = "", digits = "", checksum = ""] =
-    /^(([\w-]+)\.01\.([0-9a-z]{2}))([0-9a-z]{7})$/.exec(token) ?? [];
+    /^(([\w+=/@:.-]+)\.01\.([0-9a-z]{2}))([0-9a-z]{7})$/.exec(token) ?? [];
   if (signed === "" || crc32(signed).toString(36).padStart(checksum.length, "0") !== checksum) return null;
   // A prefix has the same characters as the payload, so only the payload's length tells where the payload begins.
   const length = Number.parseInt(digits, 36);
@@ -39,7 +39,7 @@ export function routingText(token: string): string | null {
 function cellOfCiToken(token: string): string | null {
   const mark = "glcbt-";
   const at = token.indexOf(mark);
-  if (at < 0 || !/^([\w-]*-)?$/.test(token.slice(0, at))) return null;
+  if (at < 0 || !/^([\w+=/@:.-]*-)?$/.test(token.slice(0, at))) return null;
   const jwt = token.slice(at + mark.length);
   const cell = isCompactJwt(jwt) ? claimsOf(jwt)?.["c"] : null;
   return typeof cell === "string" ? cell : null;

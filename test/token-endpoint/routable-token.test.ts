@@ -12,7 +12,19 @@ const routing = fc.record({ c: base36, g: fc.option(base36), o: base36, u: fc.op
     .flatMap(([key, value]) => (value === null ? [] : [`${key}:${value}`]))
     .join("\n"),
 );
-const prefix = fc.constantFrom("", "glpat-", "gldt-", "glrt-", "corp-glpat-", "a_b-");
+/** GitLab allows base64's characters and `_@:.-` in the prefix that an instance chooses (`personal_access_token_prefix`). */
+const prefix = fc.constantFrom(
+  "",
+  "glpat-",
+  "gldt-",
+  "corp-glpat-",
+  "a_b-",
+  "corp:",
+  "git.corp/",
+  "a+b=",
+  "me@corp.",
+  ".01.",
+);
 
 describe("routingText", () => {
   test("it reads GitLab's own example", () => {
@@ -86,6 +98,7 @@ describe("cellOf", () => {
   test("it is claim `c` of a CI job token, with an instance's prefix or without", async () => {
     expect(cellOf(await jobToken({ c: "2k" }))).toBe("2k");
     expect(cellOf(await jobToken({ c: "2k" }, "corp-glcbt-"))).toBe("2k");
+    expect(cellOf(await jobToken({ c: "2k" }, "git.corp:ci-glcbt-"))).toBe("2k");
   });
 
   test("nothing else in a job token counts as a cell", async () => {
