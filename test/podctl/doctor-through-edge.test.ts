@@ -43,6 +43,13 @@ describe("doctor and a Pod that only the edge may reach:", () => {
     ]);
   });
 
+  test("it is found that the Worker lacks the Pod's binding, and not that its token service is elsewhere", async () => {
+    await addOwning("bound", { trust: { kind: "binding", binding: "POD_B" } });
+    const checks = await check({ pods: ["bound"] });
+    expect(findings(checks)).toEqual(["bound: edge-wrong"]);
+    expect(JSON.stringify(checks)).toContain('has the binding \\"POD_B\\"');
+  });
+
   test("a redirect to a host that the record does not name is told from a proxy's own 502", async () => {
     const redirecting = await onlyRegistry(({ url }) => redirectTo(url, elsewhere));
     // In the configuration that registries recommend, nginx adds `Docker-Distribution-Api-Version` to its own errors, too.

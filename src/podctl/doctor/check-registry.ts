@@ -95,7 +95,7 @@ export async function checkProbeBlob(tested: PodWithProbe, token: string | null)
  * Whether the edge itself made this error. The edge also passes on the errors of a proxy in front of the Pod, which are usually in HTML. Some proxies
  * answer in JSON, but without the registry API's header.
  */
-const isOfEdge = ({ headers }: Called): boolean =>
+export const isOfEdge = ({ headers }: Called): boolean =>
   /^application\/json\b/.test(headers.get("Content-Type") ?? "") && headers.has("Docker-Distribution-Api-Version");
 
 function checkRedirect({ pod, checks }: PodUnderTest, get: Awaited<ReturnType<typeof call>>): void {

@@ -10,6 +10,7 @@ import { keyMistake } from "../../topology/key-mistake.ts";
 import { formatPath } from "../../topology/mistake.ts";
 import { basic, type Called, call } from "../http-call.ts";
 import { passwordVariable, userVariable } from "../target/operator.ts";
+import { isOfEdge } from "./check-registry.ts";
 import type { PodUnderTest } from "./pod-under-test.ts";
 
 /** `sent` is the whole token, which podctl sends to the registry or the edge. `jwt` is the part of `sent` that this Pod signed. */
@@ -17,7 +18,7 @@ export type Token = { readonly sent: string; readonly jwt: string };
 
 export type TokenFailure = {
   /** `excluded`: nothing is wrong, but the rules of the probe's group exclude podctl's own address. */
-  readonly finding: "token-unreachable" | "token-wrong" | "credentials-refused" | "excluded";
+  readonly finding: "token-unreachable" | "token-wrong" | "edge-wrong" | "credentials-refused" | "excluded";
   readonly text: string;
 };
 
@@ -55,13 +56,7 @@ export async function fetchToken(
   const found = token ?? access_token;
   const sent = typeof found === "string" ? found : "";
   const parsed = parseToken(sent);
-  if (!parsed.ok) {
-    const finding = status === 503 && way === "through the edge" ? "token-unreachable" : "token-wrong";
-    return err({
-      finding,
-      text: `${url.origin + url.pathname} answers ${status}${status === 200 ? " without a JWT" : ""}`,
-    });
-  }
+  if (!parsed.ok) return err(withoutToken({ pod, way }, url, answer.value));
   const { value } = parsed;
   const own =
     value.kind === "bundle"
@@ -74,6 +69,19 @@ export async function fetchToken(
   const jwt = own?.jwt ?? "";
   if (covers(claimedAccess(jwt) ?? [], wanted)) return ok({ sent, jwt });
   return err({ finding: "credentials-refused", text: `${who} may not ${wanted.actions.join(", ")} "${wanted.name}"` });
+}
+
+function withoutToken(
+  { pod: { trust }, way }: Pick<PodUnderTest, "pod" | "way">,
+  { origin, pathname }: URL,
+  answer: Called,
+): TokenFailure {
+  const { status } = answer;
+  const text = `${origin}${pathname} answers ${status}${status === 200 ? " without a JWT" : ""}`;
+  if (way === "through the edge" && status === 503) return { finding: "token-unreachable", text };
+  if (way === "direct" || status !== 500 || !isOfEdge(answer)) return { finding: "token-wrong", text };
+  const why = trust?.kind === "binding" ? `; look whether the Worker has the binding "${trust.binding}"` : "";
+  return { finding: "edge-wrong", text: text + why };
 }
 
 export const excludesUs =

@@ -10,13 +10,13 @@ export const advice = {
     "seal this value again with the newest key (`podctl keys public`) and apply: it no longer opens when the Worker's older key is removed",
   "edge-unreachable": "check that the Worker is deployed and that its route is in place",
   "edge-wrong":
-    "look in the Worker's log, whose `cause` names a variable or secret that is wrong: until it is right, the edge answers clients only with 500",
+    "look in the Worker's log, whose `cause` names a variable, secret or binding that is wrong or missing: until it is right, the edge answers clients with 500",
   "realm-elsewhere":
     "let REALM end in /jwt/auth, and route this path to the Worker by a pattern that ends in `*`: Cloudflare matches it with the query, which every request for a token has",
   "probe-off": "set the secret PROBE_TOKEN (`podctl keys generate` prints one): without it stores cannot be checked",
   "probe-refused": "set PODCTL_PROBE_TOKEN to the Worker's own PROBE_TOKEN",
   "edge-behind":
-    "run doctor again in a minute: the edge has not yet read the Pod's newest record, or its Worker is too old to read it",
+    "run doctor again in a minute: the edge has not yet read the Pod's newest record; if it stays so, deploy again: the Worker is too old to read the record, or reads another KV namespace",
   "trust-sealed":
     "seal the secret of `trust` again, for this Pod and its `registry`: until then the edge sends the registry nothing",
   "registry-unreachable": "check that the registry runs and that `registry` is its address",
@@ -26,7 +26,7 @@ export const advice = {
     "correct the topology: Pods of one registry have the same issuer, audience and storage, and each has its own keys",
   "token-unreachable": "check that the token service runs and that `token` is its URL",
   "token-wrong":
-    "set `token` to the whole URL of the token service: that is the realm in the registry's challenge, unless the Worker takes it by a route",
+    "set `token` to the whole URL of the token service: that is the realm in the registry's challenge, unless the Worker takes it by a route; GitLab also answers 404 if `audience` is wrong",
   "credentials-refused":
     "set PODCTL_USER and PODCTL_PASSWORD, or PODCTL_USER_<POD> and PODCTL_PASSWORD_<POD> of this Pod, to a user who may do this",
   "audience-wrong": "set `audience` to the service that the registry's challenge names",
@@ -37,7 +37,7 @@ export const advice = {
   "token-claims":
     "let the token service set an `exp` that is in the future, no `nbf` that is in the future, and at most ten audiences in `aud`",
   "token-refused":
-    "give the registry its token service's issuer, service and certificate: it refuses that service's tokens",
+    "give the registry its token service's issuer, service and certificate: it refuses that service's tokens; if the Pod has `trust`, its proxy may want another secret than the sealed one",
   "clock-skew": "set the clock by NTP: tokens and signed URLs depend on it, with at most a minute of leeway",
   "probe-missing": "push the probe's image again, or set `probe` to a blob that is in its repository",
   "redirect-unlisted":
