@@ -113,6 +113,8 @@ const members: readonly BadTopology[] = [
     pod({ token: "http://x.example.net/jwt" }),
     'pods.pod-a.token: "http://x.example.net/jwt" is not encrypted; want https',
   ),
+  row("a token service with a query", pod({ token: "https://x.example.net/jwt?a=b" }), 'jwt?a=b" has a query or a'),
+  row("a token service with a fragment", pod({ token: "https://x.example.net/jwt#a" }), "has a query or a fragment"),
   row("a token service by FTP", pod({ token: "ftp://x.example.net/jwt" }), "is neither https nor http; want https"),
   row("an empty issuer", pod({ issuer: "" }), 'pods.pod-a.issuer: "" is wrong; want text that is not empty'),
   row("an audience that is a list", pod({ audience: ["a"] }), "pods.pod-a.audience: a list is wrong; want text"),
