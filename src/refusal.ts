@@ -2,8 +2,8 @@ import type { ChallengeError } from "./oci/challenge.ts";
 import type { OciError } from "./oci/errors.ts";
 
 /**
- * Every reason why a request is refused. `edge/refuse.ts` turns each reason into an OCI error. The comment of a reason says if the client sees its
- * `text`. Any other `text` is only for the log, because it may name Pods and keys of the directory.
+ * Every reason why a request is refused. `edge/refuse.ts` turns each reason into an OCI error. The client sees a `text` only if the reason's comment
+ * says so. All other texts are only for the log, because they may name Pods and keys of the directory.
  */
 export type Refusal = Reason & {
   /** The Pod of the request, for the log. */

@@ -77,8 +77,8 @@ export async function partsOf(
 }
 
 /**
- * Returns the grant for `wanted` at `pod`. If the name has no Pod, `pod` is null, and a token that allows `wanted` gets `name-unknown`. Any other
- * token gets the same error as for a name whose Pod has no part in the token, because a stranger must not learn which prefixes exist.
+ * Returns the grant for `wanted` at `pod`, which is null if the name has no Pod. A token that allows `wanted` then gets `name-unknown`. A token that
+ * does not gets the same error as if the name had a Pod without a part in the token. So a stranger does not learn which prefixes exist.
  */
 export async function grantFor(
   token: Token,

@@ -50,7 +50,7 @@ export const hasBegun = ({ since }: MoveRecord, now: Date): boolean => Date.pars
 
 /**
  * Whether the serving Pod may lack something that a client should get from the other Pod. In `copy` and `freeze`, the other Pod has only copies. If
- * the serving Pod lacks a copied item then, a client has deleted it.
+ * the serving Pod lacks an item that was copied, a client has deleted this item.
  */
 export const mayLack = ({ phase }: Moving): boolean => phase !== "copy" && phase !== "freeze";
 

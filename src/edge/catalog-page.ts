@@ -47,7 +47,7 @@ export async function readPage(
 ): Promise<Result<CatalogPage | null, DirectoryFailure>> {
   const entries = readEntries((await textWithin(response, MAX_PAGE_BYTES)) ?? "");
   if (entries === null) return ok(null);
-  // We look only at the first `MAX_PAGE_NAMES` names, because a page has room for a quarter of a million short names.
+  // A hostile Pod's page may have a quarter of a million short names, so we look only at the first `MAX_PAGE_NAMES`.
   const counted = entries.slice(0, MAX_PAGE_NAMES);
   if (!counted.every(isText)) return ok(null);
   // Only repository names are kept. The last of them becomes the next page's cursor, which must fit into a URL and a header.

@@ -19,8 +19,8 @@ const decidedByPod = [...conditionHeaders, "cache-control", "pragma"];
 
 /**
  * Serves a GET of a manifest by digest from the location's cache. Null if the cache has no manifest that is new enough, or if the Pod must answer.
- * The Pod answers each HEAD, because a client does not push what its HEAD finds. The token does not show whether a push follows: regctl's HEAD has a
- * token for pulls only.
+ * The Pod answers each HEAD: a client does not push what its HEAD finds, but the Pod may lack what the cache still has. The token does not show
+ * whether a push follows: regctl's HEAD has a token for pulls only.
  */
 export async function serveManifest(endpoint: RegistryEndpoint, { context, authorized }: Asked): Promise<Reply | null> {
   if (endpoint.method !== "GET" || !isServable(endpoint, authorized) || !isDigest(endpoint.reference)) return null;

@@ -73,8 +73,8 @@ function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
 }
 
 /**
- * Says what is wrong with the headers of the source's answer, or returns null. The gateway checks this before it begins an upload, which it can
- * cancel only if the client's token may delete. Otherwise a hostile store could fill the registry's disk with incomplete uploads.
+ * Says what is wrong with the headers of the source's answer, or returns null. The gateway checks them before it begins an upload. If the client's
+ * token may not delete, the gateway cannot cancel an upload, and a hostile store could fill the registry's disk with incomplete uploads.
  */
 function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes: number): string | null {
   if (status !== 200) return `answered ${status}`;

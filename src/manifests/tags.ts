@@ -14,7 +14,7 @@ const seenSchema = v.strictObject({
   digest: v.custom<Digest>((text) => typeof text === "string" && parseDigest(text).ok),
   /** When the Pod was asked. A deletion after this time may have removed the tag. */
   askedAtMs: v.number(),
-  /** From when on the Pod gives this digest: after a push the time of its answer, otherwise `askedAtMs`. */
+  /** The time from which this digest counts: for a push, when the Pod answered; for a pull, `askedAtMs`. */
   atMs: v.number(),
   /** The Pod that gave this digest, and its registry (see `holderOf`). */
   holder: v.string(),
@@ -159,6 +159,6 @@ async function readNewest(
 
 const lifeMsOf = ({ pod }: Tagged): number => pod.outage.staleSeconds * 1000;
 
-/** Whether the tag was deleted or got another digest after this push was sent. Which of the two changes was the last is then unknown. */
+/** Whether the tag was deleted or got another digest after this push was sent. It is then unknown which came last, that change or this push. */
 const isBetween = (known: Pick<Heard, "digest" | "atMs">, pushed: Pick<Seen, "digest" | "askedAtMs">): boolean =>
   known.digest !== pushed.digest && known.atMs > pushed.askedAtMs;

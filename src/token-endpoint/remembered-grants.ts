@@ -69,7 +69,7 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       await Promise.all(repositories.map(put));
     },
     forget: async (asker, repositories) => {
-      // A stranger may ask eight Pods for their catalogs, without repositories. We then do not derive the keys (`hashers`), because that takes long.
+      // A stranger's request for the catalogs of eight Pods names no repository. So we do not derive the keys (`hashers`), because that takes long.
       if (repositories.length === 0) return;
       const atMs = clock().getTime();
       const isStranger = asker.credentials[0] === "anonymous";

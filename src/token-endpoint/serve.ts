@@ -109,8 +109,8 @@ const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");
 
 /**
- * If the login is granted but a Pod in `asked` was unavailable, returns `asked`, so that the client tries again. That Pod may grant its scopes by
- * then. Otherwise returns `login`.
+ * `login` has the answers to the client's login, and `asked` those to its scopes. If the login is granted but a Pod in `asked` was unavailable,
+ * returns `asked`, so that the client gets an error and tries again. That Pod may grant its scopes by then.
  */
 async function preferLogin(login: readonly Asked[], asked: readonly Asked[]): Promise<readonly Asked[]> {
   const isGranted = login.every(({ answer }) => answer.kind === "granted");

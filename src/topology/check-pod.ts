@@ -107,7 +107,7 @@ const isAddress = "is an IP address, which a Worker cannot call; want a hostname
 /** Says why the edge's requests to this URL would come back to the edge. Null if they would not. */
 export function whyEdge(url: string, { edgeHosts, realm }: Pick<Rules, "edgeHosts" | "realm">): string | null {
   if (edgeHosts.includes(new URL(url).host)) return "is the edge itself, not the Pod; want the Pod's own host";
-  // The realm may be on GitLab's host, of which a route takes only this path.
+  // REALM may be on GitLab's host, where the Worker's route takes only the path of REALM. So we compare the whole URLs, not the hosts.
   if (realm === null || URL.parse(realm)?.href !== URL.parse(url)?.href) return null;
   return "is REALM, where the edge itself answers; want a URL of the token service that no route of the Worker takes";
 }

@@ -61,8 +61,8 @@ async function podUnderTest(directory: Directory, known: Known): Promise<Result<
 }
 
 /**
- * Finds out whether the edge sends a request for the probe to this Pod. Reports a record that keeps the edge from finding the Pod, but not the
- * directory record, which `checkDeployment` reports.
+ * Finds out whether the edge sends requests for the probe repository to this Pod. `checkDeployment` reports a wrong directory record. We report any
+ * other record that keeps the edge from finding the Pod.
  */
 async function checkOwner(
   directory: Directory,

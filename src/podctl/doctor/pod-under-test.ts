@@ -9,7 +9,7 @@ import type { Checks } from "./findings.ts";
 export type Deployment = {
   /** The edge's origin. */
   readonly edge: string;
-  /** As in the `Rules` of a topology. */
+  /** Host names of the edge, as in the `Rules` of a topology. */
   readonly edgeHosts: readonly string[];
   /** The realm of the edge's challenge. Null if the edge did not send one. */
   readonly realm: string | null;

@@ -91,7 +91,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       logSample: 1,
     },
     directory,
-    // Of all answers of a registry, only the body of a catalog decides what `handle()` answers. So every body is an empty catalog.
+    // For what `handle()` answers, the body of a registry's answer counts only if it is a catalog. So every body is an empty catalog.
     callRegistry: record("registry", () => '{"repositories":[]}'),
     callTokenService: record("token service", (sent) => assumedToken(sent, now)),
     callStorage: async () => err({ reason: "unreachable", text: "podctl calls no storage" }),

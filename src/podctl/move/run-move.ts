@@ -66,7 +66,7 @@ export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise
 
 /**
  * If another podctl has written `copy`, writes it again with a new `since`. If that podctl is still running, it then sees that it has lost the move.
- * In a later phase, no such write is needed, because the next phase is written within minutes.
+ * In a later phase, no such write is needed: that podctl sees this within minutes, when the next phase is written.
  */
 async function takeOver(ports: MovePorts, way: Way, live: LiveAssignment): Promise<LiveAssignment> {
   const move = live.record?.move;

@@ -96,8 +96,8 @@ export async function announce(ports: MovePorts, way: Way, { live, step }: Enter
     current = written.live;
     if (sinceOf(current) - written.writtenAtMs >= waitMs - maxSkewMs) return current;
   }
-  // Only an announced `freeze` is taken back. After an announced `settle`, an edge may have sent pushes to the Pod to which the group moves. In
-  // another freeze, all edges would read from the Pod that the group leaves, which lacks these pushes.
+  // Only an announced `freeze` is taken back. After an announced `settle`, an edge may have sent pushes to the Pod to which the group moves. If the
+  // group went back to `freeze`, all edges would read from the other Pod, which lacks these pushes.
   if (step.move?.phase === "freeze") await leave(ports, way, current);
   throw new CliFailure(
     `KV takes longer than ${maxSkewMs / 1_000} s to write the phase of "${prefix}", so the phase could begin before every edge knows it; ` +

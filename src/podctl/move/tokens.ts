@@ -30,7 +30,7 @@ export function openTokens(pod: Pod, user: User | null): Tokens {
     get: async (scopes, { fresh = false } = {}) => {
       const key = scopes.map(formatScope).join(" ");
       const pending = fresh ? undefined : remembered.get(key);
-      // Nothing is awaited if no token was asked for yet, because other requests must find the promise of this one.
+      // If there is no `pending` token, we await nothing before `remembered.set`, so that other requests find our promise.
       const known = pending === undefined ? undefined : await pending.catch(() => undefined);
       if (known !== undefined && Date.now() < known.untilMs) return known.token;
       const asked = fetchToken(pod, user, scopes).then((token) => ({ token, untilMs: useUntilMs(token) }));

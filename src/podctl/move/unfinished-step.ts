@@ -18,8 +18,8 @@ const abandonedAfterMs = 20_000;
 const maxJoined = 100;
 
 /**
- * Whether we may complete an interrupted write or rollback. `ours`: we may not, and the write changes this group's assignment. `another's`: we may
- * not, and the write does not change this group's assignment, or it is a rollback.
+ * Whether we may complete an interrupted write. A write that we may not complete is `ours` if it changes this group's assignment, otherwise
+ * `another's`. A rollback is always `another's`.
  */
 type Unfinished = "may be completed" | "ours" | "another's";
 

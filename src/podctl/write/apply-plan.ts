@@ -19,8 +19,8 @@ export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
 const lagPausesMs = [0, 2_000, 8_000];
 
 /**
- * Makes the plan again, which is empty if KV is what the topology says. Throws a CliFailure if someone else wrote to KV, or if the last plan is not
- * empty either.
+ * Makes the plan again after each pause, until it is empty: then KV is what the topology says. Throws a CliFailure if someone else wrote to KV, or if
+ * the plan after the last pause is not empty.
  */
 export async function checkApplied(
   kv: KvStore,
