@@ -17,7 +17,7 @@ export type Machine = {
 
 export type Results = {
   readonly at: string;
-  /** The machine before the first figure was measured. */
+  /** The machine, with its load before the first measurement. */
   readonly machine: Machine;
   readonly loadAfter: number;
   readonly findings: readonly Finding[];

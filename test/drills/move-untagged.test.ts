@@ -31,7 +31,7 @@ async function openBoth(more: object = {}): Promise<Both> {
   };
 }
 
-/** pod-b's registry has no lists of referrers, like distribution's. */
+/** pod-b's registry has no lists of referrers. Distribution has none either. */
 async function openWithoutLists() {
   const registry = await startProxy(stack.current.pods["pod-b"].registry.direct, ({ url = "" }) =>
     url.includes("/referrers/") ? { inPlace: 404 } : null,

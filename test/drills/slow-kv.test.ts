@@ -97,7 +97,7 @@ describe("name that is in use", () => {
         expect(told.ms).toBeLessThan(atOnceMs);
         await sleep(patienceMs + 50);
       }
-      // When a slow read ends, it moves the clock of `isolate`. The next test puts another isolate into this variable, whose clock must not move.
+      // A slow read moves the clock of `isolate` when it ends. If it ended in the next test, it would move the clock of that test's isolate.
       await readsEnded();
     },
     20_000,

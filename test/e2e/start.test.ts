@@ -63,7 +63,7 @@ describeWith(["npm", ...realPods], "npm start at its end", () => {
     const checkout = await checkoutIn(dir, { tools: true });
     const { pid, exited, stdout } = npmStart(checkout, await freePort(), "--pods", "distribution-v3");
     const printed = text(stdout);
-    // As soon as there are more than four processes, the first servers are among them. The others are npm's shell, Node and the watchdog.
+    // At most three of npm's descendants are not servers: a shell, Node and the watchdog. So if there are five, the first servers run.
     const count = async () => (await descendants(pid)).length;
     await expect.poll(count, { interval: 20, timeout: 20_000 }).toBeGreaterThan(4);
     const started = await descendants(pid);

@@ -7,7 +7,7 @@ import { pushImage } from "./image.ts";
 import { keepManifest, pullerOf, type Seen, seenOf } from "./pull.ts";
 
 type User = "demo" | "reader" | null;
-/** A name without a colon is its own password: `demo` means `demo:demo`. Null is a request without credentials. */
+/** A name without a colon is its own password: `demo` means `demo:demo`. If the login is null, the request has no credentials. */
 export type Login = User | `${string}:${string}`;
 type Image = Awaited<ReturnType<typeof pushImage>>;
 const warning = '110 - "response is stale"';

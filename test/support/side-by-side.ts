@@ -1,4 +1,4 @@
-/** How files that need only npm packages run: several at once, because many of them wait for real deadlines and cache times. */
+/** Test files that need only npm packages run several at a time, because many of them wait for real deadlines and cache times. */
 export const sideBySide = {
   maxWorkers: 6,
   // The tests would need one and a half times the CPU time if each file got a fresh copy of all modules.

@@ -19,7 +19,7 @@ const otherKind = { scheme: "media-cdn", config: samples["media-cdn"][0]?.config
 const baseUrl = "https://stand-in.test";
 /**
  * Each store of Pod A is only for clients with its own addresses, so a test chooses a store by the address that it sends. The secret of each `ended`
- * store has expired. At the addresses of the second and the third, a store with the scheme `public` or `pod` comes next.
+ * store has expired. The second `ended` store shares its address with the `public` store, and the third shares its address with the `pod` store.
  */
 const placed = [
   ...cases.map((sample, index) => ({ ...sample, cidr: `192.0.2.${index}` })),
