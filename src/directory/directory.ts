@@ -132,8 +132,8 @@ export async function defaultPod(directory: Directory): Promise<Result<Pod | nul
 }
 
 /**
- * Returns every Pod that the directory lists. If the directory has no list, returns its default Pod. A listed Pod without a record is a failure,
- * because a catalog without its names would look complete.
+ * Returns every Pod that the directory lists. If the directory has no list, returns its default Pod. Fails if a listed Pod has no record, because a
+ * catalog without that Pod's names would look complete.
  */
 export async function allPods(directory: Directory): Promise<Result<readonly Pod[], DirectoryFailure>> {
   const record = await directory.record();

@@ -9,7 +9,7 @@ const clients = v.strictObject({
   reason: v.optional(v.string()),
 });
 
-/** The settings that a group may have in any state. They are members of its assignment. */
+/** The settings of an active or a read-only group. They are members of its assignment. */
 export const groupSettings = {
   clients: v.optional(clients),
   /**

@@ -27,8 +27,8 @@ export class KeptEntries {
   }
 
   /**
-   * `owner` is the Pod to which the looked-up name belongs, if that Pod issued the request's token, otherwise null. A key without a value counts for
-   * the owner for whom it was first stored.
+   * `owner` is the Pod to which the looked-up name belongs, if that Pod issued the request's token, otherwise null. A key without a value stays in
+   * the map of its first owner.
    */
   set(key: string, entry: Entry, owner: PodId | null): void {
     if (entry.text !== null || isShared(key)) {

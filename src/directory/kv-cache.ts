@@ -108,7 +108,7 @@ const podKeys = 10_000;
 /** The budget of each user for 10 seconds. It is enough for two token requests of the largest size, which `userBounds` sets. */
 const userKeys = 2_000;
 
-/** Returns false, and takes nothing, if the budget that must pay for this look-up has fewer keys left. */
+/** Returns false, and takes nothing, if the budget that must pay has fewer than `charge.keys` left. */
 export function pay(
   cache: KvCache,
   chosenBy: ChosenBy,

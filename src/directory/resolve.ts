@@ -33,7 +33,7 @@ export type Resolution = {
 
 export type ResolveQuestion = {
   readonly name: RepositoryName;
-  /** The digest that the request is about, because a digest can be blocked too. */
+  /** The request's digest, because digests can be blocked, and not only names. */
   readonly digest?: Digest | null;
 } & LookupOptions;
 
@@ -94,8 +94,8 @@ async function keepForIssuer(
 
 export type NameBounds = Pick<ReadOptions, "maxNewKeys" | "maxReadKeys"> & {
   /**
-   * How many keys the names may have in all, including keys that this isolate knows. The first name may have more, because otherwise a catalog could
-   * never get past that name.
+   * How many keys all names together may need, in memory or not. The first name may need more than `maxKeys`, so that a catalog can get past this
+   * name.
    */
   readonly maxKeys?: number;
 };

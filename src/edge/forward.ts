@@ -112,8 +112,8 @@ const asAsked = (endpoint: RegistryEndpoint, oldName: RepositoryName | null): Re
   oldName !== null && hasRepository(endpoint) ? { ...endpoint, name: oldName } : endpoint;
 
 /**
- * Says which budget pays when the edge looks up a mount's source in KV. The budget of the token's Pod pays for a name that the token allows, because
- * a hostile Pod can put any names into its tokens.
+ * Says whose budget pays when the edge looks up a mount's source in KV. If the token allows the source, the token's Pod pays, because a hostile Pod
+ * can put any names into its tokens.
  */
 function whoChose(grant: PodGrant, name: RepositoryName, pod: Pod): ChosenBy {
   if (grant.kind === "open") return "directory";

@@ -10,7 +10,7 @@ import { uploadedBytes } from "./upload-size.ts";
  */
 const deadlinesMs = {
   read: 10_000,
-  // containerd waits 30 s for headers. So if the Pod is silent, a manifest from the edge's caches still comes in time.
+  // containerd waits 30 s for headers. If the Pod is silent, 5 s are left for a manifest from the edge's caches.
   manifest: 25_000,
   list: 120_000,
   write: 300_000,

@@ -76,8 +76,8 @@ export function bucketOrigin({ endpoint, bucket, addressing }: BucketConfig): st
 }
 
 /**
- * Refuses an endpoint at an IP address if its buckets are virtual hosts, because an address has no hosts below it. valibot also makes this check for
- * an endpoint that `originUrl` refuses.
+ * Refuses an endpoint at an IP address if its buckets are virtual hosts, because an address has no hosts below it. An endpoint that is no URL passes,
+ * because `originUrl` refuses it already.
  */
 export const hasBucketOrigin = <Config extends BucketConfig>() =>
   v.check(

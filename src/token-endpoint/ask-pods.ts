@@ -45,7 +45,7 @@ export async function askPods(questions: readonly PodQuestion[], { ask, standIn 
   return Promise.all(questions.map(async (question) => ({ question, answer: await answerOf(question) })));
 }
 
-/** Whether the Pod itself granted its part. If the edge's own grants counted, the wait could end after three seconds although no Pod has answered. */
+/** Whether the Pod itself granted its part. If the edge's own grants counted, `askPods` could end after 3 s although no Pod has answered. */
 const isGrantedByPod = (answer: PodAnswer): boolean => answer.kind === "granted" && answer.part.kind === "pod";
 
 const leftOut: PodAnswer = {

@@ -78,7 +78,7 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
         // A stranger can ask for endless names, and each refusal that we keep is a write to the cache. So we keep a stranger's refusal only if it
         // may end a grant: the cache has that grant, or cannot be read.
         if (isStranger && (await readCached(cache, path, schema)) === null) return;
-        // The grant itself is overwritten too, because the cache may lose the tombstone first.
+        // The cache may lose the tombstone (`refuse`) before the grant. So we also overwrite the grant.
         await Promise.all([refuse(asker, path, atMs), cache.put(path, Response.json({ atMs: 0 }), 1)]);
       };
       const all = (await hashers()).flatMap((pathOf) => repositories.map((repository) => forget(pathOf, repository)));

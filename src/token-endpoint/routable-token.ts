@@ -28,7 +28,7 @@ export function routingText(token: string): string | null {
   const [, signed = "", prefixed = "", digits = "", checksum = ""] =
     /^(([\w+=/@:.-]+)\.01\.([0-9a-z]{2}))([0-9a-z]{7})$/.exec(token) ?? [];
   if (signed === "" || crc32(signed).toString(36).padStart(checksum.length, "0") !== checksum) return null;
-  // A prefix has the same characters as the payload, so only the payload's length tells where the payload begins.
+  // A prefix may have any character of a payload, so only the payload's length tells where the payload begins.
   const length = Number.parseInt(digits, 36);
   const payload = length > prefixed.length ? null : decodeBase64url(prefixed.slice(prefixed.length - length));
   const text = payload?.slice(randomBytes, -lengthBytes) ?? null;

@@ -79,8 +79,8 @@ async function askPlanned(request: TokenRequest, ports: PlanPorts, ask: Ask): Pr
   const login = await planQuestions({ ...request, scopes: [] }, ports, bounds);
   const checked = login.ok ? await ask(login.value.questions) : [];
   const [part] = checked.flatMap(({ answer }) => (answer.kind === "granted" ? [answer.part] : []));
-  // A Pod that refuses a login would also refuse the same credentials with scopes, so this refusal is the answer. This refusal is the same for all
-  // names, and may tell the client to ask again with GET (`lacksForm`).
+  // A Pod that refuses a login would also refuse the same credentials with scopes, so this refusal is the answer. The refusal shows nothing about the
+  // names, and may mean that the client must ask again with GET.
   const isRefused = checked.length > 0 && checked.every(({ answer }) => answer.kind === "refused");
   if (login.ok && isRefused) return ok({ plan: login.value, asked: checked });
   await Promise.all(checked.map(discard));

@@ -21,8 +21,8 @@ export async function checkStores(tested: PodWithProbe, seeClock: (called: Calle
 }
 
 /**
- * Waits a moment for a blob that a pull-through cache may not have stored yet. `checkManifestProofs` reports such a cache, so `checkStore` must not.
- * S3 answers 403 in place of 404 if the key may not list the bucket.
+ * Waits a moment for a blob that a pull-through cache may not have stored yet. Only `checkManifestProofs` reports caches that store blobs late. S3
+ * answers 403 in place of 404 if the key may not list the bucket.
  */
 async function waitForBlob(store: ProbedStore): Promise<void> {
   if (!("urls" in store)) return;

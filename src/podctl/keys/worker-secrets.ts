@@ -46,7 +46,7 @@ function parseSecrets(text: string): Result<v.InferOutput<typeof schema>, string
   return err(`${what} is not what \`podctl keys generate\` prints: want JSON with one or two keys in each list`);
 }
 
-/** Returns the public half of the first sealing key, with which `podctl seal` seals new secrets. A key of another tool may have no `kid`. */
+/** Returns the public half of the first sealing key, for `podctl seal`. If another tool made it without a `kid`, the `kid` is its thumbprint. */
 export async function publicSealingKey(text: string): Promise<Result<JWK, string>> {
   const secrets = parseSecrets(text);
   if (!secrets.ok) return secrets;

@@ -51,7 +51,7 @@ export type CopyPorts = CopyWays & {
   readonly complain: (problem: string) => void;
 };
 
-/** `homes` has at most this many entries. Each entry takes some 200 bytes, so all entries take at most 100 MB. */
+/** `homes` has a repository for at most this many blobs. At some 200 bytes each, they take at most 100 MB. */
 const maxHomes = 500_000;
 
 /** How deep indexes may be nested. Real ones are two or three levels deep. */

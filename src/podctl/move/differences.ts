@@ -34,8 +34,8 @@ export function workOf(source: Snapshot, target: Snapshot): Work {
 
 /**
  * Returns the tags ({@link fallbackTag}) under which the move keeps referrers, because the target's registry does not list referrers. These tags are
- * neither removed nor reported as differences. The source may have an outdated one from an earlier move: clients do not update it if the registry
- * lists referrers.
+ * neither copied, removed nor reported. If the source has such a tag from an earlier move, the tag is outdated: clients do not update it if the
+ * registry lists referrers.
  */
 function madeTags(source: Snapshot, target: Snapshot): ReadonlySet<Tag> {
   if (!source.listsReferrers || target.listsReferrers) return new Set();

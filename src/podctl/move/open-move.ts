@@ -45,7 +45,7 @@ export async function readPod({ directory }: MoveTarget, id: PodId): Promise<Pod
 }
 
 /**
- * Throws a CliFailure if the Pod is `down` or `read-only`. The edge would then refuse the group's pulls or pushes there. The Pod's registry may also
+ * Throws a CliFailure if the Pod is `down` or `read-only`. At such a Pod, the edge refuses the group's pulls or pushes. The Pod's registry may also
  * be collecting garbage, which deletes a blob that was just copied.
  */
 export async function refuseInactive(kv: KvStore, id: PodId): Promise<void> {

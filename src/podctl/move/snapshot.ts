@@ -186,8 +186,8 @@ function createReferrerLists(registry: Registry, name: RepositoryName) {
     of: async (digest: Digest): Promise<readonly Referrer[]> => {
       if (unlisted !== null) return [];
       const own = await ask(digest);
-      // A registry that lists referrers has a list for each digest, also for one that no manifest has. Without this second question, one missing list
-      // would look like a registry without lists.
+      // A single missing list could look like a registry without lists. So we ask for a second list: a registry with lists has a list even for a
+      // digest that no manifest has.
       if (!hasList) await ask(emptyDigest);
       return own;
     },

@@ -19,10 +19,7 @@ const header = v.strictObject({
   from: v.string(),
   to: v.string(),
   way,
-  /**
-   * The phase's `since`, saved here before the phase is written to KV. If both places have the same `since`, the next run knows that the phase is its
-   * own.
-   */
+  /** The phase's `since`, saved before the phase is written to KV. If KV has a saved `since`, the next run knows that this move wrote the phase. */
   since: v.string(),
 });
 type MoveHeader = v.InferOutput<typeof header>;
