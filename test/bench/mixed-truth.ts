@@ -32,7 +32,7 @@ export class MovingTag {
   #end(newest: Span): void {
     const nowMs = performance.now();
     for (const span of this.#spans) if (span !== newest) span.toMs = Math.min(span.toMs, nowMs);
-    // No request takes longer than `mostMsOfRequest`, so `wasIn` needs no span that ended earlier.
+    // No request lasts longer than `mostMsOfRequest`, so we drop spans that ended longer ago.
     this.#spans = this.#spans.filter(({ toMs }) => toMs > nowMs - mostMsOfRequest);
   }
 }

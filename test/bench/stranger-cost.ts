@@ -15,7 +15,7 @@ import { amount, type Finding, portable } from "./finding.ts";
 import { cpuUs } from "./process.ts";
 import { type BenchWorker, startBenchStack, startBenchWorker, withTeardown } from "./stage.ts";
 
-/** A request of up to 16 KB may cost `maxCpuMs`. Any request may cost `maxKeys`, which is one bulk read of KV. */
+/** `maxCpuMs` is the limit for a request of up to 16 KB, and `maxKeys`, one bulk read of KV, for any request. */
 const maxCpuMs = 5;
 const maxKeys = 100;
 /** A request with a URL, a header or a token of 16 KB, and little else, counts as small. */

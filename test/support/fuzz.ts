@@ -3,8 +3,8 @@ import fc from "fast-check";
 const runsFactor = Number(process.env["FUZZ"] ?? 1);
 
 /**
- * Checks a property of the whole edge `runs` times, multiplied by the variable FUZZ if it is set. Runs never overlap, so that what a Pod saw belongs
- * to this run's request.
+ * Checks a property of the whole edge `runs` times, multiplied by the variable FUZZ if it is set. Runs never overlap, so all that a Pod sees is from
+ * one run.
  */
 export async function fuzz<T>(runs: number, values: fc.Arbitrary<T>, holds: (value: T) => Promise<void>) {
   await fc.assert(fc.asyncProperty(values, holds), { numRuns: runs * runsFactor });

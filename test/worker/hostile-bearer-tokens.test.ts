@@ -11,7 +11,7 @@ const stack = useStack({ signingKeys: { "pod-a": forge.ofA, "pod-b": forge.ofB }
 const name = "acme/private";
 let digest = "";
 
-/** After the good token's pull, the edge can serve the image without the Pod. So no refusal by the Pod hides that the edge accepts a bad token. */
+/** After the good token's pull, the edge can serve the image without the Pod. So if the edge accepts a bad token, no Pod refuses that token. */
 beforeAll(async () => {
   const client = createClient(stack.current.edge);
   const good = await signFor(forge);

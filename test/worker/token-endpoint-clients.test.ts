@@ -130,7 +130,7 @@ function send(edge: string, { query, form, chunked, basic }: TokenCall): Promise
   return fetch(realm, { method: "POST", headers, body, duplex: "half" } as RequestInit);
 }
 
-/** Expects exactly these actions, by repository name, and 200 from `/v2/`, because a login ends with this request. */
+/** `grants` has exactly the actions that the token must allow, by repository name. A login ends with a GET of `/v2/`. */
 async function expectGrants(edge: string, answer: Response, grants: Readonly<Record<string, string>>): Promise<void> {
   expect(answer.status).toBe(200);
   const body = (await answer.json()) as { token: string; access_token: string; expires_in: number };
