@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const lock = `${root}.local/installing`;
 const pollMs = 200;
-/** How often the command that installs touches the lock. Others need this sign of life, because its process may be in another container. */
+/** How often the command that installs touches the lock. A command in another container sees only this sign of life, and not the process. */
 const touchMs = 1_000;
 /** A lock that was not touched for this long is from a command that was killed. */
 const staleMs = 10_000;

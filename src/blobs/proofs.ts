@@ -108,8 +108,8 @@ type ProofPorts = {
 const keyOf = ({ repository, digest }: Owned): string => `${repository}/${digest}`;
 
 /**
- * When a manifest passes, at most this many of its blobs are looked up in the location's cache. Each look-up takes up to three calls of the cache,
- * and a request may make 50 calls in all (Workers' free plan).
+ * Of each manifest that is recorded, at most this many blobs are looked up in the location's cache. Each look-up takes up to three calls of the
+ * cache, and a request may make 50 calls in all (Workers' free plan).
  */
 const maxComparedAtOnce = 12;
 

@@ -50,8 +50,8 @@ export async function serveCatalog(endpoint: CatalogEndpoint, context: Context):
 }
 
 /**
- * A token has at most `MAX_PARTS` parts, each from one Pod, so it cannot allow the catalogs of more Pods. The edge then refuses the token at once,
- * without reading the records of perhaps hundreds of Pods.
+ * If there are more than `MAX_PARTS` Pods, no token can have a part for each Pod's catalog. The edge then refuses the token at once, without reading
+ * the records of perhaps hundreds of Pods.
  */
 async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }: Context): Promise<Reply | null> {
   const record = await services.directory.record();

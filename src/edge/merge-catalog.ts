@@ -13,8 +13,8 @@ export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Re
   const repositories: string[] = [];
   while (repositories.length < entries) {
     const heads = queues.map(({ repositories: names, taken }) => names[taken] ?? null);
-    // If all names of a page are taken and its Pod has more, that Pod's next name is unknown, so the list ends. A page without names, whose Pod
-    // listed only names of other Pods, does not end the list. Otherwise the client could get many empty lists, one after the other.
+    // If a page is used up and its Pod has more names, the list ends, because this Pod's next name is unknown. If a page was empty from the start,
+    // because its Pod listed only other Pods' names, the list goes on. Otherwise the client could get many empty lists in a row.
     const ends = (queue: Queue, index: number) => queue.hasMore && queue.taken > 0 && heads[index] === null;
     if (queues.some(ends)) break;
     const least = heads.reduce(

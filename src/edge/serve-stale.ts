@@ -88,7 +88,7 @@ async function findHeldManifest(
   const tag = tagged === null ? {} : { taggedAtMs: tagged.askedAtMs };
   const manifest = await kept.findStale({ pod, repository, digest }, tag);
   const response = manifest === null ? null : await responseOf(manifest, request);
-  // The Pod may let caches keep the manifest of a digest for a year. For a tag, that would be wrong after the outage.
+  // The kept headers may let caches keep this answer for a year, but a tag may change after the outage.
   response?.headers.set("Cache-Control", withNoTransform("no-store"));
   return response === null ? null : ok({ response, outcome: "stale" });
 }

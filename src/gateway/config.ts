@@ -10,7 +10,7 @@ export type GatewayConfig = {
   /** The origins under which clients call the edge, at least one. A grant that names another origin is refused. */
   readonly edges: readonly string[];
   readonly keys: GatewayKeys;
-  /** On which hosts another Pod's store may be reached without TLS. */
+  /** From which hosts the gateway may copy a blob without TLS. */
   readonly plainHttp: PlainHttp;
   readonly listen: { readonly host: string; readonly port: number };
   /** Paths of PEM files; null if a proxy terminates TLS. */

@@ -127,7 +127,7 @@ const deletedHereAtMs = (memory: ManifestMemory, key: string): number => {
 type ReadPorts = Pick<Ports, "memory" | "cache"> & Pick<Wanted, "taggedAtMs">;
 
 /**
- * Returns the location's copy. Null if there is none, or if the manifest was deleted after the Pod was asked for the copy, or after `taggedAtMs` (see
+ * Returns the location's copy. Null if there is none, or if the manifest's deletion is newer than the request for the copy or than `taggedAtMs` (see
  * `findStale`).
  */
 async function readKept(

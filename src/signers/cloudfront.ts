@@ -27,7 +27,7 @@ export const cloudfront = defineSigner({
   }),
   secret: v.objectAsync({ ...secretEntries, keyPairId: nonEmpty, privateKey: rsaOrP256Key }),
   ...atBaseUrl,
-  /** A canned policy is signed too, although it is not in the URL. */
+  /** The policy is signed even if the URL has only the expiry time. */
   textToSign: ({ key, config: { baseUrl, sourceCidr }, window, attribution }) => {
     const source = sourceCidr === undefined ? {} : { IpAddress: { "AWS:SourceIp": sourceCidr } };
     const condition = { DateLessThan: { "AWS:EpochTime": epochSeconds(window.expiresAt) }, ...source };

@@ -101,7 +101,7 @@ export async function planQuestions(
 
 function questionsOf(groups: readonly Group[], getsCredentials: (pod: Pod) => boolean): readonly PodQuestion[] {
   const asked = groups.map((group) => (getsCredentials(group.pod) ? group : pullsOf(group)));
-  // During a move between two Pods of one registry, either Pod's part is enough.
+  // During a move within one registry, the token of either Pod is enough for a client.
   const servingRegistries = new Set(asked.filter(({ own }) => own.length > 0).map(({ pod }) => pod.registry));
   const questions = asked.map(({ pod, own, moving }) => ({
     pod,

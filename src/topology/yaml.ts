@@ -66,7 +66,7 @@ const ownWords: Readonly<Partial<Record<YAMLParseError["code"], string>>> = {
   TAG_RESOLVE_FAILED: unsupportedTag,
 };
 
-/** All other messages of the parser quote the file only after a colon. We cut them there, because the quoted text may be a secret. */
+/** A message without an entry in `ownWords` quotes the file only after a colon. We cut it there, because the quoted text may be a secret. */
 const wordsOf = ({ code, message }: YAMLParseError): string =>
   ownWords[code] ?? `not YAML: ${message.replace(/(?<=\S):.*/s, "")}`;
 

@@ -22,7 +22,7 @@ export async function planMove(
   const plans = await Promise.all(
     prefixes.map(async (prefix) => {
       const key = routeKey(prefix);
-      // During `settle`, clients push to the new Pod. The plan would say that these tags are in the way.
+      // During `settle`, clients push to the new Pod, and the plan would list their tags under `inTheWay`.
       refuseMoving(key, (await opened.kv.read([key])).get(key) ?? null);
       const { pod: from } = await readAssignment(opened.kv, prefix);
       const group = await readGroup(opened.kv, prefix);

@@ -55,7 +55,7 @@ export type StateFile = {
   readonly write: (header: MoveHeader) => Promise<void>;
   readonly save: (name: RepositoryName, saved: Saved) => Promise<void>;
   /**
-   * Forgets which repositories were copied whole, so that the target is read again. Keeps `untagged`, because that reading would not find these
+   * Forgets which repositories were copied whole, so that the target is read again. Keeps `untagged`, because no list of a registry names its
    * manifests.
    */
   readonly distrust: () => Promise<void>;

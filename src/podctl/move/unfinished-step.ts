@@ -39,7 +39,7 @@ export async function judgeUnfinished(kv: KvStore, unfinished: HistoryIndex, key
   return keys.includes(key) ? "ours" : "another's";
 }
 
-/** Whether each key is the assignment of a group that is being moved. The text in KV may say this, or the text in `former`, from before the write. */
+/** Whether each key is the assignment of a group that was being moved before the write (`former`) or is being moved now (KV). */
 async function areSteps(kv: KvStore, former: Former, keys: readonly string[]): Promise<boolean> {
   if (keys.length > maxJoined) return false;
   const live = await kv.read(keys);

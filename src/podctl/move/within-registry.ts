@@ -44,8 +44,8 @@ export async function endWithinRegistry(ports: MovePorts, way: Way, live: LiveAs
 }
 
 /**
- * Ends a move by returning the group to its old Pod. From `settle`, the group first goes to `copy`, where tokens are for both Pods. It stays in
- * `copy` until every edge knows that the old Pod serves the group.
+ * Ends a move by returning the group to its old Pod. From `settle`, the group first goes to `copy`. So edges give tokens for both Pods until every
+ * edge knows that the old Pod serves the group.
  */
 export async function backWithinRegistry(ports: MovePorts, first: LiveAssignment): Promise<void> {
   const { prefix, say } = ports;

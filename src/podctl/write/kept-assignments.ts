@@ -7,7 +7,7 @@ import { CliFailure } from "../failure.ts";
 
 export type Kept = {
   readonly key: string;
-  /** The assignment in KV. Null if only the topology has the assignment, which the apply must not add below a group that is being moved. */
+  /** The assignment in KV. Null if only the topology has it: the apply adds no assignment below a group that is being moved. */
   readonly record: AssignmentRecord | null;
   readonly why: string;
 };

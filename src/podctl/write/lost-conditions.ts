@@ -1,6 +1,6 @@
 /**
- * Warns of changes that let more clients use a group or push to it, although the operator may not intend this. Only the longest prefix's settings
- * apply to a name. So an added or deleted assignment can take away the conditions of its names.
+ * Warns of changes after which more clients may use a group or push to it. A name has only the settings of its longest prefix. So if an operator adds
+ * or deletes an assignment, the names below it may lose a restriction by mistake.
  */
 import * as v from "valibot";
 import type { ClientRules } from "../../directory/group-settings.ts";

@@ -1,6 +1,6 @@
 /**
- * Makes one write of the directory: saves the records that it replaces, writes the new ones, and gives the directory record its new revision last. If
- * the write is interrupted, the next run finds saved records of a revision that the directory does not have yet. That run completes the write.
+ * Makes one write of the directory: saves the former records under the new revision, writes the new records, and gives the directory record the new
+ * revision last. If records are saved under a revision that the directory record does not have yet, the next run completes the interrupted write.
  */
 import { hostname, userInfo } from "node:os";
 import { blocksKey, directoryKey } from "../../directory/keys.ts";

@@ -10,8 +10,8 @@ export type Write = { readonly key: string; readonly text: (() => string) | null
 type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: number) => void };
 
 /**
- * `writes` must be in the order of `inWriteOrder`. In between, this also writes the directory record, with the texts of {@link DirectorySteps}. The
- * caller writes the directory record's final text at the end.
+ * `writes` must be in the order of `inWriteOrder`. Before the assignments and before the deletions, this also writes the directory record, as
+ * {@link DirectorySteps} says. The caller writes that record's final text at the end.
  *
  * For a time, an edge may see a later write, but not an earlier one. A name could then get a wrong Pod or none, or its group could lose a
  * restriction. In these cases, this waits until every edge sees the earlier write.
