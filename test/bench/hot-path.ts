@@ -100,7 +100,7 @@ const subjectsOf = (servers: Servers, load: Load): Readonly<Record<keyof Servers
   };
 };
 
-/** The bare Worker gives the same headers and log line. */
+/** The bare Worker repeats the edge's headers and log line. */
 async function answerOf(stack: Stack, { url, headers }: Target) {
   await stack.edgeSettled();
   stack.clearSeen();

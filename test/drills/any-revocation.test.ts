@@ -310,7 +310,7 @@ test("whatever is revoked, with the Pod up and down: no answer is older than its
   for (let batch = 0; batch * atOnce < kinds.length; batch += 1) {
     const failure = failures[batch % failures.length] ?? "both";
     const some = kinds.slice(batch * atOnce, (batch + 1) * atOnce);
-    // A block takes effect by a restart, which clears the edge's memory. In most batches, the edge must still have its memory of the earlier batches.
+    // A block takes effect by a restart, which clears the edge's memory of earlier batches. So only every fourth batch has blocks.
     const isWithBlocks = batch % 4 === 2;
     const isKept = ({ change: what }: Kind) => isWithBlocks || what !== "digest blocked";
     await runBatch(some.filter(isKept), { batch, failure });

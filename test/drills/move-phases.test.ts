@@ -40,7 +40,7 @@ async function expectEqual(group: string): Promise<void> {
   expect(Object.keys(a).length).toBeGreaterThan(10);
 }
 
-/** A phase is announced 8 s before it begins, so the kill comes before the phase. */
+/** Kills podctl when it announces a phase, 8 s before the phase begins. */
 async function moveUntil(text: string, ...args: readonly string[]): Promise<void> {
   const { code, said } = await moveWhile(text, (child) => child.kill("SIGKILL"), ...args);
   expect([code, said]).toEqual([null, expect.stringContaining(text)]);

@@ -39,7 +39,7 @@ beforeEach(async () => {
 
 type Told = { readonly pod: string | null; readonly ms: number };
 
-/** `pod` says why if the directory cannot tell. */
+/** On an error, `pod` is the error's text. */
 async function resolve(text: string, options: { mustBeCurrent?: boolean } = {}): Promise<Told> {
   const name = parseRepositoryName(text);
   if (!name.ok) throw new Error(name.error);

@@ -59,7 +59,7 @@ describe.each(kinds)("one login for two %s Pods", (_, kind, tools) => {
       stack.clearSeen();
     });
 
-    /** After a 202, a client uploads the blob itself. */
+    /** A mount across Pods gets 202, and the client uploads the blob. */
     function expectMounts(name: string): void {
       const mounts = stage.stack.edgeSeen().filter(({ path }) => /[?&]from=acme(%2F|\/)/.test(path));
       expect(mounts.map(({ status }) => status)).toEqual(mounts.map(() => 202));

@@ -25,8 +25,8 @@ function mistakesOf(gateway: object | null, second: object | null = null): strin
 
 test("a Pod may have a gateway, or say with null that it has none", () => {
   expect(mistakesOf(gatewayAt(uploads), gatewayAt("https://uploads.pod-b.example.net", "pod-b"))).toBe("");
-  // A client that is redirected to a host below the edge's may send its token along, so no store's host may be there. No client is redirected to a
-  // gateway, so this rule is not for gateways.
+  // No store may be on a subdomain of the edge's host, because a client that is redirected there may send its token along. No client is redirected to
+  // a gateway, so this rule is not for gateways.
   expect(mistakesOf(gatewayAt("https://uploads.registry.example.com"))).toBe("");
   expect(mistakesOf(null)).toBe("");
 });

@@ -64,7 +64,7 @@ describe("Pod that converts a list for a client that does not name the list's ty
   async function answerConverted(): Promise<void> {
     const digests = { [list]: await digestOf(list), [image]: await digestOf(image) };
     odd.answer((response, { headers, path }) => {
-      // Go does not trim U+FEFF. Nor does `trim` here, because Node reads U+FEFF as three other characters.
+      // Like Go, this keeps U+FEFF: Node reads a header's bytes as Latin-1, so `trim` sees three other characters.
       const types = (headers.accept ?? "").split(",").map((entry) => entry.trim());
       const text =
         path.endsWith(digests[list] ?? "") || (path.endsWith("/1") && types.includes(listType)) ? list : image;

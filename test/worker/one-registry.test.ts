@@ -15,7 +15,7 @@ const onEdge = { "User-Agent": "oras/1.3.4" };
 /** Both Pods share this registry. */
 const seen = () => stack.current.seen("pod-a", "registry");
 
-/** Without the edge, the token may be for a name of the other Pod. For such a name, the edge would not ask this Pod's token service. */
+/** Asks the Pod's token service directly, because the edge would not ask this service for a name of the other Pod. */
 async function jwtFrom(pod: LocalPodId, repository: string, actions = "pull,push,delete"): Promise<string> {
   const query = new URLSearchParams({ service: "pod-a-registry", scope: scopeOf(repository, actions) });
   const headers = { Authorization: `Basic ${btoa("demo:demo")}` };

@@ -124,7 +124,7 @@ describe("while the old Pod of a move fails", () => {
     await sleep(proofTtlSeconds * 1_000 + 100);
     await stack.current.setFault("pod-a", "registry", { mode: "status", status: 503 });
     stack.current.clearSeen();
-    // If a client names only one type of manifest, the Pod's 404 is not recorded. So the edge still has its copy.
+    // With only one type in `Accept`, a 404 does not prove that the manifest is gone, so the edge keeps its copy.
     const pulled = await client().get(path, token, { headers: { Accept: manifestType } });
     expect([pulled.status, pulled.headers.get("Warning")]).toEqual([503, null]);
     expect(askedPods()).toEqual(["pod-a", "pod-b"]);
