@@ -18,8 +18,8 @@ type Verdict =
   | { readonly kind: "unknown-key"; readonly kid: string | null };
 
 /**
- * The part of a Pod's record on which a verdict depends. We do not remember the whole record with a token. After a change, the old record would stay
- * in memory, perhaps with thousands of CIDRs.
+ * The part of a Pod's record on which a verdict depends. If we remembered the whole record with a token, an old record would stay in memory after a
+ * change, perhaps with thousands of CIDRs.
  */
 type Verifier = Pick<Pod, "keys" | "issuer" | "audience">;
 

@@ -16,7 +16,7 @@ import {
   podRecord,
 } from "./records.ts";
 
-/** A Pod's id and record. An isolate uses the same object until the record changes, so weak maps can keep what is computed from its parts. */
+/** A Pod's id and record. An isolate uses one object until the record changes, so weak maps can have parts of the object, such as stores, as keys. */
 export type Pod = PodRecord & { readonly id: PodId };
 
 /** `stale` is null for a current record. If an older record had to be used, `stale` says why KV did not answer. */

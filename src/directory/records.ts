@@ -64,7 +64,7 @@ const sealed = v.pipe(v.string(), v.nonEmpty());
 const trust = v.variant("kind", [
   v.strictObject({
     kind: v.literal("header"),
-    // The pattern leaves out headers that clients, registries or proxies use.
+    // The pattern refuses names of headers that clients, registries or proxies use.
     name: v.pipe(v.string(), v.regex(/^x-(?!forwarded-|real-ip$)[a-z0-9-]{1,60}$/i)),
     value: sealed,
   }),

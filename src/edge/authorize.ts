@@ -35,7 +35,7 @@ export type Authorized<G extends Grant = PodGrant> = {
   readonly grant: G;
   /** Null if the request names no repository, or if no assignment covers the repository. */
   readonly assignment: AssignmentRecord | null;
-  /** Null if the group is not being moved, or if an upload goes on at the Pod where it began. A move does not concern such an upload. */
+  /** Null if the group is not being moved. Null also for an upload that stays at the Pod where it began: a move does not concern it. */
   readonly moving: Moving | null;
   /** Null if the client used the repository's current name. The Pod is always asked for the current name. */
   readonly oldName: RepositoryName | null;

@@ -63,7 +63,7 @@ export async function readPage(
   const end = names.at(-1) ?? null;
   // An empty page has no last name after which the next page could begin. So if an empty page says that more names follow, it counts as no page.
   if (end === null) return ok(hasMore ? null : { pod, after, repositories: [], end, hasMore });
-  // If a page did not end after its cursor, the client would ask for pages for ever.
+  // If the page's last name did not come after its cursor `after`, the client would ask for pages for ever.
   if (after !== null && (names.some((name) => name === after) || !leadsPast(after, end))) return ok(null);
   const repositories = [...new Set(names)].filter((name) => pods.value.get(name)?.id === pod);
   return ok({ pod, after, repositories, end, hasMore });

@@ -166,7 +166,7 @@ async function moveAll(begun: Begun, writer: Sink, { rest: findRest, ...limits }
   const rest = isCut ? ((await findRest?.(counting.sentBytes())) ?? null) : null;
   if (rest === null) return end;
   const wholeBytes = counting.sentBytes() + rest.bytes;
-  // If the rest ends too early, the sink is not closed, because the client would take a part for the whole body.
+  // If the rest ends too early, the sink is not closed, because closing it tells the client that the body is whole.
   const close = async () => {
     if (counting.sentBytes() !== wholeBytes) throw new Error("the rest of the body ended too early");
     await writer.close();

@@ -75,8 +75,8 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       const isStranger = asker.credentials[0] === "anonymous";
       const forget = async (pathOf: Hasher, repository: string) => {
         const path = await pathOf(asker, repository);
-        // A stranger can ask for endless names, and each refusal that we keep is a write to the cache. So we keep a stranger's refusal only if it
-        // may end a grant: the cache has that grant, or cannot be read.
+        // A stranger can ask for endless names, and each refusal that we keep is a write to the cache. So we keep a stranger's refusal only if the
+        // cache has the grant that this refusal ends, or if the cache cannot be read.
         if (isStranger && (await readCached(cache, path, schema)) === null) return;
         // The cache may lose the tombstone (`refuse`) before the grant. So we also overwrite the grant.
         await Promise.all([refuse(asker, path, atMs), cache.put(path, Response.json({ atMs: 0 }), 1)]);

@@ -102,8 +102,8 @@ const askAll = async (plan: Result<Plan, Refusal>, ask: Ask): Promise<Result<Pla
 const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directory" && refusal.text === budgetSpent;
 
 /**
- * Whether no Pod in `asked` got the credentials, and none granted anything. The edge then asks a Pod for a login with them, as for a name without a
- * Pod. So a made-up password does not show which names are assigned.
+ * Whether no Pod in `asked` got the credentials, and none granted anything. The edge then asks a Pod to check the credentials by a login, as if no
+ * name had a Pod. So a made-up password does not show which names are assigned.
  */
 const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");

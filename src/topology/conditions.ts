@@ -29,7 +29,7 @@ function cidrMistake(text: string): readonly string[] {
   return hostBits ? [`cidrs: "${text}" has bits set after its prefix; want the block's first address`] : [];
 }
 
-/** Cloudflare's own code for Tor. A client of Tor may be on any continent. */
+/** Cloudflare's own code for Tor. It goes with every continent, because a client of Tor may be on any. */
 const tor = "T1";
 
 function countryMistakes({ countries = [], continents }: When): readonly string[] {

@@ -63,7 +63,7 @@ export function formatTopology(members: object): string {
   const document = new Document(members, { aliasDuplicateObjects: false });
   visit(document, {
     Scalar(_, node) {
-      // YAML reads escapes only in double quotes. `withoutPlaceholders` escapes "${", and podctl escapes invisible characters when it prints the file.
+      // In a text, "${" and invisible characters are escaped later (`withoutPlaceholders`, `print`). YAML reads escapes only in double quotes.
       if (typeof node.value === "string" && /[^\n\t -~]|\$\{/.test(node.value)) node.type = "QUOTE_DOUBLE";
     },
   });
@@ -129,8 +129,8 @@ function assignmentOf(record: AssignmentRecord): string | object {
 }
 
 /**
- * Returns the Pod to which the file assigns a group. In `settle`, the new Pod has what was pushed since, so an apply after the move must not give the
- * group back to the old Pod.
+ * Returns the Pod to which the file assigns a group. In `settle`, pushes go to the new Pod, so an apply after the move must not give the group
+ * back to the old Pod.
  */
 export const podInFile = ({ pod, move }: AssignmentRecord): PodId => (move?.phase === "settle" ? move.to : pod);
 

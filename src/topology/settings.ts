@@ -15,7 +15,7 @@ export type GroupSettings = Without<AssignmentRecord, "v" | "pod" | "revision">;
 
 export const needlessReason = "is only for `state: read-only`; remove it, or set that state";
 
-/** The paths of these mistakes begin below the assignment. */
+/** Each mistake's path is relative to the assignment. */
 export function* settingsMistakes({
   reason,
   state,

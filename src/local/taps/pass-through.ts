@@ -88,8 +88,8 @@ export function passThrough(exchange: Exchange, ending: "whole" | "cut after hea
 }
 
 /**
- * If an answer to HEAD has no length, Node expects it to end with the connection, and would close the connection. The client's connection would then
- * end too, and a write that the edge is just sending there would be lost.
+ * If an answer to HEAD has no length, Node expects it to end with the service's connection, and would close this connection. `closeTogether` would
+ * then end the edge's connection, and a write that the edge is just sending would be lost.
  */
 function keepOpenAfterHead(outgoing: http.ClientRequest, { headers, httpVersion }: http.IncomingMessage): void {
   const isLast = httpVersion !== "1.1" || /\bclose\b/i.test(headers.connection ?? "");

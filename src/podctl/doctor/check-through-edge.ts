@@ -8,8 +8,8 @@ export function whyNotThroughEdge({ deployment, whyNotAsked }: PodUnderTest): st
 }
 
 /**
- * Asks the edge for the probe's blob as a client does. If podctl reaches the Pod only through the edge, earlier checks have asked for the blob
- * already, and only `checkManifestProofs` is left.
+ * Asks the edge for the probe's blob as a client does. If podctl reaches the Pod only through the edge, earlier checks have asked the edge for this
+ * blob already. So only the manifests' proofs are checked here.
  */
 export async function checkThroughEdge(tested: PodWithProbe, tokens: "asks" | "open"): Promise<void> {
   const { checks, deployment, probe } = tested;

@@ -24,8 +24,8 @@ export type TokenFailure = {
 
 type TokenQuestion = {
   /**
-   * The service that the registry's challenge names. podctl sends it only to the Pod's token service, because the edge takes the service from the
-   * Pod's record.
+   * The `service` of the registry's challenge. podctl sends it to the Pod's token service. The edge needs none, because it sends the Pod the
+   * `audience` of the Pod's record.
    */
   readonly service: string;
   readonly wanted: Access;

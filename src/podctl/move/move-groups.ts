@@ -190,7 +190,7 @@ function wayToEnd(
   cleanup: boolean,
 ): Way | null {
   const move = record?.move;
-  // With `settledSince`, the group is on its way back. It leaves the Pod that the operator named by `--to` when the move began.
+  // With `settledSince`, the group is on its way back, so `pod` is the Pod that `--to` named when the move began.
   if (move?.phase === "settle")
     return { from: pod, to: move.to, way: move.settledSince === undefined ? "there" : "back" };
   // An earlier `--cleanup` may have ended the move, and been killed before it had deleted everything and removed its state file.

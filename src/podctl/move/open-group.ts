@@ -133,7 +133,7 @@ export async function withGroup(
   }
 }
 
-/** Each round has its own progress bar, which begins when `done` is 1. */
+/** Each round of copying has its own progress bar, which begins when `done` is 1. */
 function showRepositories(prefix: Prefix): (done: number, all: number) => void {
   let progress: ReturnType<typeof startProgress> | null = null;
   return (done, all) => {

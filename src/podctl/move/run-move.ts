@@ -169,9 +169,8 @@ export function createCheck(ports: MovePorts, { to }: Way, live: LiveAssignment)
 }
 
 /**
- * Throws a CliFailure if an assignment below the group's prefix was added or removed since the run began. Names below a new assignment have left the
- * group, and this run would remove what clients push to them at the target. Names below a removed assignment are now in the group, but this run would
- * not copy them.
+ * Throws a CliFailure if an assignment below the group's prefix was added or removed since the run began. Below a new assignment, clients may push to
+ * the target, and this run would remove what the source lacks. Names below a removed assignment are now in the group, but would not be copied.
  */
 async function refuseOtherGroup({ kv, prefix, without }: MovePorts): Promise<void> {
   const now = await readGroup(kv, prefix);

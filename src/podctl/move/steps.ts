@@ -85,7 +85,7 @@ const announceTries = 3;
 export async function announce(ports: MovePorts, way: Way, { live, step }: Entering): Promise<LiveAssignment> {
   const { prefix, waitMs } = ports;
   await ports.checkClock().catch(async (error: unknown) => {
-    // A wrong clock ends this run. The new phase is not in KV yet, so we can still end a freeze, and pushes are taken again.
+    // A wrong clock ends this run, so we end a freeze first. That is still possible, because the next phase is not in KV yet.
     if (live.record?.move?.phase === "freeze") await leave(ports, way, live);
     throw error;
   });

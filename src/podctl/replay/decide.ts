@@ -65,7 +65,7 @@ async function placeOf(subject: Subject, directory: Directory, asked: string): P
   return (resolved.value.pod?.id ?? asked) + wayOf(subject, resolved.value);
 }
 
-/** Returns words to add after the Pod: a renamed repository's new name, or else how the group lets the bytes of a blob travel. */
+/** Returns the words after the Pod's id: a renamed repository's new name, or else the way that the group sets for a blob's bytes. */
 function wayOf({ method, path }: Subject, { renamed, assignment }: Resolution): string {
   if (renamed !== null) return `, as ${renamed.to}`;
   if (!path.includes("/blobs/")) return "";

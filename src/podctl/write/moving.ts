@@ -74,8 +74,7 @@ export const belowMoving = (key: string, above: string): string =>
  */
 export async function refuseToUndoMove(kv: KvStore, former: ReadonlyMap<string, string | null>): Promise<void> {
   const keys = [...former.keys()].filter((key) => kindOf(key) === "route");
-  // The last write may be an apply of a million assignments, so we read only two. If the last write is a step of a move, all assignments that it
-  // writes are steps.
+  // If the last write is a step of a move, each of its assignments has such a step, so two of them are enough. An apply may have a million.
   const live = await kv.read(keys.slice(0, 2));
   for (const key of keys) {
     const moving = movingIn(key, live.get(key) ?? null) ?? movingIn(key, former.get(key) ?? null);

@@ -128,8 +128,7 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
 
 async function formerOf(kv: KvStore, unfinished: HistoryIndex): Promise<Former> {
   if (unfinished.undone !== true) return readFormer(kv, unfinished);
-  // A rollback of the interrupted write has begun, and removes the history at its end. If a part of the history is missing, the rollback is complete,
-  // and we need none of the texts.
+  // A rollback of the interrupted write removes the history only after it has put back all texts. So if a part is missing, no text needs to be kept.
   return (await findFormer(kv, unfinished)) ?? new Map();
 }
 
