@@ -17,7 +17,7 @@ export async function collectGarbage(inspector: URL): Promise<number> {
   return edge;
 }
 
-/** Gives the bytes that are still in use. Null if the Worker stays idle. */
+/** Gives the heap's bytes after the collection. Null if the Worker has not collected in time. */
 async function collectIn(url: string): Promise<number | null> {
   const socket = new WebSocket(url);
   const used = Promise.withResolvers<number>();

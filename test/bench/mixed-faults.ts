@@ -7,8 +7,8 @@ import type { KvFault } from "../../src/local/workerd/kv-faults.ts";
 const beginsAfterMs = 20_000;
 const endsAfterMs = 40_000;
 /**
- * Until this moment of the minute, requests may fail although the fault has ended. The edge must first find by a probe that the Pod is back, and an
- * old request may end only at its deadline.
+ * Until this time after the start of the fault's minute, requests may fail although the fault has ended. The edge must first find by a probe that the
+ * Pod is back, and an old request may end only at its deadline.
  */
 const settlesAfterMs = 55_000;
 

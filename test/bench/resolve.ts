@@ -11,7 +11,7 @@ import { type Finding, portable } from "./finding.ts";
 import { median, medianRatio } from "./rounds.ts";
 import { withTeardown } from "./stage.ts";
 
-/** Even the smallest directory has this many assignments. So each name makes a fresh isolate read new keys. */
+/** No two of an isolate's names share an assignment, because even the smallest directory has this many. So each name needs new keys. */
 const namesOfIsolate = 100;
 const warmUpRounds = 100;
 

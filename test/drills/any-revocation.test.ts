@@ -266,8 +266,8 @@ async function runBatch(
     trials.filter(({ isDuringOutage }) => !isDuringOutage),
     ({ isByEdge }) => isByEdge,
   );
-  // The edge learns of a change by this pull, so a changed trial is pulled only if it has `isSeen`. A trial with `isDuringOutage` is pulled too,
-  // because its change comes only later.
+  // By this pull, the edge learns of a change. So a trial that has changed is pulled only if it has `isSeen`. Trials that change later, during the
+  // outage, are all pulled.
   const seen = trials.filter(({ isSeen, isDuringOutage }) => isSeen || isDuringOutage);
   await Promise.all(
     seen.map(async (trial) => {

@@ -77,7 +77,7 @@ export function expectSameP99(msBefore: readonly number[], msDuring: readonly nu
 
 type Sent = readonly [others: readonly Timed[], held: readonly Timed[], rest: readonly Timed[]];
 
-/** Sends all kinds of requests for `drillSeconds`. The kinds begin their rounds at different moments, because a busy process sees answers late. */
+/** Sends all kinds of requests for `drillSeconds`. They begin at different moments, so that this process is not too busy to see answers in time. */
 async function sendAll({ stack, others, held, rest, clients }: Drill): Promise<Sent> {
   // The taps and the log remember 50,000 requests. With so many, this process stops for 100 ms at a time to collect garbage.
   stack.clearSeen();

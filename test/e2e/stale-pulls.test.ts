@@ -1,4 +1,4 @@
-/** Clients with empty caches pull an image of two platforms from a registry that fails, or push it. */
+/** While a registry fails, clients with empty caches pull an image of two platforms, and containerd pushes the image to that registry. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { PodKind } from "../../src/local/pods/start-pods.ts";

@@ -12,8 +12,8 @@ import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
 const { server, kv } = await useCloudflareKv();
 
 /**
- * The isolate gets each of these requests at its second. It keeps what it has read for up to 30 seconds, so it sees the records of a write at
- * different times. Each later request comes a second after the one before.
+ * The isolate gets each of these requests at its `second`. Each later request (`ask`) comes a second after the one before. The isolate keeps what it
+ * has read for up to 30 seconds, so it sees the records of a write at different times.
  */
 async function startEdge(requests: readonly (readonly [second: number, name: string])[]) {
   const isolate = startIsolate({ get: async (keys) => new Map(keys.map((key) => [key, textOf(key)])) });

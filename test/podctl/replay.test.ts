@@ -226,7 +226,7 @@ describe("replay, two directories under the same traffic:", () => {
     expect(Object.fromEntries(byMove)).toEqual({ "pod-a → pod-a, as acme/new": 1, "pod-a → pod-a (renamed)": 1 });
   });
 
-  /** Each name is at pod-a before, and at pod-b after. The last name has 5 requests, and each other name has one. */
+  /** Each name is at pod-a before the change, and at pod-b after it. The last name has 5 requests, and each other name has one. */
   async function compareNames(names: number) {
     async function* lines() {
       for (let index = 0; index < names + 4; index += 1)

@@ -44,7 +44,7 @@ const requestLine = lineOf(`
   POST /jwt/auth`);
 
 beforeAll(async () => {
-  // The odd token service passes on the toy Pod's answers here, so that the test gets a good token.
+  // At first, the odd token service passes requests on to the toy Pod's token service, so that the test gets a good token.
   const { url } = stack.current.pods["pod-b"].token;
   answerFormsToo(tokenService, url);
   const scopes = ["repository:globex/app:pull,push,delete", "registry:catalog:*"];
