@@ -33,7 +33,7 @@ export type Isolate = {
 
 /**
  * All caches with their bounds. At the usual size of an entry they add up to 63.6 MB of an isolate's 128 MB. A weak map has no bound of its own: each
- * of its entries lives as long as the record that is its key. So when a record changes, every cache must drop the old one.
+ * of its entries lives as long as the record that is its key. So when a record changes, every cache must drop the old record.
  * - KV texts: 3.9 MB in `kept` (350 bytes each, and 250 bytes for a missing value), and 5.6 MB in `passing` (400 bytes each, because strangers' names
  *   are long).
  * - Pod records: 5 MB (10 KB each, one for each Pod). Their CIDRs: 3.9 MB (130 bytes each, at most 30,000, which is podctl's limit).

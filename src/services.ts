@@ -134,7 +134,7 @@ const createCallService =
       send,
       ping: () => pingRequest(pod, service),
       silenceMs: silenceMs(request),
-      // A form for a token is a POST, but it says as much about its service as a GET.
+      // A form for a token is a POST too, but a small one: if it fails, the cause is the service and not the content.
       doWritesCount: service === "token",
       waitUntil,
       clock: () => Date.now(),

@@ -143,7 +143,7 @@ async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Resu
   if (!owner.ok) return owner;
   if (owner.value !== null && owner.value !== pod.id) return ok("invalid");
   // If several Pods share a registry, the registry trusts the keys of all their token services. Another Pod's service could then sign a token for
-  // this Pod's names. So at such a registry, a token that the edge cannot verify is invalid.
+  // this Pod's names. So only a registry of one Pod may judge a token that the edge cannot verify.
   const record = await ports.directory.record();
   if (!record.ok) return record;
   return ok(isOnlyOfRegistry(record.value, pod.id) ? { kind: "undecided", jwt } : "invalid");

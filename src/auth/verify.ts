@@ -50,7 +50,7 @@ export const noneRejected = (): RejectedTokens => ({ keys: new Set(), forged: 0 
  */
 const mostForged = 2;
 
-/** Whether a token counts as wrong without a check. */
+/** Whether a token counts as wrong, so that it is not checked. */
 export const isRejected = ({ keys, forged }: RejectedTokens, key: string): boolean =>
   keys.has(key) || forged >= mostForged;
 

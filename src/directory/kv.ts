@@ -45,7 +45,7 @@ export type KvValues = {
   readonly stale: string | null;
   /** The keys that were not read, because `maxNewKeys` or `maxReadKeys` allowed no more. */
   readonly unread: ReadonlySet<string>;
-  /** Who chose these keys. Null if this no longer matters, because all of the keys were already in the cache's `kept`. */
+  /** Who chose these keys. Null if all of the keys were already in the cache's `kept`: then none has to be moved there. */
   readonly chosenBy: ChosenBy | null;
 };
 
@@ -159,7 +159,8 @@ function sortKeys(
   for (const key of keys) {
     const kept = cache.kept.get(key);
     const entry = kept ?? cache.passing.get(key);
-    // A key that only strangers ask for expires as soon with a value as without one. Otherwise a spent budget would show which prefixes exist.
+    // A key that only strangers ask for expires as soon with a value as without one. Otherwise, when strangers have spent their budget, only names
+    // with an existing prefix would still get an answer.
     const { assignmentMaxAgeMs: maxAgeMs = missTtlMs } = maxAges;
     const ages = kept === undefined ? { ...maxAges, assignmentMaxAgeMs: Math.min(maxAgeMs, missTtlMs) } : maxAges;
     if (!isDoubted && entry !== undefined && isCurrent(key, entry, { nowMs, ...ages })) found.set(key, entry);

@@ -54,7 +54,7 @@ export async function authorize(
   if (!hasRepository(endpoint)) return authorizeNameless(endpoint, context);
   const { token } = context;
   const chosenBy = whoChose(endpoint, context);
-  // A write to a Pod that no longer has the group would be lost. So a write waits for a slow KV, and a read may use older values.
+  // After a move, a write to the former Pod would be lost. So if KV is slow, a write waits for current values, and a read may use older ones.
   const mustBeCurrent = !isRead(endpoint.method);
   const authorized = await authorizeName(endpoint, context, { chosenBy, mustBeCurrent });
   if (authorized.ok || token === null || !mayHaveMoved(authorized.error)) return authorized;

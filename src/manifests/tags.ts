@@ -54,8 +54,8 @@ export type SeenTags = {
 type Ports = LocationPorts & { readonly memory: TagMemory };
 
 /**
- * The cache keeps a digest for a day, which is longer than any `staleSeconds`. An isolate may still remember the tag's digest at an earlier Pod,
- * whose `staleSeconds` may be longer than this Pod's. As long as that digest could count, the cache must have the newer one.
+ * The cache keeps a tag's newest digest for a day, which is longer than any Pod's `staleSeconds`. An isolate may still remember an older digest from
+ * an earlier Pod. The newest digest must stay in the cache for as long as an older one could count.
  */
 const keepSeconds = 24 * 3600;
 
@@ -66,14 +66,14 @@ const keepSeconds = 24 * 3600;
 const renewedAfter = 1 / 8;
 
 /**
- * If a pull finds a tag unchanged, the isolate compares its digest with the location's cache once in this time. Another isolate may have cached
- * another digest in the meantime, before the tag was moved back.
+ * Between two pulls of an isolate, a tag may be moved and moved back, and another isolate may cache the digest in between. So if a pull finds a tag
+ * unchanged, the isolate compares its own digest with the location's cache, but only once in this time.
  */
 const comparedAfterMs = 60_000;
 
 /**
- * The key names no Pod, so that a change at one Pod counts at each Pod: otherwise the tag's old digest would count again when the repository returns.
- * A tag has no slash, so no two tags share a key.
+ * If a repository goes to another Pod and later returns, a tag's digest from before must not count again. So the key names no Pod. A tag has no
+ * slash, so no two tags share a key.
  */
 const keyOf = ({ repository, tag }: Tagged): string => `tag/${repository}/${tag}`;
 

@@ -55,8 +55,8 @@ export async function fetchWithin(request: FetchRequest, ports: FetchPorts): Pro
   const first = await fetchOnce(request, ports);
   const isRepeatable = isRead(request.method) || request.isRepeatable === true;
   if (first.ok || first.error.reason !== "unreachable" || first.error.noConnection || !isRepeatable) return first;
-  // The Pod may close a kept-alive connection just as we use that connection again. So a broken connection does not mean that the Pod is down. If the
-  // connection broke late, the second try gets only the rest of the deadline.
+  // The Pod may close a kept-alive connection just as we use it again, so a broken connection does not mean that the Pod is down. We try once more,
+  // with the rest of the deadline.
   const deadlineMs = request.deadlineMs - (Date.now() - startedAtMs);
   return deadlineMs > 0 && ports.mayRetry?.() ? fetchOnce({ ...request, deadlineMs }, ports) : first;
 }

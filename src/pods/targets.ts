@@ -21,9 +21,9 @@ export type Target = { readonly path: string; readonly query: string; readonly e
 const MAX_CHARACTERS = 8192;
 
 /**
- * Returns where `Location` leads. Null unless that is an endpoint of the same kind and repository as the request's. Only an upload's answer may lead
- * to another kind: to the upload's next request, or to the finished blob. Without this check, a Pod could answer a DELETE with a 307 to another Pod's
- * manifest. crane and regctl would follow it with their user's credentials.
+ * Returns where `Location` leads, if the endpoint there has the kind and the repository of the request, or else null. Only an upload's answer may
+ * lead to another kind: to the upload's next request, or to the finished blob. Without this check, a Pod could answer a DELETE with a 307 to another
+ * Pod's manifest. crane and regctl would follow it with their user's credentials.
  */
 export function readLocation(text: string, status: number, asked: Asked): Target | null {
   const { kind, method } = asked.endpoint;

@@ -124,8 +124,8 @@ const forgetPulls = (refused: readonly string[], { asker, ports: { grants, maxRe
 
 /**
  * A 401 or a refused login is about the credentials, so all grants of these credentials are forgotten. Any other refusal is only about the
- * repositories in the question. Clients without credentials share their grants, so a refusal of one counts only if it asked for one pull and nothing
- * else. Otherwise anyone could end the grant of a public image by also asking for a push.
+ * repositories in the question. All clients without credentials share their grants. So a refusal without credentials counts only if the question was
+ * one pull and nothing else. Otherwise anyone could end the grant of a public image by also asking for a push.
  */
 async function forgetRefused(status: number, learned: Learned): Promise<void> {
   const { question, asker, ports } = learned;

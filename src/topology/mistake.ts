@@ -27,7 +27,7 @@ const shown = (text: string): string => {
   return open.length <= maxQuotedCharacters ? open : `${open.slice(0, maxQuotedCharacters)}…`;
 };
 
-/** Members whose wrong value, or a part of it, may be a secret. */
+/** A wrong value of these members may contain a secret, so no message shows it. */
 const secretMembers = new Set<string | number>(["credentials", "value", "clientSecret", "key", "d", "k", "p", "q"]);
 /** Mappings with a secret inside. An operator may have written the secret itself where the mapping should be. */
 const secretMappings = new Set<string | number | undefined>(["trust", "gateway"]);

@@ -15,9 +15,7 @@ import { type Mistake, type Path, type Position, quote } from "./mistake.ts";
 
 export type Yaml = {
   readonly value: unknown;
-  /**
-   * Returns the names in the mapping that is the top-level member `name`, in the order of the file. In `value`, names that are numbers come first.
-   */
+  /** Returns the names in the top-level mapping `name`, in the order of the file. In `value`, JavaScript puts names that are numbers first. */
   readonly namesIn: (name: string) => readonly string[];
   /** Returns the position of the member at this path, or else that of the nearest part of the path that exists. */
   readonly locate: (path: Path, at: Mistake["at"]) => Position;

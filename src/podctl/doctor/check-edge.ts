@@ -33,7 +33,7 @@ export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): P
  */
 async function checkRealm(edge: string, realm: string, checks: Checks): Promise<void> {
   if (!URL.canParse(realm) || realm === `${edge}/jwt/auth`) return;
-  // We compare the answers of both URLs to a wrong `service`, because the edge refuses such a request without asking a Pod.
+  // The edge refuses a wrong `service` without asking a Pod. If the realm answers with the same refusal, it leads to the edge.
   const ask = (url: string) => call(`${url}?service=dependency_proxy`);
   const [own, there] = await Promise.all([ask(`${edge}/jwt/auth`), ask(realm)]);
   const isEdge = own.ok && there.ok && there.value.status === own.value.status && there.value.text === own.value.text;

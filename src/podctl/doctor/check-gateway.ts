@@ -57,7 +57,7 @@ const whoGoes = ({ gateway }: Pod): string =>
 /** Whether the gateway itself refused the grant. A registry also answers 404 to an upload that it does not know, but with another message. */
 const isOwnRefusal = (answer: Called): boolean => messageOf(answer) === uploadUnknown.message;
 
-/** A registry does not know doctor's upload, so it asks for a token, or answers with an error in OCI form. */
+/** Whether a registry answered: with a 401, or with an error in OCI form, because doctor's upload does not exist. */
 const isOfRegistry = ({ status, text }: Called): boolean =>
   status === 401 || (status < 500 && messageIn(text) !== null);
 

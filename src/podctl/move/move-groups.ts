@@ -46,9 +46,7 @@ export async function makeMove(
   });
 }
 
-/**
- * Without lines, the command knows no group that it would change, so it does not ask. If a group has an error, the work for this group reports it.
- */
+/** There are no lines if no group will change. A group that cannot be read has no line: the work for this group reports its error later. */
 async function ask(lines: readonly string[], question: string, options: MoveOptions): Promise<void> {
   if (lines.length === 0) return;
   showWrite(lines, options);
@@ -112,8 +110,8 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
       if (group.way.way === "there") await giveUp(group.ports, group.way, group.live);
       else {
         const isSettled = group.live.record?.move?.to === group.way.from;
-        // The state file may say what the new Pod holds, although the old Pod is the target now. Also, a client may have deleted a blob and pushed it
-        // again since an earlier try of `--back`. So this run reads the old Pod, and looks once more for missing blobs.
+        // The state file may be about the new Pod, but now the old Pod is the target, so this run reads the old Pod. Also, since an earlier try of
+        // `--back`, a client may have deleted a blob and pushed it again to the new Pod. So this run looks for missing blobs once more.
         if (isSettled || group.ports.state.header?.way !== "back") await group.ports.state.distrust();
         if (isSettled) await refuseLost(group, options);
         await runMove(group.ports, group.way, group);

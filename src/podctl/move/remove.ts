@@ -9,8 +9,7 @@ import { deleteScope, pushScope } from "./scopes.ts";
 
 /**
  * With a manifest, most registries also remove its tags. A manifest that is gone already is no error. Some registries refuse to remove a manifest
- * that an index still names, so we try it again after the others. Throws a CliFailure if all that are left are refused in this way, or at once if one
- * is refused with another status.
+ * that an index still names, so we try these again in a next round. If a round removes nothing, or a refusal has another status, throws a CliFailure.
  */
 export async function removeManifests(
   registry: Registry,

@@ -41,8 +41,8 @@ export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise
         say(`${prefix}: copy`);
         break;
       case "copy":
-        // With `--back`, `settle` may be announced but not begun. We wait until it begins, because an edge that learns of the way back takes pushes
-        // at once.
+        // With `--back`, `settle` may be announced but not begun, and some edge may still read from the old Pod. An edge that learns of the move back
+        // takes pushes at the new Pod at once. So we wait until `settle` begins.
         if (way.way === "back") await waitAfterSince(ports, live, { afterMs: 0, forWhat: `${way.from} takes pushes` });
         await copyRounds(ports, way, { live, copy });
         live = await announce(ports, way, { live, step: announced(way, "freeze", live) });

@@ -59,7 +59,7 @@ export type StateFile = {
    * manifests.
    */
   readonly distrust: () => Promise<void>;
-  /** Forgets all but `untagged`, which the group's next move must know. If no repository has such manifests, removes the file. */
+  /** Forgets all but the manifests in `untagged`, which the group's next move must know. If there are none, removes the file. */
   readonly end: () => Promise<void>;
   readonly release: () => Promise<void>;
 };

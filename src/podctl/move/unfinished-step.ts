@@ -29,7 +29,7 @@ type Unfinished = "may be completed" | "ours" | "another's";
  * - The write changes only assignments of groups in a move, and is so old that its podctl must have been killed.
  */
 export async function judgeUnfinished(kv: KvStore, unfinished: HistoryIndex, key: string): Promise<Unfinished> {
-  // Only `podctl rollback` completes a rollback, and it does not undo a step of a move.
+  // Only `podctl rollback` completes a rollback, and no rollback undoes a step of a move.
   if (unfinished.undone === true) return "another's";
   const former = await readFormer(kv, unfinished);
   const keys = [...former.keys()].filter((each) => each !== directoryKey);

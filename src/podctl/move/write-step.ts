@@ -77,8 +77,8 @@ const changed = (prefix: Prefix): CliFailure =>
 type Assignment = Pick<AssignmentRecord, "pod" | "move"> | null;
 
 /**
- * Whether both name the same Pod and the same step, with the same `since`. If podctl gives up a move back, it writes `settle` again with the old
- * `since`. Both `settle` then count as one step.
+ * Whether both name the same Pod and the same step, with the same `since`. If a move back fails, podctl writes `settle` again with the old `since`.
+ * Both `settle` then count as one step.
  */
 const isSame = (live: Assignment, from: Assignment): boolean =>
   live?.pod === from?.pod && isDeepStrictEqual(live?.move, from?.move);

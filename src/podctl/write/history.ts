@@ -24,8 +24,8 @@ export async function readHistoryIndex(kv: KvStore, revision: number): Promise<H
 }
 
 /**
- * Returns the history index of a write or rollback that is still running or was interrupted. Null if there is none. If there is an index of the next
- * revision, its write is not complete. An index with `undone` belongs to a rollback, which may also be that of the last complete write.
+ * Returns the history index of a write or rollback that is still running or was interrupted. Null if there is none. An index of the next revision
+ * belongs to a write that is not complete. An index with `undone` belongs to a rollback of such a write, or of the last complete one.
  */
 export async function readUnfinished(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex | null> {
   if (directory === null) await refuseLostDirectory(kv);

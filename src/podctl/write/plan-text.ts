@@ -145,7 +145,7 @@ export const describeUnreadBlocks = (why: string): string =>
   `${why}, so an apply would lift blocks that are only there; put this record back by hand, from the last \`history/\` that has it, ` +
   "or delete its key if nothing has to stay blocked, and run `podctl apply` again";
 
-/** An apply raises `depth` for those of these assignments that the topology has, and deletes the others. */
+/** If the topology has an unfound assignment, an apply raises `depth`. Otherwise, the apply deletes the assignment. */
 function unfoundLines(keys: readonly string[]): readonly string[] {
   const lines = keys
     .slice(0, maxShownOfKind)

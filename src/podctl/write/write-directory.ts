@@ -71,7 +71,7 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
 
 const maxNamed = 3;
 
-/** Says what this run has written although another writer was at work, and how to undo it. */
+/** Says what this run has written before it noticed the other writer, and how to undo that. */
 function describeWritten(changes: readonly Change[], isKept: boolean): string {
   const keys = changes.map(({ key }) => key);
   if (keys.length === 0) return "this run has changed no record; `podctl plan` shows what is left to do";
