@@ -1,5 +1,5 @@
 /**
- * `node test/bench/mixed-load.ts --minutes 30`: clients pull, push and are refused, and in each minute another service fails. Exits with 1 if an
+ * `node test/bench/mixed-load.ts --minutes 30`: clients pull, push and are refused, and in each minute a different service fails. Exits with 1 if an
  * answer was wrong, if a request failed while no service did, or if workerd took too much memory.
  */
 import { setTimeout as sleep } from "node:timers/promises";

@@ -74,7 +74,7 @@ describe("podctl move", () => {
       console.log("done");
       process.stdin.resume();`;
     const children = [1, 2].map(() => spawn(process.execPath, ["--input-type=module", "--eval", program]));
-    // The lock of an ended process is replaced. So no process may end before the other one has taken its last turn.
+    // Each process lives until both are done. If one ended earlier, its locks would be replaced, and the other process could take the same turns.
     const taken = await Promise.all(
       children.map(async ({ stdout }) => {
         const lines: string[] = [];

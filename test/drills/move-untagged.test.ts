@@ -350,7 +350,7 @@ describe("podctl move", () => {
       };
       const round = createGroupCopy({ ...options, mayEmpty: false, progress }).round(mayWrite);
       await expect(round).rejects.toThrow("another operator has taken over");
-      // The first check comes before the repository, and each other check before a write.
+      // Of the checks that passed, the first one was made before the repository's copy, and each other one before a write.
       expect(writes).toBe(failing - 2);
       for (const registry of [both.source, both.target]) registry.close();
     },

@@ -119,7 +119,7 @@ describe("gateway, bodies", () => {
   });
 
   test("a registry's early refusal of a large body is not lost, because the gateway does not ask the registry to close the connection", async () => {
-    // A server that is asked to close a connection does so after its answer. The rest of the body then breaks the connection, and the answer is lost.
+    // A registry that is asked to close does so right after its answer. The rest of the body then breaks the connection, and the answer is lost.
     const registry = await serveForTest((_, response) => void response.writeHead(403).end());
     const { gateway, target } = await gatewayTo(registry);
     const body = Buffer.alloc(30 * 1024 * 1024);

@@ -72,7 +72,7 @@ const withHeader = (request: HostileRequest, name: string, value: string): Hosti
   headers: [...request.headers.filter(([known]) => known !== name), [name, value]],
 });
 
-/** The query stays as it is, because the log finds a secret in a query by its parameter's name. */
+/** Only the path changes. In a changed query, a secret could get the name of a harmless parameter, which the log shows. */
 function withPiece(request: HostileRequest, begin: number, end: number, text: string): HostileRequest {
   const [path = "", ...query] = request.target.split("?");
   const twisted = path.slice(0, begin) + text + path.slice(end);

@@ -231,7 +231,7 @@ describe("catalog of a Pod that lists more than its own", async () => {
   test.each([
     ["4001", 1002],
     ["30000", 1002],
-    // The edge ignores an `n` of more than six digits, and a page without `n` has 100 names.
+    // The edge ignores an `n` of more than six digits, and gives the client 100 names, as without `n`.
     ["9".repeat(40), 100],
   ])(
     "if the client wants %s names, a Pod is asked for a thousand names, because a page of all would be too large to read",

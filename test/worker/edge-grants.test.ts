@@ -19,8 +19,8 @@ const name = "acme/private";
 let [digest, blob] = ["", ""];
 
 /**
- * Pulls the image through the edge, which can then serve it without the Pod. If the edge had to ask, the Pod would refuse a bad grant, and no test
- * would see that the edge accepts the grant.
+ * Pulls the image through the edge, which can then serve it without the Pod. Otherwise the Pod would refuse bad grants, and no test would notice if
+ * the edge accepted them.
  */
 beforeAll(async () => {
   const image = await pushImage(stack.current, name, 1);

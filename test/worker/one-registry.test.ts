@@ -217,8 +217,7 @@ describe("move between Pods of one registry", () => {
       const put = await client().get(`/v2/${repository}/manifests/2`, token, { method: "PUT", body: text, headers });
       expect([put.status, await lastPod()]).toEqual([201, pod]);
       stack.current.clearSeen();
-      // With two registries, a manifest's HEAD that gets 404 in `settle` goes to the other Pod too, unless the token allows a push (`isLookedFor`).
-      // So this token allows no push.
+      // If the token allowed a push, no HEAD would go to the other Pod, even if that Pod had a registry of its own (`isLookedFor`).
       const reader = await tokenFor(repository, "pull,delete");
       const missing = `sha256:${"0".repeat(64)}`;
       for (const path of [`manifests/${missing}`, `blobs/${missing}`]) {
