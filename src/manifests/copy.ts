@@ -107,10 +107,13 @@ function copyLarge(body: ReadableStream<Uint8Array>, maxBytes: number, signal: A
   return { body: passed, bytes: copied.promise };
 }
 
-const hashes: Readonly<Record<string, string>> = { sha256: "SHA-256", sha512: "SHA-512" };
+const hashes: ReadonlyMap<string, string> = new Map([
+  ["sha256", "SHA-256"],
+  ["sha512", "SHA-512"],
+]);
 
 export async function isDigestOf(digest: Digest, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
   const { algorithm, encoded } = digestParts(digest);
-  const hash = hashes[algorithm];
+  const hash = hashes.get(algorithm);
   return hash !== undefined && hex(await crypto.subtle.digest(hash, bytes)) === encoded;
 }

@@ -6,7 +6,10 @@ export type Digest = Brand<string, "Digest">;
 
 // OCI image spec, "Digests". A digest with an unregistered algorithm is legal too, so the Pod decides about it.
 const digestGrammar = /^([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)$/;
-const registered: Readonly<Record<string, RegExp>> = { sha256: /^[a-f0-9]{64}$/, sha512: /^[a-f0-9]{128}$/ };
+const registered: ReadonlyMap<string, RegExp> = new Map([
+  ["sha256", /^[a-f0-9]{64}$/],
+  ["sha512", /^[a-f0-9]{128}$/],
+]);
 const MAX_DIGEST_CHARACTERS = 255;
 
 /** Whether a text has the general form of a digest. It may still break the rules of its algorithm, such as 64 digits for sha256. */
@@ -14,7 +17,7 @@ export const isDigestLike = (text: string): boolean => text.length <= MAX_DIGEST
 
 export function parseDigest(text: string): Result<Digest, string> {
   const [, algorithm = "", encoded = ""] = (text.length <= MAX_DIGEST_CHARACTERS && digestGrammar.exec(text)) || [];
-  const encoding = registered[algorithm];
+  const encoding = registered.get(algorithm);
   if (algorithm !== "" && (encoding === undefined || encoding.test(encoded))) return ok(text as Digest);
   return err(
     `digest "${text.slice(0, MAX_DIGEST_CHARACTERS)}" is malformed; want sha256: and 64 lower-case hex digits`,

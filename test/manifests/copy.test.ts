@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { ByteBudget } from "../../src/lib/byte-budget.ts";
-import { type CopyTerms, copyBody, createCopyBudget, smallBytes } from "../../src/manifests/copy.ts";
+import { type CopyTerms, copyBody, createCopyBudget, isDigestOf, smallBytes } from "../../src/manifests/copy.ts";
+import type { Digest } from "../../src/oci/digest.ts";
 
 const largeBytes = smallBytes + 1;
 const termsOf = (maxBytes: number, pod = "pod-a"): CopyTerms => ({
@@ -145,4 +146,10 @@ test("no copy is made of an encoded body, or of one of more than 4 MiB", () => {
   const budget = termsOf(1 << 30);
   const encoded = new Response("{}", { headers: { "Content-Encoding": "gzip" } });
   expect([copyBody(encoded, budget), copyBody(responseOf((4 << 20) + 1, []), budget)]).toEqual([null, null]);
+});
+
+test("no bytes have a digest of an unknown algorithm, whatever it is called", async () => {
+  for (const digest of ["sha384:00", "constructor:00"]) {
+    expect(await isDigestOf(digest as Digest, new Uint8Array(1))).toBe(false);
+  }
 });

@@ -82,6 +82,9 @@ describe("parseEndpoint reads", () => {
     ["GET", `/v2/a/blobs/uploads/blobs/${sha256}`, { kind: "blob", name: "a/blobs/uploads", digest: sha256 }],
     ["GET", `/v2/a/blobs/sha256%3A${"ab".repeat(32)}`, { kind: "blob", name: "a", digest: sha256 }],
     ["PATCH", "/v2/a/blobs/uploads/5b2?_state=x%2By%3D", { kind: "upload", upload: "5b2", query: "_state=x%2By%3D" }],
+    ["GET", "/v2/a/blobs/foo:1", { kind: "blob", digest: "foo:1" }],
+    // JavaScript's objects have a property of this name.
+    ["GET", "/v2/a/blobs/constructor:1", { kind: "blob", digest: "constructor:1" }],
     // Registries answer this reference with 400, 404 or 500, so the edge lets the Pod decide.
     ["PUT", "/v2/a/manifests/sha256:baddigest", { kind: "manifest", reference: "sha256:baddigest" }],
     ["GET", "/v2/a/manifests/list", { kind: "manifest", reference: "list" }],
