@@ -244,7 +244,7 @@ async function refresh(
   const waitMs = isHasty ? patienceMs : failure === null ? unlimited : failingDeadlineMs;
   const read = waitMs === unlimited ? await reading : await within(reading, waitMs);
   if (read === "late") {
-    // The first read of a key says nothing about KV: it may be slow because KV has the key only far away.
+    // A slow first read of a key does not mean that KV is slow, because KV may have the key only far away.
     if (last !== null || failure !== null) health.noteSlow(nowMs, now().getTime());
     return useLast(failure ?? slow);
   }

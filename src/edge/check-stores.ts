@@ -38,7 +38,7 @@ type Run = {
   readonly minute: number;
 };
 
-/** Checks the stores of Pods that have more than one: reads one byte of the Pod's probe blob. Writes the KV key `health` if a verdict changed. */
+/** Checks the stores of Pods with more than one store: reads one byte of the Pod's probe blob. Writes the KV key `health` if a verdict changed. */
 export async function checkStores(services: Services, { kv, minute }: Run): Promise<void> {
   const known = await readDirectory(services);
   if (!known.ok) return logHealth(services.now, { cause: known.error });

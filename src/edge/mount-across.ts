@@ -27,8 +27,8 @@ type Mount = {
 };
 
 /**
- * Why a blob is not mounted, as a text for the log. Null if the log needs no reason: the source has no Pod, or has the target's Pod, which mounts the
- * blob by itself.
+ * Why a blob is not mounted, as a text for the log. Null if the log needs no reason: the source repository has no Pod, or it is at the target's Pod,
+ * which mounts the blob by itself.
  */
 type NotMounted = string | null;
 

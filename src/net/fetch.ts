@@ -25,7 +25,7 @@ export type FetchRequest = {
   readonly deadlineMs: number;
   /** Returns a second deadline, which depends on the length of the body. The shorter of the two deadlines applies. */
   readonly shorterMs?: (sentBytes: number) => number;
-  /** Whether this write may be sent twice without harm. A read always may. */
+  /** Whether this write may be sent twice without harm. Every read is repeatable. */
   readonly isRepeatable?: boolean;
   /** Ends the call at once, because nothing reads its answer any more. */
   readonly signal?: AbortSignal;

@@ -67,9 +67,9 @@ async function dropUnusable(asked: readonly Asked[]): Promise<readonly Asked[]> 
 type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 
 /**
- * Plans within the bounds of a stranger, and asks the Pods of the plan. If these bounds or the strangers' budget are too small, the edge first tries
- * the client's login. If a Pod grants the login, the client gets the bounds of a user. So users can log in even while a few strangers use up the
- * budget.
+ * Plans within the bounds of a stranger, and asks the Pods of the plan. If these bounds or the strangers' budget are too small, the edge asks for a
+ * login without scopes. If a Pod grants the login, the edge plans again within the bounds of a user. So users can log in even while a few strangers
+ * use up the budget.
  */
 async function askPlanned(request: TokenRequest, ports: PlanPorts, ask: Ask): Promise<Result<Planned, Refusal>> {
   const bounds = strangerBounds(request);

@@ -53,8 +53,8 @@ const constantTwists: readonly Twist[] = [
   async ({ grant }, gateway) => ({
     grant: await sealForGateway({ ...grant, exp: "never" }, Number.NaN, { kind: "upload-grant", ...sealing(gateway) }),
   }),
-  // These two grants are good for the repository `acme/elsewhere` and for the upload `another`. The gateway would be right to accept the grants
-  // there, so no path in `paths` has one of these names.
+  // These two grants are good for the repository `acme/elsewhere` and for the upload `another`. No path in `paths` has one of these names, so the
+  // gateway must refuse both grants.
   async ({ grant }, gateway) => ({
     grant: await sealGrant({ ...grant, repository: repositoryName("acme/elsewhere") }, sealing(gateway)),
   }),

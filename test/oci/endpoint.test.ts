@@ -176,7 +176,7 @@ describe("parseEndpoint refuses", () => {
     ["POST", `/v2/a/blobs/uploads/?mount=${sha256}&%6dount=x`, 400, "QUERY_INVALID"],
     ["PUT", `/v2/a/blobs/uploads/1?digest=${sha256}&digest=${sha256}`, 400, "QUERY_INVALID"],
     ["GET", "/v2/a/tags/list?n=1&n=2", 400, "QUERY_INVALID"],
-    // Go before 1.17 takes `;` for `&` in a query, so it would find a mount in the next two.
+    // Go before 1.17 takes `;` for `&` in a query, and would find a mount in the next two requests.
     ["POST", `/v2/a/blobs/uploads/?x=1;mount=${sha256};from=b`, 400, "QUERY_INVALID"],
     ["POST", `/v2/a/blobs/uploads/?mount=${sha256}&from=a&x=1;from=b`, 400, "QUERY_INVALID"],
     ["GET", "/v2/a/manifests/1?x=1;y=2", 400, "QUERY_INVALID"],

@@ -97,7 +97,7 @@ function requestOf(line: string): RawRequest {
   return { text, breaksOff: false, isHead: method === "HEAD" };
 }
 
-/** The edge reads only catalogs and granted tokens whole. */
+/** The edge reads catalogs and granted tokens whole, and streams the rest. */
 const streams = (line: string, { status }: OddAnswer): boolean =>
   !line.includes("_catalog") && !(line.includes("/jwt/auth") && status < 400);
 

@@ -56,8 +56,8 @@ export function createDecide(texts: Texts, { plainHttp }: Pick<Target, "plainHtt
 }
 
 /**
- * Returns the Pod that serves the name. `asked`, the Pod that `handle()` has called, may be another one, such as the other Pod of a move. If the name
- * has no Pod, as for a login, the request goes to `asked`.
+ * Returns the Pod that serves the name, even if `handle()` has called another Pod (`asked`), such as the other Pod of a move. Returns `asked` if no
+ * Pod serves the name, as for a login.
  */
 async function placeOf(subject: Subject, directory: Directory, asked: string): Promise<string> {
   const resolved = await resolvePod(directory, { name: subject.name });

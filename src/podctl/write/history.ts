@@ -51,7 +51,7 @@ export async function refuseLostDirectory(kv: KvStore): Promise<void> {
   // there is no index.
   const [pod] = indexes.length > 0 ? [] : await firstKeys(kv, podPrefix);
   const left = [later, route, pod].filter((key) => key !== undefined);
-  // KV may list keys as they were some seconds ago, so we read them.
+  // KV may list keys that were deleted seconds ago, so we read their values.
   const texts = await kv.read([directoryKey, ...left]);
   const there = left.find((key) => texts.get(key) !== null);
   if (there === undefined || texts.get(directoryKey) !== null) return;

@@ -17,10 +17,7 @@ export type Warning = {
   readonly doing: string;
 };
 
-/**
- * What holds for names without an assignment of their own: the assignment of a shorter prefix, or the default Pod. The key is null for the default
- * Pod.
- */
+/** What names without an assignment of their own get: the assignment of a shorter prefix or, if `key` is null, the default Pod. */
 type Held = { readonly key: string | null; readonly record: object };
 
 /** Returns what applies without the assignment `key`. Null if there is neither an assignment of a shorter prefix nor a default Pod. */

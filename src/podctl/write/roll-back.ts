@@ -22,8 +22,8 @@ export type Rollback = {
    */
   readonly above: ReadonlyMap<string, string | null>;
   /**
-   * The keys of former texts that the edge cannot read. The rollback puts these texts back, too. Left out are texts that KV still has, and
-   * assignments that were not compared with KV.
+   * The keys to which the rollback puts back a text that the edge cannot read. Assignments that were not compared with KV are not among these
+   * keys.
    */
   readonly unreadable: readonly string[];
   /** How many assignments were not compared with KV, because they are too many. They are not among the changes. */
