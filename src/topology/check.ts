@@ -186,8 +186,23 @@ function aliasesOf(input: object, edgeHosts: readonly string[], mistakes: Mistak
   return aliases;
 }
 
-export const parseBlocked = (text: string): Result<Prefix | Digest, string> =>
-  text.includes(":") ? parseDigest(text) : parsePrefix(text);
+export function parseBlocked(text: string): Result<Prefix | Digest, string> {
+  if (!text.includes(":")) return parsePrefix(text);
+  const digest = parseWrittenDigest(text);
+  const wanted = "want acme/app without a tag, or sha256: and 64 lower-case hex digits";
+  return digest.ok ? digest : err(`${quote(text, [])} is neither a prefix nor a digest; ${wanted}`);
+}
+
+/**
+ * Parses a digest that an operator has written. A digest may have any algorithm, so `hello:1`, an image with its tag, would be one too: its block would
+ * block nothing, and no log line would name it.
+ */
+export function parseWrittenDigest(text: string): Result<Digest, string> {
+  const isKnown = /^sha(256|512):/.test(text);
+  return isKnown
+    ? parseDigest(text)
+    : err(`${quote(text, [])} is not a digest; want sha256: and 64 lower-case hex digits`);
+}
 
 /**
  * Refuses a name that begins with the edge's host name. Docker prints the names of images in this way, but in a request the host name is no part of

@@ -109,6 +109,16 @@ test("podctl block and unblock change the record of blocks, with history, and re
   expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('record "blocks" is not JSON')]);
 });
 
+test("podctl block refuses a name with a tag and a misspelled digest, which would block nothing, and unblock lifts such a block", async () => {
+  const digest = "b".repeat(64);
+  for (const name of ["hello:1", "acme/app:1.2", `acme/app@sha256:${digest}`, `sha265:${digest}`]) {
+    const refused = await run("block", name, "--why", "leaked");
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("is neither a prefix nor a digest")]);
+  }
+  await kv.write([["blocks", '{"v":1,"revision":1,"blocks":{"hello:1":"leaked"}}']]);
+  expect((await run("unblock", "hello:1")).stdout).toContain("  - blocks: - hello:1\n");
+});
+
 test("podctl block refuses the 10,001st block", async () => {
   const full = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`a${index}`, "x"]));
   await kv.write([["blocks", JSON.stringify({ v: 1, revision: 1, blocks: full })]]);

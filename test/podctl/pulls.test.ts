@@ -188,6 +188,11 @@ Not every pull has a line (sample 0.05), so a client that pulled only a few time
     expect(stdout).not.toContain("\u001b");
   });
 
+  test("an image with its tag is no digest, so it is not said to have no pull", async () => {
+    const named = await run(["hello:1", "-"], `${line()}\n`);
+    expect([named.code, named.stderr]).toEqual([1, expect.stringContaining('"hello:1" is not a digest; want sha256:')]);
+  });
+
   test("a digest without a pull is an answer, and a log that cannot be read is a failure, also beside another one", async () => {
     const none = await run([digest, "-"], `${line({ digest: other })}\n`);
     expect([none.code, none.stdout]).toEqual([0, `${digest}: 0 pulls by 0 clients, in 1 line\n`]);

@@ -50,8 +50,7 @@ export function unblockCommand(): Command {
       `
 If the topology file has this block, remove it there, too. Otherwise the next \`podctl apply\` adds it again.`,
     )
-    .action(async (text: string, options: Options) => {
-      const blocked = orFail(parseBlocked(text));
+    .action(async (blocked: string, options: Options) => {
       const after = withBlocks((blocks) => new Map([...blocks].filter(([name]) => name !== blocked)));
       const wanted = { key: blocksKey, after, already: `there is no block of ${blocked}` };
       await makeSmallChange(await openTarget(options), wanted, options);

@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from "commander";
-import { parseDigest } from "../../oci/digest.ts";
+import { parseWrittenDigest } from "../../topology/check.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { count, counted, inOneLine, print, printJson } from "../output.ts";
 import { countPulls, maxPullers, type Puller, type Pulls } from "../pulls/count-pulls.ts";
@@ -32,7 +32,7 @@ estimates from it how many pulls there were. A client that pulled only a few tim
 request.`,
     )
     .action(async (text: string, logs: readonly string[], { since, json }: Options) => {
-      const digest = orFail(parseDigest(text));
+      const digest = orFail(parseWrittenDigest(text));
       const files = [...new Set(logs)].map((name) => ({ name, lines: readLog(name) }));
       const pulls = await countPulls(files, { digest, since: since ?? null });
       if (json) printJson(pulls);
