@@ -156,8 +156,8 @@ const createCallGateway =
       send: (sent) => fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, stallMs }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
-      // A gateway that is up answers every order, so an order without an answer says that the gateway has failed. A failed write to a registry
-      // usually says nothing about the registry, because the written content may be the cause.
+      // A gateway that is up answers every mount order, so a missing answer says that the gateway has failed. A failed write to a registry usually
+      // says nothing about the registry, because the written content may be the cause.
       doWritesCount: true,
       waitUntil,
       clock: () => Date.now(),

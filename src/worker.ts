@@ -30,8 +30,8 @@ export default {
     const departure = new Departure(request, () =>
       write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" }),
     );
-    // Listening for the client's departure costs time. So a read listens only from just before its first wait for KV, a cache or a Pod (see
-    // `Departure`). A write may soon wait for its own body, so it listens from the start.
+    // Listening for the client's departure costs time. So a read begins to listen only at its first wait for KV, a cache or a Pod (see `Departure`).
+    // A write may soon wait for its own body, so it listens from the start.
     if (!isRead(request.method)) departure.listen();
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
     answer = await answerRequest(request, url, { env, ports: { isolate, client, trace, waitUntil, departure } });

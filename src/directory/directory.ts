@@ -36,8 +36,8 @@ export type Directory = {
    */
   readonly claimedPod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
   /**
-   * The Pod whose token key has this `kid`; null if the directory knows none. A `kid` that is in no record of a listed Pod is looked up only at a
-   * bounded rate, so that forged tokens cost little.
+   * Finds the Pod whose token key has this `kid`. Null if the directory knows none. If the records of the Pods in the directory's list do not show
+   * the key, KV is asked for it only at a bounded rate, so that forged tokens cost little.
    */
   readonly podOfKey: (kid: string) => Promise<Result<PodId | null, DirectoryFailure>>;
   readonly podOfCell: (cell: string) => Promise<Result<PodId | null, DirectoryFailure>>;

@@ -103,7 +103,7 @@ export class LookupBudget {
   }
 }
 
-/** The budget of each issuer, and of all users of a Pod, for 10 seconds. At 3 keys for a name, each allows about 300 new names a second. */
+/** The budget of each issuer, and of each Pod's users together, for 10 seconds. At 3 keys for a name, it allows about 300 new names a second. */
 const podKeys = 10_000;
 /** The budget of each user for 10 seconds. It is enough for two token requests of the largest size, which `userBounds` sets. */
 const userKeys = 2_000;

@@ -67,8 +67,8 @@ export const maxSkewMs = 5_000;
 export const writesEndMs = 60_000;
 /**
  * A deletion that began before `freeze` may still succeed until this long after the beginning of `freeze`. Then podctl copies once more, and removes
- * from the new Pod what was deleted. If a manifest without a tag were deleted later, the new Pod would keep it, because the comparison does not see
- * such manifests.
+ * from the new Pod what was deleted. If a manifest without a tag were deleted later, the new Pod would keep it, because podctl does not see such
+ * manifests when it compares both Pods.
  */
 const deletionsEndMs = writesEndMs / 2;
 

@@ -34,8 +34,8 @@ export async function grantWhileMoving(
   const { pod, moving } = resolution;
   const grant = await grantFor(token, { pod, wanted }, services);
   const own: Result<Granted, Refusal> = grant.ok ? ok({ resolution, grant: grant.value }) : grant;
-  // A grant of the edge's own opens only what the edge's caches hold. So we then look for a grant of the other Pod, whose token opens all that the
-  // registry has.
+  // A grant of the edge itself opens only what the edge's caches hold, but a token of the other Pod opens all that the registry has. So if we have
+  // only such a grant, or none, we look for a grant of the other Pod.
   if (grant.ok && grant.value.kind !== "edge") return own;
   const other = await otherOfRegistry(resolution, services);
   if (other === null || pod === null || moving === null) return own;

@@ -82,7 +82,7 @@ async function findHeldManifest(
   const tagged = isTag(reference) ? await tags.find({ pod, repository, tag: reference }) : null;
   const digest = isDigest(reference) ? reference : tagged?.digest;
   if (digest === undefined) return null;
-  // A request by tag has passed the gate without its digest, so we check here whether the digest is blocked.
+  // The gate saw no digest in a request by tag, so we check here whether the tag's digest is blocked.
   const blocked = tagged === null ? null : await blockOf(digest, { repository, services });
   if (blocked !== null) return blocked;
   const tag = tagged === null ? {} : { taggedAtMs: tagged.askedAtMs };

@@ -32,8 +32,8 @@ export type MountSource = {
 };
 
 /**
- * Opens the URL of an order, and follows no redirect. The error is for the log, and contains no part of the URL, because the URL is as good as a
- * password.
+ * Opens the blob's URL from a mount order, and follows no redirect. The error is for the log, and contains no part of the URL, because the URL is as
+ * good as a password.
  */
 export async function openSource(
   url: SourceUrl,

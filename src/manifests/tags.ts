@@ -130,8 +130,8 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
       // If the Pod's `staleSeconds` is 0, the new digest is not kept. The cache may have an earlier digest, from another Pod or from before
       // `staleSeconds` became 0. That digest is no longer the tag's, so it is forgotten.
       if (lifeMsOf(tagged) === 0) return forget(tagged);
-      // With 0, a digest that the cache already has is written again with the new time. The manifest may have been deleted before this push, and a
-      // tag that was last seen before a deletion is not served (see `KeptManifests.findStale`).
+      // The manifest may have been deleted before this push, and a tag that was last seen before a deletion is not served (see
+      // `KeptManifests.findStale`). So with 0, the push's time is written even if the cache has the same digest.
       return remember(tagged, pushed, 0);
     },
     forget: (tagged) => forget(tagged),

@@ -7,7 +7,7 @@ import { openAtGateway, type Sealing, sealForGateway } from "./gateway-seal.ts";
 /** The bounds of a mount across Pods. If a blob exceeds them, the client uploads it. */
 export const mountLimits = {
   maxBytes: 2 * 1024 ** 3,
-  /** A copy that is not complete this long after the client's request is given up. */
+  /** A copy is given up if it is not complete this long after the client's request. */
   copyMs: 60_000,
   /** How long the gateway may take after `copyMs` to remove an upload that it has begun. */
   cleanUpMs: 5_000,

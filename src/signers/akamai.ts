@@ -7,8 +7,8 @@ import { atBaseUrl, cdnEntries, nonEmpty, parameterName, sealed, storeConfig } f
 import { epochSeconds, type UrlWindow } from "./window.ts";
 
 /**
- * Akamai Auth Token 2.0 as a query parameter. The token's `acl` is only the path of a blob. So the operator must set Akamai to ignore the query when
- * it checks the token.
+ * Akamai Auth Token 2.0 as a query parameter. The token's `acl` is the path of a blob, without the query. So the operator must set Akamai to ignore
+ * the query when it checks the token.
  */
 export const akamai = defineSigner({
   config: storeConfig("akamai", {

@@ -15,7 +15,7 @@ export type SignRequest<Config, Secret> = {
   readonly dayKeys: DayKeys;
 };
 
-/** The secret of a store after it was opened and parsed. Its keys are imported. */
+/** A store's secret, opened, and parsed by the schema of its scheme. */
 export type StoreSecret = {
   /** When a session token or a delegation key expires. A signed URL expires no later. */
   readonly expiresAt?: Date | undefined;

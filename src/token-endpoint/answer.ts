@@ -7,7 +7,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 /** A part of the token that a client gets. A grant of the edge has `endsAt`, because its sealed text does not show its end. */
 export type IssuedPart = PodPart | (EdgePart & { readonly endsAt: Date });
 
-/** As clients in Go read it, a token that is null or empty is missing. */
+/** Clients in Go treat a token that is null or empty as missing, and so do we. */
 const optionalToken = v.nullish(v.string(), "");
 const answer = v.object({ token: optionalToken, access_token: optionalToken });
 

@@ -10,8 +10,8 @@ export type Credentials =
   | readonly [kind: "refresh-token", token: string];
 
 /**
- * A form and a header with the same user name and password give the same credentials, because containerd repeats a refused form's login in a header.
- * Null if a request has credentials in both, or has a field twice, because only the Pod knows which of them counts.
+ * containerd repeats a refused form's login in a header. So the same user name and password give the same credentials in a form and in a header.
+ * Null if a request has a login in both, or has a field twice, because only the Pod knows which value counts.
  */
 export function credentialsOf({ withCredentials }: PodQuestion, request: TokenRequest): Credentials | null {
   if (!withCredentials || request.anonymous) return ["anonymous"];

@@ -70,7 +70,7 @@ export function formatTopology(members: object): string {
   return withoutPlaceholders(document.toString({ lineWidth: 0 }));
 }
 
-/** Returns the same file in JSON. podctl reads it as YAML, so it must have no placeholders either. */
+/** Returns the topology file in JSON. podctl fills placeholders in JSON as in YAML, so `${` is escaped here, too. */
 export const formatTopologyJson = (members: object): string => {
   const plain = (_: string, value: unknown) => (value instanceof Map ? Object.fromEntries(value) : value);
   return withoutPlaceholders(JSON.stringify(members, plain, 2));

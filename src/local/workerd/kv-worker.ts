@@ -8,7 +8,7 @@ import type { ApiKv } from "./kv-api.ts";
 import type { KvFault } from "./kv-faults.ts";
 import type { KvCommand } from "./kv-socket.ts";
 
-/** All calls share this state. `met` is the sum by which `meets` decides whether a call meets the fault. */
+/** All calls share this state. Each call adds the fault's share to `met`, and meets the fault when the sum reaches 1. */
 const current: { fault: KvFault; met: number } = { fault: { mode: "none" }, met: 0 };
 /**
  * A call that meets the fault `hang` sleeps this long, which is longer than any caller waits. We use a timer, because workerd ends a request that

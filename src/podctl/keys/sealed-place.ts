@@ -33,7 +33,7 @@ export function sealedPlace(topology: string, { pod, field }: Place): Result<Sea
 function boundToStore(record: Members, index: string): Result<Bound, string> {
   const place = `blobs.stores[${index}]`;
   const stores = members(record["blobs"])["stores"];
-  // We leave out the store's `when`: the secret is not bound to it, and `storeSchema` below would refuse a `when` that names a cloud.
+  // We leave out the store's `when`, because the secret is not bound to it. `storeSchema` below is KV's, and refuses a `when` that names a cloud.
   const { when: _, ...store } = members(Array.isArray(stores) ? stores[Number(index)] : undefined);
   const scheme = store["scheme"];
   if (!isScheme(scheme)) return err(`${place} has no known scheme; want one of ${Object.keys(schemes).join(", ")}`);

@@ -54,8 +54,8 @@ export function differencesOf(
   const made = madeTags(source, target);
   const outdated = new Set([...made].map((tag) => source.tags.get(tag)));
   const tags = new Set([...source.tags.keys(), ...target.tags.keys()]);
-  // If only the target lists referrers, its list has each manifest with a `subject`. At the source, clients keep an index of the referrers, and may
-  // have left one out.
+  // If only the target lists referrers, its list has each manifest with a `subject`. At the source, clients keep an index of the referrers, which may
+  // lack such a manifest.
   const mayListMore = target.listsReferrers && !source.listsReferrers;
   const say = (digest: Digest | undefined) => digest ?? "nothing";
   return [

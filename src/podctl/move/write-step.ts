@@ -119,7 +119,7 @@ async function tryToWrite(kv: KvStore, { prefix, from, made }: Trying): Promise<
   }
 }
 
-/** Returns the same KV, except for the step: no try to write it begins after `made.notAfter`, and `made.writtenAtMs` gets the time of the write. */
+/** Returns a KV that begins no try of the step's write after `made.notAfter`. `made.writtenAtMs` gets the time at which this write succeeded. */
 const untilTooLate = (kv: KvStore, key: string, made: Made): KvStore => ({
   ...kv,
   write: async (entries) => {

@@ -47,8 +47,8 @@ export async function refuseLostDirectory(kv: KvStore): Promise<void> {
   const indexes = (await firstKeys(kv, historyPrefix)).filter((key) => /^\d+$/.test(nameIn(key)));
   const later = indexes.find((key) => key !== historyKey(1));
   const [route] = await firstKeys(kv, routePrefix);
-  // If the first write was interrupted, KV may have its history index and Pods without a directory record, but no assignments. So Pods count only if
-  // there is no index.
+  // An interrupted first write may leave its history index and Pods in KV, but no directory record and no assignment. So Pods prove that the record
+  // is lost only if there is no index.
   const [pod] = indexes.length > 0 ? [] : await firstKeys(kv, podPrefix);
   const left = [later, route, pod].filter((key) => key !== undefined);
   // KV may list keys that were deleted seconds ago, so we read their values.

@@ -54,9 +54,9 @@ export const defaultOf = (record: object | null): string | null =>
   record !== null && "default" in record && typeof record.default === "string" ? record.default : null;
 
 /**
- * Warns of Pods that no longer share a registry after these changes. If only one Pod is left at a registry, the edge passes tokens with an unknown
- * key on to it. The key of a deleted Pod is unknown. If the registry still trusts this key, the deleted Pod's token service could give rights to all
- * names of the registry.
+ * Warns of Pods that no longer share a registry after these changes. If a registry has only one Pod left, the edge lets tokens of an unknown key
+ * through to this registry. A deleted Pod's key is unknown. If the registry still trusts this key, the deleted Pod's token service could give rights
+ * to all names of the registry.
  */
 function partings(changes: readonly Change[]): readonly Warning[] {
   const change = changes.find(({ key }) => key === directoryKey);

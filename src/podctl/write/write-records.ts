@@ -53,7 +53,7 @@ function relyOnWrites(
   written: readonly Write[],
   { changesDefault }: DirectorySteps,
 ): boolean {
-  // Without deletions, we make no set of what may be a million keys.
+  // If nothing is deleted, we skip the sets below, which may have a million keys.
   if (deleted.length === 0) return false;
   if (changesDefault) return true;
   const [routes, deletedRoutes] = [routesIn(written), routesIn(deleted)];
