@@ -133,7 +133,7 @@ async function change(trial: Trial, isByEdge: boolean): Promise<void> {
     const token = isByEdge ? `pods.v1.pod-b/${jwt}` : jwt;
     const { status } = await createClient(origin).get(`/v2/${repository}/${path}`, token, init);
     expect([trial.change, status]).toEqual([trial.change, init.method === "PUT" ? 201 : 202]);
-    // The edge records a deletion only after its answer.
+    // The edge answers first, and records the deletion afterwards.
     if (isByEdge) await stack.current.edgeSettled();
   };
   const known = (...histories: readonly { known(): void }[]) => {

@@ -61,7 +61,7 @@ describe("proxy that refuses one client of a registry", async () => {
     ["by its address", ({ headers }) => headers["x-forwarded-for"] === attacker, 503, ""],
     ["for its URL", ({ path }) => path.length > 4_000, 503, `?x=${"x".repeat(5_000)}`],
     ["by its user agent", ({ headers }) => headers["user-agent"] === "attacker", 503, ""],
-    // Cloudflare answers 520, for example, if the Pod's answer to this client has headers that are too long.
+    // One cause of a 520: the Pod's answer to this client has headers that are too long for Cloudflare.
     ["with Cloudflare's 520", ({ headers }) => headers["user-agent"] === "attacker", 520, ""],
   ])(
     "%s closes the registry to no other client, and the registry gets few pings",

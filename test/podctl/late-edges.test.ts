@@ -41,8 +41,8 @@ async function startEdge(requests: readonly (readonly [second: number, name: str
 const textOf = (key: string) => server.data.get(key)?.value ?? null;
 
 /**
- * Returns what two edges find for `name` while podctl writes, and for a minute and a half after that. When podctl begins, one edge has just read the
- * name's own assignments, and the other edge all other records.
+ * Returns what two edges find for `name` while podctl writes, and for a minute and a half after that. One edge has read the name's own assignments
+ * last, and the other edge has read them first. So the two edges see the changed records in different orders.
  */
 async function foundDuring(name: string, write: (kv: KvStore) => Promise<unknown>): Promise<ReadonlySet<string>> {
   const othersAt = (second: number) =>

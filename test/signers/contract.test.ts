@@ -118,7 +118,7 @@ describe.each(allCases)("a store of %s", (_, scheme, sample) => {
   });
 });
 
-/** In seconds since the epoch. Each scheme writes the end in its own form. */
+/** Returns when a URL expires, in seconds since the epoch. Each scheme writes this time in its own form. */
 function endOf({ search, searchParams }: URL): number {
   const policy = searchParams.get("Policy")?.replaceAll("-", "+").replaceAll("_", "=").replaceAll("~", "/");
   const text = policy === undefined ? decodeURIComponent(search) : Buffer.from(policy, "base64").toString();

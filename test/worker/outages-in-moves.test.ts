@@ -11,7 +11,7 @@ import { endFault, readStackKv, useStack, withOutage } from "../support/toy-stac
 import { useGroups } from "../support/use-groups.ts";
 import { moveIn } from "../support/use-moves.ts";
 
-/** A copy is fresh for this long. After that, the edge uses it only while the Pod fails. */
+/** Kept manifests and proofs are fresh for this long. After that, the edge uses them only while the Pod fails. */
 const proofTtlSeconds = 1;
 const stack = useStack({
   seedImages: false,

@@ -12,7 +12,7 @@ export type Oracle<Store> = {
   readonly packageName: OraclePackage;
   /** The SDK's URL for the key in the store. */
   readonly urlOf: (store: Store, key: string) => string | Promise<string>;
-  /** False for a key whose characters the SDK does not escape as it should. */
+  /** False if the SDK escapes a character of the key wrongly. */
   readonly signs: (store: Store, key: string) => boolean;
 };
 
