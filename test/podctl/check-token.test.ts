@@ -11,7 +11,9 @@ const edge = await startOddPod();
 test("doctor takes a grant of the edge's own for what it is: a token service that does not answer", async () => {
   const token = "pods.v1.pod-a/edge.eyJh..aXY.dGV4dA.dGFn~pod-b/eyJh.eyJi.c2ln";
   edge.answer((response) => void response.writeHead(200).end(JSON.stringify({ token })));
-  const underTest = { pod: { id: "pod-a" }, user: null, way: "through the edge", deployment: { edge: edge.url } };
+  const pod = { id: "pod-a", token: "https://pod-a.test/jwt/auth" };
+  const deployment = { edge: edge.url, edgeHosts: [], realm: null };
+  const underTest = { pod, user: null, way: "through the edge", deployment };
   const wanted = { type: "repository", name: "acme/app", actions: ["pull"] };
   const question = { service: "registry-edge", wanted, seeClock: () => undefined };
   expect(await fetchToken(underTest as unknown as PodUnderTest, question)).toMatchObject({
