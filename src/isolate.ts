@@ -54,8 +54,8 @@ export const createIsolate = (): Isolate => ({
     kept: new KeptEntries({ maxFound: 6_000, maxMissing: 7_000 }),
     passing: new BoundedMap(14_000),
     budgets: {
-      // The numbers are KV keys in 10 seconds. Strangers can make up any number of keys and Pods, but honest tokens name a new one only after a key
-      // was rotated or a Pod was added. So `claim` has a small budget.
+      // The numbers are KV keys in 10 seconds. Strangers can make up any number of Pods and `kid`s, but honest tokens name a new Pod or `kid` only
+      // after a Pod was added or a signing key was rotated. So `claim` has a small budget.
       claim: new LookupBudget(50),
       cell: new LookupBudget(1_000),
       // A name costs about 3 keys, so 10,000 keys in 10 seconds allow about 300 names a second.

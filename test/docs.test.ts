@@ -27,7 +27,7 @@ function titlesOf(paths: readonly string[], config: string): readonly string[] {
 const citingPages = ["docs/differences.md", "docs/outages.md", "docs/request-flow.md"];
 const cited = [...new Set(citingPages.flatMap((page) => citationsIn(read(page))).map(({ path }) => path))];
 const isDrill = (path: string) => path.startsWith("test/drills/");
-// vitest lists many files almost as fast as one, so it lists those of all pages at once.
+// vitest lists many files almost as fast as one. So we collect the files from all pages first.
 const listed = new Set([
   ...titlesOf(
     cited.filter((path) => !isDrill(path)),

@@ -28,7 +28,7 @@ export default defineConfig({
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           exclude: measuring,
-          // More than two at a time would slow each other down on a machine with two CPUs. The longest files mostly wait.
+          // The longest files mostly wait, so two run at a time. More files would slow each other down on a machine with two CPUs.
           maxWorkers: 2,
           sequence: { groupOrder: 2 },
         },

@@ -49,7 +49,7 @@ const isValid = ({ kind, atMs, terms }: Proof, pod: Pod, { now, staleSeconds }: 
 
 type FoundIn = "memory" | "cache" | "manifest";
 
-/** What one isolate remembers between requests: values, never promises. */
+/** What one isolate remembers between requests. */
 export type ProofMemory = {
   readonly known: BoundedMap<string, Proof>;
   /**

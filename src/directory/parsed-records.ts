@@ -40,8 +40,8 @@ type Readable<T> = { readonly text: string; readonly parse: (text: string) => Re
 export function readOnce<T>(parsed: Parsed<T>, key: string, { text, parse }: Readable<T>): Result<T, DirectoryFailure> {
   const known = parsed.get(key);
   if (known !== undefined && known.text === text) {
-    // To compare a long string with an equal copy takes long, but with itself no time. The KV cache gives the next requests this `text` again, so we
-    // keep it in place of our copy.
+    // It takes long to compare a long text with an equal copy, but no time to compare a text with itself. The KV cache gives the next requests this
+    // `text` again, so we keep it in place of our copy.
     known.text = text;
     return ok(known.record);
   }

@@ -62,7 +62,7 @@ export async function prove(
   const counted = checkHeaderCount(request.headers);
   if (!counted.ok) return counted;
   const head = podRequest(pod, { ...endpoint, method: "HEAD", query: "" }, { jwt: jwtOf(grant), request });
-  // The proof is about the whole blob, but the client means these headers for the blob's bytes, which the store sends.
+  // A condition or a range is for the bytes, which the store sends. The HEAD only asks whether the repository has the blob.
   for (const name of conditionHeaders) head.headers.delete(name);
   const answer = await services.callRegistry(pod, head);
   if (!answer.ok) return answer;

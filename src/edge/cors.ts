@@ -32,7 +32,7 @@ export function openTo(origins: readonly string[], request: Request, response: R
   const origin = listedOrigin(request, origins);
   if (origin === null) return;
   headers.set("Access-Control-Allow-Origin", origin);
-  // Some UIs send credentials with every request. The edge has no cookies, so these are only credentials that the user gave to that site.
+  // Some UIs send credentials with every request. We allow this: the edge has no cookies, so a UI has only credentials that the user gave to it.
   headers.set("Access-Control-Allow-Credentials", "true");
   if (request.method !== "OPTIONS") headers.set("Access-Control-Expose-Headers", exposedHeaders);
 }

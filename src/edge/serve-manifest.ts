@@ -67,8 +67,8 @@ export function restOf(
     });
     if (kept === null || kept.body === null) return null;
     const isSame = (headers.get("Content-Length") ?? String(kept.bytes)) === String(kept.bytes);
-    // The copy is streamed, not read into memory. Otherwise a hostile Pod could fill the memory, if it broke off many manifests at once for clients
-    // that read nothing.
+    // A hostile Pod may break off many manifests at once, while the clients read nothing. Whole copies of all these manifests would fill the memory.
+    // So each copy is streamed.
     const body = isSame && sentBytes <= kept.bytes ? await withoutFirst(kept.body, sentBytes) : null;
     if (body === null) {
       await kept.body.cancel().catch(() => {});

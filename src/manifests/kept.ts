@@ -21,8 +21,8 @@ export type KeptManifests = {
   find(manifest: Owned): Promise<KeptManifest | null>;
   /**
    * Finds a copy while the Pod fails. The copy may be up to `staleSeconds` older than `find` allows, and may come from a push. If the client asked by
-   * a tag, `taggedAtMs` is when the tag was last seen. If the manifest was deleted after that, nothing is found, because the tag was deleted with the
-   * manifest. This holds even if the manifest has been kept again since.
+   * a tag, `taggedAtMs` is when the tag was last seen. Finds nothing if the manifest was deleted after that, even if it has been kept again since,
+   * because the tag was deleted with the manifest.
    */
   findStale(manifest: Owned, tag?: { readonly taggedAtMs?: number }): Promise<KeptManifest | null>;
   /**
@@ -52,8 +52,8 @@ const staleSeconds = ({ blobs, outage }: Pod): number => blobs.proofTtlSeconds +
 const renewedAfterMs = (pod: Pod): number => ((freshSeconds(pod) || staleSeconds(pod)) / 4) * 1000;
 
 /**
- * The key names no Pod, so that a tombstone counts at each Pod: otherwise an old Pod's copy would count again when the repository returns there.
- * A digest has no slash, so no two manifests share a key.
+ * The key names no Pod, so that a tombstone counts at each Pod. Otherwise, when a repository returns to a Pod, an old copy from this Pod would be
+ * served, although the manifest was deleted at the other Pod. A digest has no slash, so no two manifests share a key.
  */
 const keyOf = ({ repository, digest }: Owned): string => `manifest/${repository}/${digest}`;
 

@@ -9,7 +9,8 @@ import { within } from "./within.ts";
 /** A client waits at most this long for a probe's answer. A later answer still lets the next request through. */
 const probeWaitMs = 500;
 /**
- * After failed calls in a row, the service counts as down unless it answers a ping within this time. From a later answer on, it counts as up again.
+ * After failed calls in a row, the edge pings the service. Without an answer to the ping in this time, the service counts as down. If the answer
+ * comes later, the service counts as up again.
  */
 const pingWaitMs = 1_000;
 

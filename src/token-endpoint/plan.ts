@@ -24,7 +24,7 @@ export type PodQuestion = {
   readonly withCredentials: boolean;
   /** True for a login, and if the Pod serves a name for which more than pull is asked. The Pod's refusal is then the answer for the client. */
   readonly decides: boolean;
-  /** False if the Pod is asked only because of a move between registries. Its part is of no use without that of the Pod that serves the group. */
+  /** False if the Pod is asked only because of a move between registries. Its token is useless without the token of the Pod that serves the group. */
   readonly isUsable: boolean;
 };
 

@@ -122,7 +122,7 @@ export const edgeHostAbove = (hostname: string, edgeHosts: readonly string[]): s
 function wrongBlobHost(host: string, { edgeHosts }: Rules): string | null {
   if (!isHost(host)) return "is not a host; want a name, with a port if it needs one";
   const parsed = new URL(`https://${host}`);
-  // The edge compares with the host of a parsed URL, which has small letters and no default port.
+  // The edge compares `host` with the host of a redirect's parsed URL, which has small letters and no default port.
   if (parsed.host !== host) return `is a form that matches no redirect; want ${JSON.stringify(parsed.host)}`;
   const edge = edgeHostAbove(parsed.hostname, edgeHosts);
   if (edge === undefined) return null;

@@ -17,8 +17,8 @@ export const registries: readonly Registry[] = [
 type Chosen = {
   readonly registries: readonly Registry[];
   /**
-   * If true, each Pod has a gateway, and uploads through the edge go on at the gateway. Each gateway has `operator: fleet`, because the edge sends
-   * the suite's unknown User-Agent to no other gateway.
+   * If true, each Pod has a gateway, and uploads through the edge go on at the gateway. The edge does not know the suite's User-Agent, and sends
+   * unknown clients only to gateways with `operator: fleet`. So each gateway has this setting.
    */
   readonly gateways: boolean;
 };

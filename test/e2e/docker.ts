@@ -44,8 +44,8 @@ async function startDaemon(dir: string, watchdog: ReturnType<typeof startWatchdo
     name: "dockerd",
     command: "unshare",
     args: [...namespaces, toolPath("dockerd"), "--config-file", config],
-    // If containerd answers too slowly, dockerd makes it write its stack traces to TMPDIR, and restarts it. So TMPDIR is a folder that is removed
-    // after the test.
+    // If containerd answers too slowly, dockerd restarts it, and containerd first writes stack traces to TMPDIR. So TMPDIR is a folder that is
+    // removed after the test.
     env: { ...childEnv(), TMPDIR: dir },
     watchdog,
     // dockerd listens on a socket file, so it has no port.

@@ -58,7 +58,7 @@ test("while the registry fails, a tag has no Cache-Control of its digest, so tha
     const control = path.includes("sha256:") ? "public, max-age=31536000, immutable" : "no-cache";
     response.writeHead(200, { ...headers, "Cache-Control": control }).end(method === "HEAD" ? "" : one);
   });
-  // As docker and containerd do, asks for the tag by HEAD and for the manifest by its digest. So the edge's copy has the digest's `Cache-Control`.
+  // As docker and containerd do, we ask for the tag by HEAD, and for the manifest by its digest. So the edge keeps only the answer with `immutable`.
   await pull("manifests/1", { method: "HEAD" });
   await pull(`manifests/${digestOfOne}`);
   await stack.current.edgeSettled();

@@ -97,7 +97,7 @@ export function moveCommand(): Command {
     });
 }
 
-/** These options do not begin a move. commander refuses each of them together with another one, with `--to` and with `--plan`. */
+/** These options do not begin a move. commander refuses a command that has two of them, or one of them and `--to` or `--plan`. */
 const others = ["status", "back", "done", "cleanup"];
 
 function exclusive(flags: string, description: string): Option {

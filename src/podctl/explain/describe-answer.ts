@@ -19,7 +19,7 @@ export async function answerSteps(
   const { outcome, pod } = answer;
   if (outcome === "redirected") return [step("307 to this URL once there is a proof; else what the Pod answers")];
   if (outcome === "forwarded" || outcome === "streamed") {
-    // A call with another method only asks for a proof. During a move, the edge may send the request itself to both Pods.
+    // We leave out calls that only ask for a proof: their method is not the client's. During a move, the client's request may go to both Pods.
     const sent = calls.filter(({ request }) => request.method === question.method);
     return [
       assumed,

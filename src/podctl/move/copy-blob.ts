@@ -40,8 +40,7 @@ export async function copyBlob(
   const { digest } = blob;
   if (await hasBlob(target, name, digest)) return "there";
   const from = home === null || home === name ? null : home;
-  // After a failed order, podctl orders nothing from the gateway for a while. So it does not order what the gateway would refuse, such as a blob that
-  // is too large.
+  // The gateway would refuse a blob that is too large. podctl does not order such a copy, because after a failed order it orders none for a while.
   const isForGateway =
     from === null && gateway !== null && blob.bytes >= minGatewayBytes && blob.bytes <= mountLimits.maxBytes;
   if (isForGateway && (await hasNamedSize(source, name, blob)) && (await gateway(name, digest))) return "by gateway";

@@ -12,8 +12,8 @@ export type Work = {
   /** Tags to remove from the target. */
   readonly gone: readonly Tag[];
   /**
-   * Manifests of the target that no tag, index or referrer of the source leads to. A move removes only those that the source has deleted, because the
-   * source may still have some without a tag.
+   * Manifests of the target that no tag, index or referrer of the source leads to. The source may still have such a manifest, without a tag. So a
+   * move removes it only if the source has deleted it.
    */
   readonly dead: readonly Digest[];
   /** Manifests whose referrers need a tag at the target, because the source lists referrers (OCI end-12) and the target does not. */

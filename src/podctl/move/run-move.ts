@@ -144,9 +144,9 @@ async function copyAndCompare(ports: MovePorts, way: Way, { live, copy }: Moved)
 const checkedForMs = 10_000;
 
 /**
- * Returns a function that throws a CliFailure if the assignment is not the one that this run knows. If another operator took over the move while this
- * run was suspended, a write could overwrite pushes at the target. A deletion could delete the only copy. The function also throws if the Pod that
- * the group moves to is not active any more.
+ * Returns a function that this run calls before it writes or deletes. If another operator has taken over the move, this run could overwrite pushes at
+ * the target, or delete the only copy of a manifest. So the function throws a CliFailure if the assignment has changed. It also throws if the Pod
+ * that the group moves to is not active any more.
  */
 export function createCheck(ports: MovePorts, { to }: Way, live: LiveAssignment): MayWrite {
   let checkedAtMs = 0;

@@ -76,7 +76,7 @@ export async function openStateFile(folder: string, prefix: Prefix): Promise<Sta
   const state = await readState(path);
   // Node writes a long line in pieces, so two lines that are written at once could be mixed.
   const inTurn = createLimit(1);
-  // An earlier run may have been killed while it wrote the last line. So we end the line before each of ours, and a line may be empty.
+  // An earlier run may have been killed in the middle of its last line. So we write a line break before each new line, and some lines are empty.
   const append = (value: object) => inTurn(() => appendFile(path, `\n${JSON.stringify(value)}\n`));
   const save = async (name: RepositoryName, each: Saved) => {
     state.copied.set(name, each);

@@ -17,8 +17,8 @@ export type Rollback = {
   /** What the rollback changes, in the order in which it is written. */
   readonly changes: readonly Change[];
   /**
-   * For `holderAfter`: the keys above the assignments that the rollback adds or deletes, such as `a` above `a/b`, at most `maxCompared` of them. Each
-   * key has its text after the rollback, or null if KV then has no such assignment.
+   * Maps each key above an assignment that the rollback adds or deletes, such as `a` above `a/b`, to its text after the rollback, or to null if KV
+   * then lacks the key. There are at most `maxCompared` such keys.
    */
   readonly above: ReadonlyMap<string, string | null>;
   /**
