@@ -3,10 +3,10 @@
  */
 export const patienceMs = 250;
 /**
- * For how long KV counts as slow after a slow read. Values expire after the same time, so the same keys are then read again, and that read shows
- * whether KV is still slow.
+ * For how long KV counts as slow or failing after a read that was slow or failed. Values expire after the same time, so the same keys are then read
+ * again, and that read shows how KV is now.
  */
-const slowForMs = 30_000;
+const rememberedMs = 30_000;
 /** While KV fails, one read in each span of this length tests whether KV is back. */
 const pauseMs = 1_000;
 /**
@@ -32,13 +32,15 @@ type ReadEnd = {
  */
 export class KvHealth {
   #failure: string | null = null;
+  #failingUntilMs = 0;
   #failuresInARow = 0;
   #slowUntilMs = 0;
   #newestMs = 0;
   #nextReadAtMs = 0;
 
-  get failure(): string | null {
-    return this.#failure;
+  /** Why the last read failed. Null if KV answered it, or if it ended more than {@link rememberedMs} ago. */
+  failure(nowMs: number): string | null {
+    return nowMs < this.#failingUntilMs ? this.#failure : null;
   }
 
   isSlow(nowMs: number): boolean {
@@ -47,23 +49,24 @@ export class KvHealth {
 
   /** Whether a read may be made now. `isWanted`: the request cannot use older values. */
   takeRead(nowMs: number, isWanted: boolean): boolean {
-    if (this.#failure === null || (isWanted && this.#failuresInARow < lastingRow)) return true;
+    if (this.failure(nowMs) === null || (isWanted && this.#failuresInARow < lastingRow)) return true;
     if (nowMs < this.#nextReadAtMs) return false;
     this.#nextReadAtMs = nowMs + pauseMs;
     return true;
   }
 
   noteSlow(startedAtMs: number, nowMs: number): void {
-    if (startedAtMs >= this.#newestMs) this.#slowUntilMs = nowMs + slowForMs;
+    if (startedAtMs >= this.#newestMs) this.#slowUntilMs = nowMs + rememberedMs;
   }
 
   noteEnd({ startedAtMs, endedAtMs, failure, isRepeated }: ReadEnd): void {
     if (startedAtMs < this.#newestMs) return;
     this.#newestMs = startedAtMs;
     this.#failure = failure;
+    this.#failingUntilMs = endedAtMs + rememberedMs;
     this.#failuresInARow = failure === null ? 0 : this.#failuresInARow + 1;
     this.#nextReadAtMs = endedAtMs + pauseMs;
     if (endedAtMs - startedAtMs <= patienceMs) this.#slowUntilMs = 0;
-    else if (isRepeated || failure !== null) this.#slowUntilMs = endedAtMs + slowForMs;
+    else if (isRepeated || failure !== null) this.#slowUntilMs = endedAtMs + rememberedMs;
   }
 }

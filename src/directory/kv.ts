@@ -119,7 +119,7 @@ async function readMissing(
   if (charged > 0 && !pay(cache, chosenBy, { keys: charged, nowMs })) {
     return chosenBy === "claim" ? ok(freshValues(new Map())) : err(budgetSpent);
   }
-  const noneRead: Refreshed = { entries: new Map(), stale: cache.health.failure };
+  const noneRead: Refreshed = { entries: new Map(), stale: cache.health.failure(nowMs) };
   const read = due.length === 0 ? ok(noneRead) : await refresh(ports, due, options);
   if (!read.ok) return read;
   const { entries, stale } = read.value;
@@ -151,7 +151,7 @@ function sortKeys(
 ): SortedKeys {
   // While KV answers, a write may use current values from memory. If KV's last answer was a failure, a write must read KV again, and is refused if
   // this read fails too.
-  const isDoubted = mustBeCurrent && cache.health.failure !== null;
+  const isDoubted = mustBeCurrent && cache.health.failure(nowMs) !== null;
   const found = new Map<string, Entry>();
   const missing = new Set<string>();
   const added = new Set<string>();
@@ -182,7 +182,7 @@ function sortKeys(
 
 /** The fast path: reads only from memory. */
 function keptValues({ kept, health }: KvCache, keys: readonly string[], limits: Limits): KvValues | null {
-  if (health.failure !== null) return null;
+  if (health.failure(limits.nowMs) !== null) return null;
   const texts = new Map<string, string | null>();
   for (const key of keys) {
     const entry = kept.get(key);
@@ -227,8 +227,8 @@ async function refresh(
 ): Promise<Result<Refreshed, string>> {
   const { cache, now, waitUntil } = ports;
   const { health } = cache;
-  const { failure } = health;
   const nowMs = now().getTime();
+  const failure = health.failure(nowMs);
   const last = mustBeCurrent ? null : lastEntries(cache, keys, nowMs);
   const useLast = (why: string): Result<Refreshed, string> =>
     last === null ? err(why) : ok({ entries: last, stale: why });

@@ -73,6 +73,20 @@ test("KV that fails is asked again after a pause, and is believed at once when i
   expect(await resolve("acme/app")).toBeNull();
 });
 
+test("a failure of KV counts for half a minute, so that after a quiet time no request uses old values while KV answers", async () => {
+  await resolve("acme/app");
+  fails = true;
+  isolate.nowMs += seconds(31);
+  const write = { mustBeCurrent: true };
+  for (let count = 0; count < 3; count += 1)
+    expect(await resolve("acme/app", null, write)).toMatch(/^KV read failed: /);
+  fails = false;
+  await running.kv.put("blocks", JSON.stringify({ v: 1, revision: 2, blocks: { acme: "withdrawn" } }));
+  isolate.nowMs += seconds(30);
+  const burst = [{}, {}, write, write].map((options) => resolve("acme/app", null, options));
+  expect(await Promise.all(burst)).toEqual(burst.map(() => "withdrawn"));
+});
+
 test("while KV fails, a name that was not read for a day is a failure, never a name without a Pod", async () => {
   await resolve("acme/app");
   fails = true;
