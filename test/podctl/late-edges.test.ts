@@ -128,6 +128,33 @@ describe("an edge that sees the records of a write in another order", () => {
         finds: ["pod-b"],
       },
     ],
+    [
+      "a name that keeps its Pod by an assignment of its own, while its group gets another Pod",
+      {
+        name: "globex/team/app",
+        before: topologyOf(topologyText(both, "assignments: { acme: pod-a, hooli/all: pod-b, globex: pod-b }")),
+        after: topologyOf(
+          topologyText(both, "assignments: { acme: pod-a, hooli/all: pod-b, globex: pod-a, globex/team: pod-b }"),
+        ),
+        finds: ["pod-b"],
+      },
+    ],
+    [
+      "a name that keeps its restriction by an assignment of its own, while its group is opened",
+      {
+        name: "globex/team/app",
+        before: topologyOf(
+          topologyText(both, `assignments: { acme: pod-a, hooli/all: pod-b, globex: { pod: pod-b, ${office} } }`),
+        ),
+        after: topologyOf(
+          topologyText(
+            both,
+            `assignments: { acme: pod-a, hooli/all: pod-b, globex: pod-b, globex/team: { pod: pod-b, ${office} } }`,
+          ),
+        ),
+        finds: ["pod-b, for some clients"],
+      },
+    ],
   ])("finds the old or the new Pod of %s, and no other", async (_, { name, before, after, finds }) => {
     await apply(kv, before);
     const found = await foundDuring(name, (on) => apply(on, after));

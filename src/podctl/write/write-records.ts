@@ -25,9 +25,12 @@ export async function writeRecords(
   // KV may write the keys of one call in any order, so each call has records of only one kind.
   for (const [kind, some] of byKind(written)) {
     if (kind === "route" && steps.widened !== null) await kv.write([[directoryKey, steps.widened]]);
-    for (const chunk of chunksOf(some, maxBulkKeys)) {
-      await kv.write(chunk.map(({ key, text }) => [key, text?.() ?? ""]));
-      onProgress(chunk.length);
+    for (const [step, records] of stepsOf(some).entries()) {
+      if (step > 0) await kv.untilSeen();
+      for (const chunk of chunksOf(records, maxBulkKeys)) {
+        await kv.write(chunk.map(({ key, text }) => [key, text?.() ?? ""]));
+        onProgress(chunk.length);
+      }
     }
   }
   // Without this wait, a name that has just got its assignment could go to the new default Pod.
@@ -40,6 +43,16 @@ export async function writeRecords(
       onProgress(chunk.length);
     }
   }
+}
+
+/**
+ * Puts an assignment into a later step than those of longer prefixes. An edge that sees only the assignment of the shorter prefix would use it for
+ * their names, too.
+ */
+function stepsOf(writes: readonly Write[]): readonly (readonly Write[])[] {
+  const above = new Set(writes.flatMap(({ key }) => keysAbove(key)));
+  const later = writes.filter(({ key }) => above.has(key));
+  return later.length === 0 ? [writes] : [writes.filter(({ key }) => !above.has(key)), ...stepsOf(later)];
 }
 
 const isRoute = ({ key }: Write): boolean => kindOf(key) === "route";
