@@ -22,7 +22,7 @@ const goPrograms = {
   oras: "oras.land/oras/cmd/oras@v1.3.6",
   regctl: "github.com/regclient/regclient/cmd/regctl@v0.11.7",
   helm: "helm.sh/helm/v4/cmd/helm@v4.3.1",
-  // `ctr` of containerd 2, because Debian has only containerd 1.6. BuildKit, and docker with the containerd store, push with the same code.
+  // BuildKit, and docker with the containerd store, push with the code of containerd 2, but Debian has only containerd 1.6.
   ctr: "github.com/containerd/containerd/v2/cmd/ctr@v2.4.2",
 };
 /** Servers from npm. They are too large for package-lock.json, which every checkout installs. */

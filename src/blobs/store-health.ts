@@ -7,7 +7,7 @@ import { ok, type Result } from "../lib/result.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 import { type SigningStore, type Store, storePlace } from "../signers/index.ts";
 
-/** The verdicts, by Pod and place. A store gets its first verdict only after `checksInARow` good answers in a row. */
+/** The verdicts, by Pod and `storePlace`. A store gets its first verdict only after `checksInARow` good answers in a row. */
 export type StoreHealth = HealthRecord["stores"];
 
 const noVerdicts: StoreHealth = new Map();

@@ -55,7 +55,7 @@ export type KvCache = {
  * failure would tell a stranger that the token's Pod is not listed.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted | Issuers | Owner | User;
-/** The first Pod whose budget has enough left pays for the look-up. */
+/** The first issuer whose budget has enough keys left pays for the look-up. */
 export type Issuers = { readonly issuers: readonly [PodId, ...PodId[]] };
 type Owner = { readonly owner: PodId };
 /** A user whose credentials `pod` accepted. `user` is the name in that Pod's token or, if the token names no user, a hash of the password. */
@@ -73,7 +73,7 @@ export type MaxAges = {
 
 /** For how long a value counts as current. An isolate sees a change in KV at most this much later than KV itself shows it. */
 const hitTtlMs = 30_000;
-/** For how long a missing value counts as current. This is shorter than `hitTtlMs`, so that a new group need not wait 30 s for its first pull. */
+/** For how long a missing value counts as current. A new group's first pull may have to wait this long, so this is shorter than `hitTtlMs`. */
 export const missTtlMs = 15_000;
 /** A value that was read longer ago than this is not used, even while KV fails. */
 const maxOutdatedMs = 24 * 60 * 60 * 1_000;
@@ -142,7 +142,7 @@ export function remember(
   { kept, passing }: KvCache,
   { key, entry, chosenBy }: { readonly key: string; readonly entry: Entry; readonly chosenBy: ChosenBy },
 ): void {
-  // A cell, key or Pod that exists is kept even if a stranger named it, because logins and tokens need it. A fleet has few of them.
+  // A cell, token key or Pod that exists is kept even if a stranger named it, because logins and tokens need it. A fleet has few of them.
   const exists = (chosenBy === "cell" || chosenBy === "claim") && entry.text !== null;
   const owner = typeof chosenBy === "object" && "owner" in chosenBy ? chosenBy.owner : null;
   const known = kept.get(key);

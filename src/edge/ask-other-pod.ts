@@ -67,8 +67,8 @@ const isDeletedAtBoth = (endpoint: Item, { authorized: { moving } }: Asked): boo
   endpoint.method === "DELETE" && moving?.phase === "settle" && digestOf(endpoint) !== null;
 
 /**
- * Deletes at the other Pod too, which in `settle` is the old Pod. If only the old Pod had the item, the client gets that Pod's answer. If the old Pod
- * fails, the client gets the failure, so that it repeats the deletion. Otherwise the edge could later serve the item from the old Pod.
+ * In `settle`, deletes the item at the old Pod too. If only the old Pod had the item, the client gets the old Pod's answer. If the old Pod fails, the
+ * client gets the failure, so that it repeats the deletion. Otherwise the edge could later serve the item from the old Pod.
  */
 async function deleteThere(reply: Reply, endpoint: Item, asked: Asked): Promise<Reply> {
   const digest = digestOf(endpoint);

@@ -23,7 +23,7 @@ export function unauthorized({ error, text }: Unauthorized, challenge: OwnChalle
 type Challenged = { readonly asked: RegistryEndpoint; readonly sent: RegistryEndpoint };
 
 /**
- * Turns a Pod's challenge into the edge's own. It keeps the Pod's error, and those of the Pod's scopes whose names were in the request. A renamed
+ * Turns a Pod's challenge into the edge's own. It keeps the Pod's error, and the Pod's scopes for names that were in the request. A renamed
  * repository gets the name that the client used. If no scope is left, the challenge asks for the access that the request needs.
  */
 export function rewriteChallenge(

@@ -44,8 +44,8 @@ const placeOf = ({ after, repositories, end, taken }: Queue): string | null =>
 function nextPage(queues: readonly Queue[], last: string | null, entries: number): string {
   const query = withParameters("", { last, n: String(entries) });
   return queues.reduce((link, queue) => {
-    // A Pod whose list goes on from its start gets a parameter with an empty place. Without this parameter, the Pod would be asked for the names
-    // after `last`, which may be from another Pod's list.
+    // A Pod from whose list no name was taken yet gets a parameter without a name. Otherwise the Pod would be asked for the names after `last`, which
+    // may be another Pod's name.
     const place = placeOf(queue) ?? "";
     return `${link}&${placeParameter}=${encodeURIComponent(`${queue.pod}:${place}`)}`;
   }, `/v2/_catalog?${query}`);

@@ -36,10 +36,7 @@ const unknownUpload = (cause: string): Result<never, NotAdmitted> => err({ error
 /** The message about a grant from an unknown edge begins with these words. `podctl doctor` recognizes the fault by them. */
 export const unknownEdge = "this gateway does not know the edge at";
 
-/**
- * The answer if the gateway's variable EDGE lacks the grant's edge. The client must end its upload at this edge, because it has credentials for no
- * other.
- */
+/** The answer if the gateway's variable EDGE lacks the grant's edge. The client has credentials only for that edge, so no other would do. */
 const wrongEdge = (edge: string): NotAdmitted => ({
   error: {
     code: "UNSUPPORTED",

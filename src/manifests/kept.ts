@@ -35,8 +35,8 @@ export type KeptManifests = {
   /** Records that the manifest was deleted, so that earlier copies are not served. */
   forget(manifest: Owned): void;
   /**
-   * Called when the Pod, asked at `askedAt`, says that it does not have the manifest. Records a deletion if the location's cache has a copy from
-   * before, or cannot be read.
+   * Called when the Pod, asked at `askedAt`, says that it lacks the manifest. Records a deletion if the location's cache cannot be read, or has a
+   * copy from before `askedAt`.
    */
   forgetMissing(manifest: Owned, askedAt: Date): Promise<void>;
 };

@@ -8,9 +8,9 @@ const fastMs = 100;
 const slowMs = 1_000;
 
 /**
- * A sender may cut its body into chunks of one byte, and each chunk would cost as much CPU time as a large piece. So the number of pieces is limited.
- * A body may have `sparePieces` pieces, one more for each `minBytesPerPiece`, and one more for each `msPerPiece`. When these are used up, each read
- * waits for `minBytesPerPiece`.
+ * A sender may cut its body into chunks of one byte, and each chunk would cost as much CPU time as a large piece. So a body may have `sparePieces`
+ * pieces, one more per `minBytesPerPiece` bytes, and one more per `msPerPiece` milliseconds. While it has had more, each read waits for
+ * `minBytesPerPiece` bytes.
  */
 const sparePieces = 64;
 const minBytesPerPiece = 512;

@@ -37,7 +37,7 @@ export async function deletedAtMs(cache: LocationCache, key: string): Promise<nu
 
 type Tombstone = {
   readonly atMs: number;
-  /** It must be at least as long as a copy of the deleted thing may be used. */
+  /** Copies of the deleted thing must not be used for longer than this. */
   readonly keepSeconds?: number;
 };
 

@@ -13,7 +13,7 @@ const MAX_SCOPE_CHARACTERS = 400;
 
 /**
  * Parses `type:name:action,action` (distribution's token scope grammar), whose name may contain colons (`host:5000/a`). Null if the text has another
- * form. Null also for a scope that is too long or has too many actions or a control character: some token services fail at it.
+ * form. Null also if it is too long or has too many actions or a control character: some token services fail at such a scope.
  */
 export function parseScope(text: string): Access | null {
   if (text.length > MAX_SCOPE_CHARACTERS || /\p{Cc}/u.test(text)) return null;

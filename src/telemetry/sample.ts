@@ -10,7 +10,7 @@ export type Sampling = {
 
 type Answered = { readonly status: number; readonly outcome: Outcome; readonly cause?: string | undefined };
 
-/** Returns the `sample` of a request's line in the log, or null for no line. A request with a fault always gets a line. */
+/** Returns the share of such requests that get a log line, or null if this one gets none. A request with a fault always gets one. */
 export function drawSample(answered: Answered, { rate, random }: Sampling): number | null {
   if (isFault(answered)) return 1;
   const ordinary = rate();

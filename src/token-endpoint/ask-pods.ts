@@ -14,8 +14,7 @@ const dropAfterMs = 3_000;
 
 /**
  * Asks all Pods at once, and waits up to three seconds for all answers. After that, the edge waits only for the answers to questions with `decides`.
- * If no question has it, the edge waits for the first usable part that a Pod grants. For a part that is not usable, the edge never waits longer than
- * three seconds.
+ * If no question has `decides`, the edge waits until a Pod grants the scopes of a question with `isUsable`, or all such questions are answered.
  */
 export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();

@@ -14,7 +14,7 @@ export const keyAlgorithms: ReadonlyMap<string, readonly string[]> = new Map([
 
 const membersOf = { RSA: ["n", "e"], EC: ["crv", "x", "y"], OKP: ["crv", "x"] } as const;
 
-/** jose verifies with no shorter key, and workerd imports no longer one. */
+/** jose refuses shorter keys, and workerd refuses longer keys. */
 const [minRsaBits, maxRsaBits] = [2048, 16_384];
 /** workerd imports RSA keys only with these two exponents. Node imports any. */
 const exponents: readonly (bigint | undefined)[] = [3n, 65_537n];

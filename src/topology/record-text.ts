@@ -44,7 +44,7 @@ export type DirectoryContent = Pick<
 /** The texts of the directory record while a write is under way. */
 export type DirectorySteps = {
   /**
-   * This text is written before the new assignments. It adds what the edge must know before it finds them. Null if there is nothing to add.
+   * This text is written before the new assignments, and adds what the edge must know when it finds one. Null if there is nothing to add.
    * - New Pods: a bundle may name a Pod only after the directory record names it.
    * - A larger depth: the edge looks up longer prefixes only if the record allows them.
    * - Pods that now share a registry: the edge must know this before it sends a token to one of them.

@@ -21,7 +21,7 @@ const pushesAtOnce = 8;
 
 const digestOf = (text: string): string => `sha256:${createHash("sha256").update(text).digest("hex")}`;
 
-/** Pushes go to the Pod itself, because the edge would take most of the time. */
+/** Pushes go to the Pod itself, because the edge would make them slower. */
 async function openPod({ pods }: Stack, name: string) {
   const { registry, token } = pods["pod-a"];
   const query = new URLSearchParams({ service: "pod-a-registry", scope: `repository:${name}:pull,push` });

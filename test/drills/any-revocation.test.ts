@@ -190,7 +190,7 @@ async function applyAll(trials: readonly Trial[], isByEdge: (trial: Trial) => bo
   await applyBlocks(trials);
 }
 
-/** Returns whether a fresh token was granted. An answer is right if it was true at any moment that the edge may still remember. */
+/** Returns whether a fresh token was granted. The edge may repeat old answers, so an answer is right if it was true within the last `ageMs`. */
 async function pull(trial: Trial): Promise<boolean> {
   const { repository, user, digest, blob } = trial;
   const isDown = isTokenServiceDown;

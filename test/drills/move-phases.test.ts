@@ -191,8 +191,8 @@ describe("podctl move and its announced phases:", () => {
       }
     };
     const pushing = Array.from({ length: 6 }, (_, pusher) => pushAlong(pusher));
-    // The test itself stops the pushes when the freeze is announced. The freeze begins 8 s later. The edge may use the assignment from before the
-    // announcement for longer, and would then still accept pushes.
+    // The freeze begins 8 s after its announcement. But the edge may use the assignment from before the announcement for longer than 8 s, and would
+    // then still accept pushes. So the test itself stops the pushes.
     await moveUntil("freeze announced", group, "--to", "pod-b").finally(() => ending.abort());
     await Promise.all(pushing);
     const moved = await move(group, "--to", "pod-b");

@@ -28,7 +28,7 @@ type Copying = {
   readonly blob: NamedBlob;
   /** A repository of the target that has the blob already, if one is known. */
   readonly home: RepositoryName | null;
-  /** The manifest that names the blob, for messages: by its tag if it has one, because an operator finds an image by its tag. */
+  /** The tag or digest of the manifest that names the blob. Only messages use it. */
   readonly namedBy: Reference;
 };
 

@@ -83,7 +83,7 @@ export async function listTags(registry: Registry, name: RepositoryName): Promis
 /** A descriptor in a list of referrers, as the registry gives it. */
 export type Referrer = { readonly digest: Digest; readonly descriptor: object };
 
-/** The statuses with which a registry without lists of referrers answers when it is asked for one. With 200, the body is not a list. */
+/** A registry without lists of referrers answers a request for a list with one of these statuses. With 200, the body is not a list. */
 const unlistedStatuses = [200, 400, 404, 405, 406, 501];
 
 /** Lists the manifests that refer to this manifest, each once. Null if the registry has no such list (OCI end-12). */

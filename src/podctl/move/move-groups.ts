@@ -138,7 +138,7 @@ function wayBack(prefix: Prefix, { record, pod }: LiveAssignment, state: StateFi
     throw new CliFailure(notMoved(prefix, pod));
   }
   if (move.settledSince !== undefined) return { from: pod, to: move.to, way: "back" };
-  // An announced `settle` is enough for `back`, because the edges begin it at the announced time even if podctl is not running.
+  // Once `settle` is announced, the way is `back`, because the edges begin `settle` at its time even if podctl is not running.
   return move.phase === "settle" ? { from: move.to, to: pod, way: "back" } : { from: pod, to: move.to, way: "there" };
 }
 

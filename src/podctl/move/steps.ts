@@ -75,9 +75,9 @@ function write(
 const announceTries = 3;
 
 /**
- * Announces a phase: writes it with a time at which every edge will know it, so that all edges begin it together. If KV was slow, an edge may learn
- * of the phase after that time. So we announce the phase again, for a later time. An edge that knows only the first announcement then begins the
- * phase too early, but no push is lost:
+ * Announces a phase: writes it with the time at which it begins. Every edge should know it by then, so that all edges begin it together. If KV took
+ * too long, an edge may learn of the phase too late, so we announce it again for a later time. An edge that knows only the first announcement then
+ * begins the phase too early, but no push is lost:
  * - `freeze`: this edge refuses pushes. The other edges still send pushes to the Pod that the group leaves, from which all edges read.
  * - `settle`: this edge sends pushes to the Pod to which the group moves. Every edge that knows either announcement reads from that Pod, so pulls
  *   find these pushes.

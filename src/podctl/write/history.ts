@@ -102,7 +102,7 @@ export async function findFormer(kv: KvStore, { revision, chunks }: HistoryIndex
   return all;
 }
 
-/** Writes the chunks and returns their number. Chunks without an index are ignored, so no run reads half a history. */
+/** Returns the number of chunks. The index is written after the chunks, so no run reads half a history. */
 export async function writeHistoryChunks(kv: KvStore, revision: number, all: Former): Promise<number> {
   let chunks = 0;
   for (const entry of historyChunks(revision, all)) {

@@ -67,7 +67,7 @@ function changedMembers(from: object | null, to: object | null): readonly string
   return [...names].filter((name) => JSON.stringify(before.get(name)) !== JSON.stringify(after.get(name)));
 }
 
-/** A new assignment is compared with one whose `state` is `active`. */
+/** For a new assignment, the default state `active` is not shown. */
 const changedSettings = (from: object | null, to: object): readonly string[] =>
   changedMembers(from ?? { state: "active" }, to).filter((name) => name !== "pod");
 

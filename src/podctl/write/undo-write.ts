@@ -60,7 +60,7 @@ export async function undoWrite(kv: KvStore, { index, former, before, now }: Las
     return null;
   });
   if (other !== null) throw new CliFailure(`${other}; run \`podctl plan\` to see what is left to do`);
-  // The index is gone, so another `podctl rollback` would undo the write before this one.
+  // The message asks for no second rollback: without the index, that would undo an earlier write.
   await leavingBehind(`the ${name} is complete, and what is left of its history is not used`, () =>
     removeHistory(kv, (some) => some === revision),
   );

@@ -152,7 +152,7 @@ async function keepFormer(
   for (const [key, text] of now) if (!former.has(key)) former.set(key, text);
   const chunks = await leavingBehind(unchanged, () => writeHistoryChunks(kv, index.revision, former));
   // Writing the chunks of a large apply takes minutes. If another operator has written the directory meanwhile, we refuse. The chunks then do no
-  // harm: new ones are ignored without their index. Those that replaced the chunks of an interrupted write have the same texts and more.
+  // harm: without an index, the chunks of a new history are ignored. The chunks of an interrupted write still have all their texts.
   await refuseOtherDirectory(kv, directory);
   await leavingBehind(unchanged, () => writeHistoryIndex(kv, { ...index, chunks }));
   return former;

@@ -58,8 +58,8 @@ function stepsOf(writes: readonly Write[]): readonly (readonly Write[])[] {
 const isRoute = ({ key }: Write): boolean => kindOf(key) === "route";
 
 /**
- * Whether the deletions must wait until every edge sees the writes. Otherwise an edge could give a name the default Pod or a Pod without a record. It
- * could also lift a restriction of the name's group.
+ * Whether the deletions must wait until every edge sees the writes. An edge that sees a deletion first could give a name the default Pod, or a Pod
+ * without a record. It could also lift a restriction of a group.
  */
 function relyOnWrites(
   deleted: readonly Write[],
