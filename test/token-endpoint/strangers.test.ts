@@ -248,7 +248,7 @@ test("a user who asks for made-up names spends only a part of what the Pod's use
   expect([await found("a", user("reader")), await found("b", user("demo"))]).toEqual([false, true]);
   const others: number[] = [];
   for (const name of ["one", "two", "three", "four", "five"]) others.push(await spend(user(name)));
-  // All users of a Pod share 10,000 keys. The others have what "reader" and "demo" left.
+  // All users of a Pod share 10,000 keys, and each request counted here takes 1,000. These users have what "reader" and "demo" left.
   expect(others).toEqual([2, 2, 2, 1, 0]);
   expect(await spend(user("five", "pod-1"))).toBe(2);
   isolate.nowMs += 10_000;
@@ -306,7 +306,7 @@ describe("tokens of a hostile Pod", () => {
     expect((await ask("acme/new", { issuers: ["pod-1" as PodId] })).ok).toBe(true);
     expect((await ask("acme/newer", { user: "demo", pod: "pod-9" as PodId })).ok).toBe(true);
     expect((await ask("acme/newest", "stranger")).ok).toBe(true);
-    // In this bundle, the hostile Pod's part comes first and names the other Pod's repository too.
+    // In this bundle, the part of pod-9, the hostile Pod, comes first. Its budget is spent, so the budget of pod-1 pays.
     expect((await ask(`acme/own/${components(18)}`, { issuers: ["pod-9" as PodId, "pod-1" as PodId] })).ok).toBe(true);
   });
 });

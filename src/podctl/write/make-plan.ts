@@ -64,7 +64,7 @@ export async function makePlan(kv: KvStore, topology: Topology): Promise<Plan> {
 async function compare(kv: KvStore, topology: Topology) {
   const wanted = wantedRecords(topology);
   const changeFor = createChangeFor();
-  /** The wanted keys that KV has. We make a set of them only if keys are missing, because a set of a million keys takes a second. */
+  /** The wanted keys that KV has. We make a set of them only if KV lacks a wanted key, because a set of a million keys takes a second. */
   const found: string[] = [];
   const changes: Change[] = [];
   const unfound: string[] = [];

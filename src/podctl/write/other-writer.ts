@@ -21,7 +21,7 @@ type OwnWrite = {
   readonly lagPausesMs?: readonly number[] | undefined;
 };
 
-/** The pauses before each try to read the index: for up to a minute, KV may say that a key is not there, although it has been written. */
+/** The pause before each try to read this write's history index: for up to a minute, KV may say that a written key is not there. */
 const missingPausesMs = [0, 2_000, 8_000, 20_000, 40_000];
 
 /**
