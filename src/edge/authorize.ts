@@ -190,7 +190,7 @@ async function locate(
   const current = resolution.value;
   const stale = current.stale ?? found.value.stale;
   const isOther = pod.id !== current.pod?.id;
-  // If the old Pod has the same registry, the upload goes on at the current Pod, because the old Pod may no longer give tokens for the group.
+  // If the old and the current Pod share a registry, the upload goes on at the current Pod: the old one may no longer give tokens for the group.
   if (isOther && pod.registry === current.pod?.registry) return ok({ ...current, stale });
   return ok({ ...current, pod, moving: null, stale, home: isOther ? current.pod : null });
 }

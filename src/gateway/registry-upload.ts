@@ -98,7 +98,7 @@ function placeIn({ status, location }: Answer, method: "POST" | "PATCH", { order
   return target?.endpoint.kind === "upload" ? target : null;
 }
 
-/** Whether the repository has the blob already, and the order's token may read it. */
+/** Whether the repository already has the blob and lets the mount order's token read it. */
 export async function isThere(ordered: Ordered, signal: AbortSignal): Promise<boolean> {
   const { repository, digest } = ordered.order;
   const answer = await askRegistry(ordered, { method: "HEAD", target: `/v2/${repository}/blobs/${digest}`, signal });

@@ -12,7 +12,7 @@ export class Teardown {
     return started;
   }
 
-  /** Stops all at the same time, because none has to wait for another. */
+  /** Stops all servers and processes at the same time, because none of them has to wait for another. */
   async run(): Promise<void> {
     await Promise.allSettled(this.#stops.splice(0).map((stop) => stop()));
     this.watchdog.dismiss();

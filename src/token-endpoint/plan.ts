@@ -120,7 +120,7 @@ function pullsOf({ pod, own, moving }: Group): Group {
   return { pod, own: pulls(own), moving: pulls(moving) };
 }
 
-/** Returns the question of a login, which has no scopes. It goes to the Pod to which the credentials belong, and asks whether they are good. */
+/** A login has no scopes. Its only question is for the Pod to which the credentials belong: are they good? */
 export async function planLogin(
   request: TokenRequest,
   directory: Directory,

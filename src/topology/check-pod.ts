@@ -43,7 +43,7 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
     if (!isUnreachable(url, rules)) continue;
     yield mistake(members, `${quote(url, members)} ${isAddress}, or \`trust\` by a binding`);
   }
-  // The binding of `trust` is only for the registry and the token service. The Worker calls a gateway without it.
+  // The Worker calls a gateway without the binding of `trust`. So a gateway's URL needs a hostname even if there is a binding.
   for (const [members, url] of gateways) {
     if (isUnreachable(url, rules)) yield mistake(members, `${quote(url, members)} ${isAddress}`);
   }

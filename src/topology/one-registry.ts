@@ -33,7 +33,7 @@ export function* disagreementsOf(
   }
 }
 
-/** The order and the conditions of the stores make no difference. */
+/** Pods of one registry may differ in the order and the conditions of their stores, so the text leaves out both. */
 const storageOf = ({ blobs: { stores } }: OfRegistry): string =>
   [...new Set(stores.map((store) => storePlace(store) ?? store.scheme))].sort().join(" ");
 

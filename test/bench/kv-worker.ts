@@ -1,6 +1,6 @@
 /**
- * Reads new keys in one bulk read, as many as the request's path says. The bench subtracts this Worker's CPU time from the edge's for the same number
- * of keys.
+ * Reads new keys in one bulk read. The request's path says how many. The bench subtracts this Worker's CPU time from the CPU time that the edge needs
+ * for as many keys.
  */
 type Kv = { get(keys: string[], options: { type: "text"; cacheTtl: number }): Promise<Map<string, string | null>> };
 

@@ -81,7 +81,7 @@ async function openPodman(stage: Stage, layouts: Layouts): Promise<LargePusher> 
     succeed(storeIn("podman", home)(command, ...args), `podman ${command}`);
   for (const host of Object.values(hostsOf(stage)))
     await podman("login", "--username", "demo", "--password", "demo", host);
-  // podman would name the image after the path of its layout, which is in a temporary folder. So skopeo copies the image into podman's store.
+  // An image that podman reads from a layout gets the layout's temporary path as its name. So skopeo copies the image into podman's store.
   const store = `containers-storage:[vfs@${home}/store+${home}/run]`;
   for (const size of sizes) await skopeoIn(home)("copy", `oci:${layouts[size]}:image`, `${store}localhost/${size}:1`);
   return {

@@ -32,8 +32,8 @@ export async function checkDeployment(tested: DeploymentUnderTest): Promise<read
   const checked = tested.pods.map((id) => new Checks(id));
   const checkOne = async (checks: Checks) => {
     const user = tested.userAt(checks.pod, settings);
-    // Whether this Pod gets the operator's login through the edge. If the password is a GitLab token that names a cell, the edge sends it to this
-    // cell's Pod. We assume that this is the Pod under test.
+    // Whether the edge sends the operator's login to the tested Pod. If the password is a GitLab token that names a cell, the edge sends the login to
+    // the cell's Pod, which we assume to be the tested Pod.
     const isForPod = maySeeLogin(checks.pod, settings) || (user !== null && cellOf(user.password) !== null);
     const known = { checks, deployment, user, userAtEdge: isForPod ? user : null };
     const underTest = await podUnderTest(tested.directory, known);

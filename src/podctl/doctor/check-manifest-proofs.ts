@@ -84,7 +84,7 @@ async function readManifest({ url, headers }: EdgeRepository, reference: string)
   };
 }
 
-/** S3 answers AccessDenied in place of 404 if the key may not list the bucket. The key itself is good, because it gave us the probe's blob. */
+/** S3 answers AccessDenied in place of 404 if the access key may not list the bucket. This key is good, because it gave us the probe's blob. */
 const isMissing = (answer: Called): boolean => answer.status === 404 || storageError(answer) === "AccessDenied";
 
 async function fetchByte(url: string, headers: EdgeRepository["headers"]): Promise<Result<Called, string>> {

@@ -241,7 +241,7 @@ function createWalk(
         for (const digest of manifests) {
           const index = tags.get(fallbackTag(digest));
           const own = index === undefined ? undefined : children.get(index);
-          // A client may have deleted a referrer without writing a new index.
+          // The index of the referrers may still name a referrer that a client has deleted. We leave out such a referrer.
           const left = own?.filter((each) => manifests.has(each)) ?? [];
           if (left.length > 0)
             referrers.set(

@@ -20,7 +20,7 @@ export type Difference = {
 export type Comparison = {
   readonly lines: Record<"read" | "unread", number>;
   readonly requests: Record<"same" | "differs" | "nameless" | "refused", number>;
-  /** The first differences in the log, at most {@link maxNames}. They are sorted, those with the most requests first. */
+  /** At most {@link maxNames} differences, the earliest in the log. They are sorted by their number of requests, the largest first. */
   readonly differences: readonly Difference[];
   /**
    * For each `<from> → <to>`, how many requests the first directory sends to `from` and the second to `to`. All names count here, even those that

@@ -51,7 +51,7 @@ export async function undoWrite(kv: KvStore, { index, former, before, now }: Las
     const progress = startProgress("records put back", writes.length);
     await writeRecords(kv, inOrder, { steps, onProgress: progress.advance });
     progress.end();
-    // Directly before the last write, we look for another writer, because we would overwrite that writer's directory record.
+    // We look for another writer directly before the last write, which would overwrite that writer's directory record.
     const found = await findOtherWriter(kv, { name, index, isRollback: true, directory: now, steps });
     if (found !== null) return found;
     if (before.text === null) await kv.remove([directoryKey]);
