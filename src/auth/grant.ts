@@ -62,7 +62,7 @@ export function readToken(authorization: string | null): Result<Token, Unauthori
   return token.ok ? token : invalidToken;
 }
 
-const invalidToken = err<Unauthorized>({ reason: "unauthorized", error: "invalid_token" });
+export const invalidToken = err<Unauthorized>({ reason: "unauthorized", error: "invalid_token" });
 
 /** Returns the token's parts, each with its Pod. A bare JWT belongs to the Pod that the directory names for its `kid`. */
 export async function partsOf(

@@ -1,5 +1,5 @@
 import type { Token } from "../auth/bundle.ts";
-import { type Grant, identify, issuersOf, type PodGrant } from "../auth/grant.ts";
+import { type Grant, identify, invalidToken, issuersOf, type PodGrant } from "../auth/grant.ts";
 import { renamed } from "../directory/aliases.ts";
 import { defaultPod, type Pod } from "../directory/directory.ts";
 import type { ChosenBy } from "../directory/kv-cache.ts";
@@ -146,7 +146,7 @@ async function authorizeName(
   }
   // The gate has refused the request. If only the Pod can check the token (`undecided`), the client may be a stranger. A stranger gets the refusal
   // for a name without a Pod, because the gate's refusal would show that the name has one.
-  return grant.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
+  return grant.kind === "undecided" ? invalidToken : admitted;
 }
 
 /** Only an upload that goes on at an earlier Pod has a `home`: the Pod to which the name belongs now. */

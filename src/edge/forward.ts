@@ -1,4 +1,4 @@
-import { type Grant, jwtOf, type PodGrant, userOf } from "../auth/grant.ts";
+import { type Grant, invalidToken, jwtOf, type PodGrant, userOf } from "../auth/grant.ts";
 import { provesBlob } from "../blobs/head-proof.ts";
 import type { Pod } from "../directory/directory.ts";
 import type { ChosenBy } from "../directory/kv-cache.ts";
@@ -29,17 +29,17 @@ type PodReply = Result<Response, Refusal>;
 /** Streams a request to the Pod, and the Pod's answer to the client. URLs of the Pod are rewritten to lead to the edge, or to the Pod's gateway. */
 export async function forward(endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   const { context, authorized } = asked;
+  const isUndecided = authorized.grant.kind === "undecided";
   const counted = checkHeaderCount(context.request.headers);
-  if (!counted.ok) return counted;
+  // A token that only the Pod can check may be a stranger's, and a stranger gets the same answer as for a name without a Pod.
+  if (!counted.ok) return isUndecided ? invalidToken : counted;
   // Anyone can make up a token that only the Pod can check. A proxy in front of the Pod may store a whole body before the registry sees the token. So
   // the edge first asks the Pod about the token.
-  if (authorized.grant.kind === "undecided" && hasBody(context) && !(await acceptsToken(asked))) {
-    return err({ reason: "unauthorized", error: "invalid_token" });
-  }
+  if (isUndecided && hasBody(context) && !(await acceptsToken(asked))) return invalidToken;
   const settled = await settle(endpoint, asked);
   const answer = await callRegistry(settled, asked);
   // A client whose token the Pod does not accept is a stranger, and gets the same answer as for a name without a Pod.
-  if (authorized.grant.kind === "undecided" && !(await isAccepted(answer, endpoint, asked))) {
+  if (isUndecided && !(await isAccepted(answer, endpoint, asked))) {
     const challenge = answer.ok ? parseChallenge(answer.value.headers.get("WWW-Authenticate")) : null;
     if (answer.ok) await answer.value.body?.cancel();
     return err({ reason: "unauthorized", error: challenge?.error ?? "invalid_token" });

@@ -15,10 +15,11 @@ const placeholder = "some/unnamed12";
 const names = ["globex/private", "globex/absent7", "nobody/private"];
 
 const digests = [privateImage("globex"), privateImage("acme")].map(({ layer }) => layer.digest);
+const unknown = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
 const materials = {
   password: guarded.password,
-  // These tokens are good for Pod A and grant nothing at Pod B.
-  tokens: [`pods.v1.pod-a/${jwts["pod-a"]}`],
+  // The first token is good for Pod A and grants nothing at Pod B. The other two have a key that the directory does not know.
+  tokens: [jwts["pod-a"], unknown].map((jwt) => `pods.v1.pod-a/${jwt}`).concat(`pods.v1.pod-b/${unknown}`),
   repositories: [placeholder],
   blobs: digests.map((digest) => [placeholder, digest] as const),
 };

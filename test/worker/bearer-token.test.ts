@@ -68,6 +68,7 @@ describe("unassigned name", () => {
 describe("with a token whose key is unknown", async () => {
   const pod = await startOddPod();
   const odd = useStack({ seedImages: false, topology: (text) => asPodB(pod)(withoutDefault(text)) });
+  const unknown = "pods.v1.pod-b/eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
 
   test.each([
     ["breaks off", (response: ServerResponse) => void response.destroy()],
@@ -79,17 +80,26 @@ describe("with a token whose key is unknown", async () => {
     await odd.current.restartEdge();
     pod.answer(answer);
     const client = createClient(odd.current.edge);
-    const token = "pods.v1.pod-b/eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
     for (const path of ["manifests/1", `blobs/${absentDigest}`]) {
       const [assigned, free] = await Promise.all(
         ["globex/private", "hooli/private1"].map(async (name) =>
-          visible(await client.get(`/v2/${name}/${path}`, token), name),
+          visible(await client.get(`/v2/${name}/${path}`, unknown), name),
         ),
       );
       expect(assigned).toBe(free);
       expect(free).toMatch(/^\[401,.*invalid_token/);
     }
     expect(pod.seen.length).toBeGreaterThan(0);
+  });
+
+  test("a request with more than 200 headers reaches no Pod, and is answered like one for a name without a Pod", async () => {
+    const client = createClient(odd.current.edge);
+    const headers = Object.fromEntries(Array.from({ length: 201 }, (_, index) => [`x-${index}`, "1"]));
+    const ask = async (name: string) => visible(await client.get(manifest(name), unknown, { headers }), name);
+    const [assigned, free] = [await ask("globex/private"), await ask("hooli/private1")];
+    expect(assigned).toBe(free);
+    expect(free).toMatch(/^\[401,.*invalid_token/);
+    expect(pod.seen).toEqual([]);
   });
 
   test.each([
