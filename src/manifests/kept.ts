@@ -21,8 +21,8 @@ export type KeptManifests = {
   find(manifest: Owned): Promise<KeptManifest | null>;
   /**
    * Finds a copy while the Pod fails. The copy may be up to `staleSeconds` older than `find` allows, and may come from a push. If the client asked by
-   * a tag, `taggedAtMs` is when the tag was last seen. Finds nothing if the manifest was deleted after that, even if it has been kept again since,
-   * because the tag was deleted with the manifest.
+   * a tag, `taggedAtMs` is when the tag was last seen. The Pod had the manifest then, so an older copy counts from then. Finds nothing if the manifest
+   * was deleted after that, even if it has been kept again since, because the tag was deleted with the manifest.
    */
   findStale(manifest: Owned, tag?: { readonly taggedAtMs?: number }): Promise<KeptManifest | null>;
   /**
@@ -52,6 +52,12 @@ const staleSeconds = ({ blobs, outage }: Pod): number => blobs.proofTtlSeconds +
 const renewedAfterMs = (pod: Pod): number => ((freshSeconds(pod) || staleSeconds(pod)) / 4) * 1000;
 
 /**
+ * The cache keeps a copy for longer than it is fresh or stale. So an operator may raise `staleSeconds` during an outage, and a tag is served although
+ * clients have asked for it only by HEAD for days. A copy of more than a day counts only for a tag that the Pod has named since.
+ */
+const keepSeconds = 7 * 24 * 3600;
+
+/**
  * The key names no Pod, so that a tombstone counts at each Pod. Otherwise, when a repository returns to a Pod, an old copy from this Pod would be
  * served, although the manifest was deleted at the other Pod. A digest has no slash, so no two manifests share a key.
  */
@@ -65,7 +71,8 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
     if (seconds === 0) return null;
     const kept = await readKept(keyOf(manifest), { memory, cache, taggedAtMs });
     if (kept === null || kept === "unreadable") return null;
-    const isOver = clock().getTime() >= kept.atMs + seconds * 1000 || kept.holder !== holderOf(manifest.pod);
+    const seenAtMs = Math.max(kept.atMs, taggedAtMs ?? 0);
+    const isOver = clock().getTime() >= seenAtMs + seconds * 1000 || kept.holder !== holderOf(manifest.pod);
     if (!isOver && sources.includes(kept.source)) return kept;
     await kept.body?.cancel();
     return null;
@@ -76,7 +83,7 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
     const better = copy.source === "push" ? await find(manifest) : null;
     await better?.body?.cancel();
     if (better !== null) return;
-    await cache.put(keyOf(manifest), formatKept(copy, holderOf(manifest.pod)), staleSeconds(manifest.pod));
+    await cache.put(keyOf(manifest), formatKept(copy, holderOf(manifest.pod)), keepSeconds);
   };
   const forget = (manifest: Owned, at = clock()): void => {
     const atMs = at.getTime();

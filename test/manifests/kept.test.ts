@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Owned } from "../../src/blobs/proofs.ts";
 import type { KeptManifest, Source } from "../../src/manifests/kept-manifest.ts";
@@ -79,6 +80,33 @@ describe("kept manifest", () => {
       const found = [await textOf(await kept.find(manifest)), await textOf(await kept.findStale(manifest))];
       expect([seconds, ...found.map((text) => text !== null)]).toEqual([seconds, isFresh, isStale]);
     }
+  });
+
+  test("if a tag named it lately, it is found by this tag, however old the copy is", async () => {
+    const { kept, settled, setClock } = startIsolate();
+    const manifest = someManifest();
+    await kept.keep(manifest, copy(0));
+    await settled();
+    setClock(100_000);
+    const taggedAtMs = at(99_000).getTime();
+    expect([await kept.find(manifest), await kept.findStale(manifest)]).toEqual([null, null]);
+    expect(await textOf(await kept.findStale(manifest, { taggedAtMs }))).toBe("a manifest");
+    const elsewhere = { ...manifest, pod: pod({ id: "pod-b" }) };
+    expect(await kept.findStale(elsewhere, { taggedAtMs })).toBeNull();
+    kept.forget(manifest);
+    expect(await kept.findStale(manifest, { taggedAtMs })).toBeNull();
+  });
+
+  test("a record with a longer staleSeconds counts for what was kept before, so that an operator can write it during an outage", async () => {
+    const { kept, settled, setClock } = startIsolate();
+    const manifest = someManifest();
+    const before = { ...manifest, pod: pod({ blobs: { proofTtlSeconds: 0 }, outage: { staleSeconds: 1 } }) };
+    await kept.keep(before, copy(0));
+    await settled();
+    await sleep(1_100);
+    setClock(2);
+    expect(await kept.findStale(before)).toBeNull();
+    expect(await textOf(await kept.findStale(manifest))).toBe("a manifest");
   });
 
   test("one that was only pushed is for outages, and does not replace one that was pulled", async () => {

@@ -1,9 +1,10 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { createClient, sha256 } from "../support/client.ts";
-import { manifestText, manifestType } from "../support/image.ts";
+import { manifestText, manifestType, pushImage } from "../support/image.ts";
 import { answerBlob, asPodB, startOddPod } from "../support/odd-pod.ts";
 import { pullerOf } from "../support/pull.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { endFault, useStack, withOutage } from "../support/toy-stack.ts";
 
 const pod = await startOddPod();
 const stack = useStack({ topology: asPodB(pod), seedImages: false });
@@ -82,6 +83,30 @@ test("while the registry fails, a tag gives the list that a client got last, alt
   const headers = { Accept: `${manifestType}, ${list}` };
   expect((await pull("manifests/1", { headers })).text).toBe(two);
   expect(await pullInOutage("manifests/1")).toEqual([200, two]);
+});
+
+describe("while the registry fails, a tag that clients have asked for only by HEAD since their first pull", () => {
+  const withTimes = (text: string) =>
+    withOutage("staleSeconds: 2")(text).replaceAll("    blobs:\n", "    blobs:\n      proofTtlSeconds: 1\n");
+  const brief = useStack({ seedImages: false, topology: withTimes });
+
+  test("is given, although the copy of its manifest is older than proofTtlSeconds and staleSeconds allow", async () => {
+    const { digest, text } = await pushImage(brief.current, "acme/restarted", 1);
+    const token = await createClient(brief.current.edge).token(["repository:acme/restarted:pull"]);
+    const pull = pullerOf(brief.current, "acme/restarted", token);
+    expect((await pull(`manifests/${digest}`)).text).toBe(text);
+    // This is what containerd sends if it has the image already.
+    const head = async () => (await pull("manifests/1", { method: "HEAD" })).status;
+    for (let second = 0; second < 4; second += 1) {
+      expect(await head()).toBe(200);
+      await sleep(1_000);
+    }
+    await brief.current.edgeSettled();
+    await brief.current.setFault("pod-a", "registry", { mode: "refuse" });
+    const seen = [await head(), (await pull("manifests/1")).text];
+    await endFault(brief.current, "pod-a");
+    expect(seen).toEqual([200, text]);
+  });
 });
 
 describe("while the registry fails, after an answer that came late", () => {
