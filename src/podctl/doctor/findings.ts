@@ -41,7 +41,7 @@ export const advice = {
   "clock-skew": "set the clock by NTP: tokens and signed URLs depend on it, with at most a minute of leeway",
   "probe-missing": "push the probe's image again, or set `probe` to a blob that is in its repository",
   "redirect-unlisted":
-    "if the host is the Pod's own storage, add it to `blobs.hosts`; the storage must use https if the registry does",
+    "if the host is the Pod's own storage, add it to `blobs.hosts`; the storage must use https if the registry does; a login page of Cloudflare Access means that Access refuses the secret of `trust`",
   "redirect-off": "turn on the registry's storage redirect, or give the Pod a store that the edge can sign for",
   "store-sealed": "seal the store's credentials again, for this Pod, field, scheme and target",
   "store-unreachable": "check that the storage runs and that the store's address is right",
