@@ -2,7 +2,7 @@ import { type Grant, invalidToken, jwtOf, type PodGrant, userOf } from "../auth/
 import { provesBlob } from "../blobs/head-proof.ts";
 import type { Pod } from "../directory/directory.ts";
 import type { ChosenBy } from "../directory/kv-cache.ts";
-import { err, ok, type Result } from "../lib/result.ts";
+import { ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import { announcedBytes, checkHeaderCount } from "../net/headers.ts";
 import { parseChallenge } from "../oci/challenge.ts";
@@ -40,9 +40,8 @@ export async function forward(endpoint: RegistryEndpoint, asked: Asked): Promise
   const answer = await callRegistry(settled, asked);
   // A client whose token the Pod does not accept is a stranger, and gets the same answer as for a name without a Pod.
   if (isUndecided && !(await isAccepted(answer, endpoint, asked))) {
-    const challenge = answer.ok ? parseChallenge(answer.value.headers.get("WWW-Authenticate")) : null;
     if (answer.ok) await answer.value.body?.cancel();
-    return err({ reason: "unauthorized", error: challenge?.error ?? "invalid_token" });
+    return invalidToken;
   }
   if (!answer.ok) return answer;
   const isFollowed = endpoint.kind === "blob" && endpoint.method !== "DELETE" && isRedirect(answer.value);

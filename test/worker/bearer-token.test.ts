@@ -74,6 +74,11 @@ describe("with a token whose key is unknown", async () => {
     ["breaks off", (response: ServerResponse) => void response.destroy()],
     ["answers 503", (response: ServerResponse) => void response.writeHead(503).end("Pod B is down")],
     ["answers 304", (response: ServerResponse) => void response.writeHead(304).end()],
+    [
+      "answers 401 with an error of its own",
+      (response: ServerResponse) =>
+        void response.writeHead(401, { "WWW-Authenticate": 'Bearer realm="x",error="insufficient_scope"' }).end(),
+    ],
     ["redirects", (response: ServerResponse) => void response.writeHead(302, { Location: "https://x.test/" }).end()],
   ])("if a Pod %s, its names look like names without a Pod", async (_, answer) => {
     // In the test before, the isolate may have found the Pod down. A new isolate calls the Pod again.
