@@ -29,6 +29,8 @@ type Ports = Pick<LocationPorts, "cache" | "clock"> & { readonly edgeKeys: EdgeK
 
 const keyLabel = "remembered-grant";
 const schema = v.strictObject({ atMs: v.number() });
+/** The cache keeps a grant for longer than most records let it count. So an operator may raise `graceSeconds` during an outage. */
+const keepSeconds = 24 * 3600;
 
 export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): RememberedGrants {
   /** While an edge key is being replaced, there are two keys, and some remembered grants are under the older one. */
@@ -46,9 +48,6 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
     });
     return (await Promise.all(found)).flat();
   };
-  /** Writes a tombstone, so that earlier grants at this path no longer count. It lives for `graceSeconds`, because they all end within this time. */
-  const refuse = ({ pod }: Asker, path: string, atMs: number) =>
-    writeTombstone(cache, path, { atMs, keepSeconds: pod.outage.graceSeconds });
   return {
     find: async (asker, repositories) => {
       const all = await Promise.all((await hashers()).map((pathOf) => findBy(pathOf, asker, repositories)));
@@ -61,11 +60,7 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       const [pathOf] = await hashers();
       if (pathOf === undefined) return;
       const put = async (repository: string) =>
-        cache.put(
-          await pathOf(asker, repository),
-          Response.json({ atMs: askedAt.getTime() }),
-          asker.pod.outage.graceSeconds,
-        );
+        cache.put(await pathOf(asker, repository), Response.json({ atMs: askedAt.getTime() }), keepSeconds);
       await Promise.all(repositories.map(put));
     },
     forget: async (asker, repositories) => {
@@ -78,15 +73,15 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
         // A stranger can ask for endless names, and each refusal that we keep is a write to the cache. So we keep a stranger's refusal only if the
         // cache has the grant that this refusal ends, or if the cache cannot be read.
         if (isStranger && (await readCached(cache, path, schema)) === null) return;
-        // The cache may lose the tombstone (`refuse`) before the grant. So we also overwrite the grant.
-        await Promise.all([refuse(asker, path, atMs), cache.put(path, Response.json({ atMs: 0 }), 1)]);
+        // The cache may lose the tombstone before the grant. So we also overwrite the grant.
+        await Promise.all([writeTombstone(cache, path, { atMs }), cache.put(path, Response.json({ atMs: 0 }), 1)]);
       };
       const all = (await hashers()).flatMap((pathOf) => repositories.map((repository) => forget(pathOf, repository)));
       await Promise.all(all);
     },
     forgetAll: async (asker) => {
       const atMs = clock().getTime();
-      const forget = async (pathOf: Hasher) => refuse(asker, await pathOf(asker, null), atMs);
+      const forget = async (pathOf: Hasher) => writeTombstone(cache, await pathOf(asker, null), { atMs });
       await Promise.all((await hashers()).map(forget));
     },
   };

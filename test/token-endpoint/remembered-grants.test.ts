@@ -15,7 +15,7 @@ const demo: Asker = { pod: podOf("pod-a"), credentials: ["password", btoa("demo:
 const stranger: Asker = { ...demo, credentials: ["anonymous"] };
 
 let nowMs = 0;
-let kept = new Map<string, string>();
+let kept = new Map<string, { readonly text: string; readonly endsAtMs: number }>();
 let unreadable = new Set<string>();
 beforeEach(() => {
   nowMs = 1_800_000_000_000;
@@ -25,10 +25,11 @@ beforeEach(() => {
 const cache: LocationCache = {
   match: async (path) => {
     if ([...unreadable].some((part) => path.startsWith(part))) return "unreadable";
-    const text = kept.get(path);
-    return text === undefined ? null : new Response(text);
+    const entry = kept.get(path);
+    return entry === undefined || entry.endsAtMs <= nowMs ? null : new Response(entry.text);
   },
-  put: async (path, response) => void kept.set(path, await response.text()),
+  put: async (path, response, keepSeconds) =>
+    void kept.set(path, { text: await response.text(), endsAtMs: nowMs + keepSeconds * 1_000 }),
 };
 const grants = (edgeKeys = [live]) => createRememberedGrants({ cache, edgeKeys, clock: () => new Date(nowMs) });
 const found = async (asker: Asker, repositories = ["acme/app"], edgeKeys = [live]) => [
@@ -52,6 +53,22 @@ describe("remembered grants", () => {
     nowMs += 10_000;
     const shorter = { ...demo.pod, outage: { ...demo.pod.outage, graceSeconds: 10 } };
     expect(await found({ ...demo, pod: shorter })).toEqual([]);
+  });
+
+  test("a record with a longer grace counts for what was remembered and refused before, so that an operator can write it during an outage", async () => {
+    const withGrace = (asker: Asker, seconds: number): Asker => ({
+      ...asker,
+      pod: { ...asker.pod, outage: { ...asker.pod.outage, graceSeconds: seconds } },
+    });
+    const other: Asker = { ...demo, credentials: ["password", btoa("other:other")] };
+    for (const asker of [demo, other]) await remember(withGrace(asker, 10), ["acme/app", "acme/refused"]);
+    nowMs += 1;
+    await grants().forget(withGrace(demo, 1), ["acme/refused"]);
+    await grants().forgetAll(withGrace(other, 1));
+    nowMs += 10_000;
+    expect(await found(withGrace(demo, 10))).toEqual([]);
+    expect(await found(withGrace(demo, 3_600), ["acme/app", "acme/refused"])).toEqual(["acme/app"]);
+    expect(await found(withGrace(other, 3_600), ["acme/app", "acme/refused"])).toEqual([]);
   });
 
   test("a refusal ends it for these credentials and this repository", async () => {
@@ -136,7 +153,7 @@ describe("remembered grants", () => {
   test("what was not written as a grant is not read as one", async () => {
     await remember(demo);
     for (const text of ["", "{}", "[]", '{"atMs":"1"}', `{"atMs":${nowMs},"more":1}`, "null"]) {
-      for (const path of kept.keys()) kept.set(path, text);
+      for (const path of kept.keys()) kept.set(path, { text, endsAtMs: Number.POSITIVE_INFINITY });
       expect(await found(demo)).toEqual([]);
     }
   });
@@ -145,7 +162,7 @@ describe("remembered grants", () => {
     await remember(demo);
     await grants().forget(demo, ["acme/app"]);
     await grants().forgetAll(demo);
-    for (const [path, text] of kept) {
+    for (const [path, { text }] of kept) {
       expect(path).toMatch(/^(tombstone-of\/)?grant\/[0-9a-f]{64}$/);
       expect(text).toMatch(/^\{"atMs":\d+\}$/);
     }
