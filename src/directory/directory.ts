@@ -131,15 +131,11 @@ export async function defaultPod(directory: Directory): Promise<Result<Pod | nul
   return record.value.default === undefined ? ok(null) : directory.pod(record.value.default);
 }
 
-/**
- * Returns every Pod that the directory lists. If the directory has no list, returns its default Pod. Fails if a listed Pod has no record, because a
- * catalog without that Pod's names would look complete.
- */
+/** Returns every Pod that the directory lists. Fails if a listed Pod has no record, because a catalog without that Pod's names would look complete. */
 export async function allPods(directory: Directory): Promise<Result<readonly Pod[], DirectoryFailure>> {
   const record = await directory.record();
   if (!record.ok) return record;
-  const { pods: listed, default: fallback } = record.value;
-  const ids = listed ?? (fallback === undefined ? [] : [fallback]);
+  const { pods: ids = [] } = record.value;
   const found = await Promise.all(ids.map((id) => directory.pod(id)));
   const pods: Pod[] = [];
   for (const [index, pod] of found.entries()) {

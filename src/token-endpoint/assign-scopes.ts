@@ -74,9 +74,8 @@ export async function assignScopes(
 
 /** Returns the Pods that are asked for a scope. `assigned` is the Pod of the scope's repository, or null if there is no such Pod. */
 function podsOf(scope: Access, assigned: PodId | null, record: DirectoryRecord): readonly PodId[] {
-  const fallback = record.default === undefined ? [] : [record.default];
-  if (isCatalog(scope)) return record.pods ?? fallback;
-  if (scope.type === "registry") return fallback;
+  if (isCatalog(scope)) return record.pods ?? [];
+  if (scope.type === "registry") return record.default === undefined ? [] : [record.default];
   return assigned === null ? [] : [assigned];
 }
 

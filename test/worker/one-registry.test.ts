@@ -180,6 +180,26 @@ describe("Pods of one registry", () => {
     expect(repositories).toEqual([...new Set(repositories)]);
     expect(repositories).toEqual(expect.arrayContaining(["acme/private", "globex/private"]));
   });
+
+  test("the catalog is refused while a repaired directory record has only a default Pod, because the registry lists the other Pod's names too", async () => {
+    const token = await client().token(["registry:catalog:*"]);
+    const text = (await readStackKv(stack.current, ["directory"])).get("directory") ?? "";
+    await stack.current.putKv("directory", '{"v":1,"revision":2,"default":"pod-a"}');
+    await stack.current.restartEdge();
+    stack.current.clearSeen();
+    try {
+      const answer = await client().get("/v2/_catalog", token);
+      expect([answer.status, answer.headers.get("WWW-Authenticate")]).toEqual([
+        401,
+        expect.stringContaining('error="insufficient_scope"'),
+      ]);
+      expect(seen()).toEqual([]);
+      expect(stack.current.seen("pod-a", "storage")).toEqual([]);
+    } finally {
+      await stack.current.putKv("directory", text);
+      await stack.current.restartEdge();
+    }
+  });
 });
 
 describe("move between Pods of one registry", () => {
