@@ -21,8 +21,8 @@ export type KvCache = {
    */
   readonly kept: KeptEntries;
   /**
-   * All other entries, such as those whose keys a stranger chose. The map holds about as many keys as strangers may look up in the 15 s for which a
-   * missing value is current. So it seldom drops an entry that is still current.
+   * All other entries, such as those whose keys a stranger chose. An entry without a value is current for 15 s. The map holds about as many keys as
+   * strangers may look up in this time, so it seldom drops an entry that is still current.
    */
   readonly passing: BoundedMap<string, Entry>;
   readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;

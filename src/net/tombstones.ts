@@ -37,7 +37,7 @@ export async function deletedAtMs(cache: LocationCache, key: string): Promise<nu
 
 type Tombstone = {
   readonly atMs: number;
-  /** Copies of the deleted thing must not be used for longer than this. */
+  /** How long the tombstone is kept. No copy of the deleted thing may be used for longer than this after it was made. */
   readonly keepSeconds?: number;
 };
 

@@ -51,7 +51,7 @@ function unstamped(key: string, json: unknown): unknown {
   return Object.fromEntries(Object.entries(record).filter(([name]) => !stampMembers.has(name)));
 }
 
-/** Fills in defaults, which only the records of Pods and the directory record have. A value that does not fit its schema stays as it is. */
+/** Fills in the defaults of a Pod's record or of the directory record. A value that does not fit its schema stays as it is. */
 function withDefaults(key: string, json: unknown): unknown {
   const kind = kindOf(key);
   if (kind !== "pod" && kind !== "directory") return json;

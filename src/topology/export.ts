@@ -21,8 +21,8 @@ export type ExportedTopology = {
   /** The assignments that may be in a line file, because their groups have no settings. */
   readonly assignments: readonly (readonly [prefix: string, pod: string])[];
   /**
-   * The members of the topology file. If the caller names a line file (one line per assignment), these are only the assignments with settings, and
-   * the others must be in the line file.
+   * The members of the topology file. If the caller names a line file (one line per assignment), the member `assignments` has only those with
+   * settings, and the caller must write the others into the line file.
    */
   readonly members: (assignmentsFile: string | undefined) => object;
 };

@@ -60,7 +60,7 @@ test.each([
   },
 );
 
-/** Returns the deadline, in ms, of the answer to a body of `sentBytes`. Null if only the deadline of all writes applies. */
+/** Returns the second deadline, which depends on the length of the body. Null if the request has none. */
 const shorterMs = (method: string, path: string, sentBytes: number): number | null => {
   const url = `https://edge.test${path}`;
   const parsed = parseEndpoint(method, new URL(url));

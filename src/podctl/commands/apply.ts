@@ -24,8 +24,9 @@ export function applyCommand(): Command {
       `
 podctl writes a Pod before the assignments that name it, and deletes records last. A location of the edge may see a write 90 seconds late,
 and some changes are safe only after all locations have seen an earlier write. Before such a change, podctl waits 90 seconds. For example,
-it waits between the new assignments of a Pod's groups and the deletion of that Pod. podctl does not write records that have not changed.
-If an apply is interrupted, run it again, and it writes what is missing. KV keeps what an apply replaces, and \`podctl rollback\` puts it back.`,
+if the file assigns all groups of a Pod to another Pod and no longer has the first Pod, podctl writes the assignments, waits, and then
+deletes the Pod. podctl does not write records that have not changed. If an apply is interrupted, run it again, and it writes what is
+missing. KV keeps what an apply replaces, and \`podctl rollback\` puts it back.`,
     )
     .action(async (file: string | undefined, options: Options) => {
       const target = await openTarget(options);

@@ -27,7 +27,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "write the assignments that have no settings to this file, and print only its path in the topology. If the path is relative, save the topology in the current folder, so that `podctl apply` finds the file",
+      "write the assignments that have no settings to this file; the printed topology then contains the file's path instead of these assignments. If the path is relative, save the topology in the current folder, because `podctl apply` looks for the file from the folder of the topology",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

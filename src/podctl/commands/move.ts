@@ -73,7 +73,7 @@ export function moveCommand(): Command {
     .option("--state <folder>", "the folder where podctl saves how far each move is", "moves")
     .option(
       "--overwrite",
-      "move even if tags at the new Pod would be lost: podctl removes each tag that the old Pod lacks, and overwrites each tag that has another manifest at the old Pod",
+      "move even if the new Pod has tags that would be lost: podctl removes from it each tag that the old Pod lacks, and overwrites each tag that has another manifest at the old Pod",
     )
     .option("--take-over", "continue a move that another operator has begun")
     .addOption(edgeOption())

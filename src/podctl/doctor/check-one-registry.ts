@@ -4,8 +4,8 @@ import { disagreementsOf, keyMaterial } from "../../topology/one-registry.ts";
 import type { Checks } from "./findings.ts";
 
 /**
- * Compares a Pod in KV with the other Pods of its registry. `podctl validate` compares the Pods of a topology file, but an operator may have put a
- * record into KV by hand.
+ * Compares a Pod in KV with the other Pods that have the same registry. `podctl validate` compares the Pods of a topology file, but an operator may
+ * have put a record into KV by hand.
  */
 export async function checkOneRegistry(pod: Pod, checks: Checks, directory: Directory): Promise<void> {
   const [listed, all] = [await directory.record(), await allPods(directory)];

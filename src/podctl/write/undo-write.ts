@@ -60,7 +60,7 @@ export async function undoWrite(kv: KvStore, { index, former, before, now }: Las
     return null;
   });
   if (other !== null) throw new CliFailure(`${other}; run \`podctl plan\` to see what is left to do`);
-  // The message asks for no second rollback: without the index, that would undo an earlier write.
+  // This message must not say "run `podctl rollback` again", because this write is already undone. A second rollback would undo an earlier write.
   await leavingBehind(`the ${name} is complete, and what is left of its history is not used`, () =>
     removeHistory(kv, (some) => some === revision),
   );
