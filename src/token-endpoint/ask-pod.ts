@@ -16,6 +16,12 @@ export type PodAnswer =
   | { readonly kind: "granted"; readonly part: IssuedPart }
   | { readonly kind: "refused" | "unavailable"; readonly answer: Result<Response, Refusal> };
 
+/**
+ * A proxy may answer 502 to a longer URL, although the token service is up. To pull or push an image, a client asks for a few scopes, which make a
+ * shorter URL.
+ */
+const MAX_PLAIN_URL_CHARACTERS = 2_000;
+
 /** Enough for the longest token, which the answer contains under two names. */
 const MAX_ANSWER_BYTES = 96 * 1024;
 
@@ -35,13 +41,16 @@ export async function askPod(
   const unavailable = (failure: Refusal): PodAnswer => ({ kind: "unavailable", answer: err(failure) });
   const admitted = passPod("GET", pod);
   if (!admitted.ok) return unavailable(admitted.error);
-  const answer = await callTokenService(admitted.value, { ...tokenServiceRequest(request, question), signal });
+  const sent = tokenServiceRequest(request, question);
+  const answer = await callTokenService(admitted.value, { ...sent, signal });
   if (!answer.ok) return unavailable(answer.error);
   const { status } = answer.value;
   const asStranger = (request.anonymous || !question.withCredentials) && question.scopes.length > 0;
   // A stranger can make a Pod answer 429, and must not learn from it that a name has a Pod. So a stranger's 429 counts as a refusal, and gets the
-  // same answer as any other refusal.
-  const isPassing = status >= 500 || (status === 429 && !asStranger);
+  // same answer as any other refusal. A 5xx to a long URL counts as a refusal for this reason too, and because it is no sign of an outage: with a
+  // grant of the edge, a user could go on pulling what the token service no longer allows.
+  const isFailure = status >= 500 && sent.url.length <= MAX_PLAIN_URL_CHARACTERS;
+  const isPassing = isFailure || (status === 429 && !asStranger);
   if (status >= 400) return { kind: isPassing ? "unavailable" : "refused", answer };
   if (status !== 200) return unavailable({ reason: "bad-answer", text: `token service answered ${status}` });
   const text = await readAnswer(answer.value);

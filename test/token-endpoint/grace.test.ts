@@ -191,6 +191,13 @@ describe("grace", () => {
     }
   });
 
+  test("a 5xx to the long URL of many scopes is no failure, so no user gets a grant by asking for many repositories", async () => {
+    await ask(["acme/a"], await tokenFor(repositoriesOf(["acme/a"])), { request: user });
+    const long = await ask(["acme/a", ...manyNames], status(502), { request: user });
+    expect(long).toMatchObject({ kind: "refused", answer: { value: { status: 502 } } });
+    expect(await ownGrant(await ask(["acme/a"], status(502), { request: user }))).toEqual(["acme/a"]);
+  });
+
   test.each<[string, () => Said | Promise<Said>]>([
     ["a 403", () => status(403)],
     ["a token without the right", () => tokenFor([])],

@@ -62,6 +62,20 @@ describe("token endpoint, anonymous requests", async () => {
     expect((await askOdd("globex/private", "GET", { scope: longScope }))[0]).toBe(403);
   });
 
+  test("a Pod's 502 to the long URL of many scopes reads as a name without a Pod, and its 500 to a short one is an outage", async () => {
+    tokenService.answer((response, { path }) => void response.writeHead(path.length > 1_000 ? 502 : 500).end());
+    const scopesOf = (name: string) => Array.from({ length: 100 }, (_, index) => `repository:${name}${index}:pull`);
+    for (const method of ["GET", "POST"] as const) {
+      const [assigned, free] = await Promise.all(
+        ["globex/private", "hooli/private1"].map((name) => askOdd(name, method, { scope: scopesOf(name).join(" ") })),
+      );
+      expect(assigned).toEqual(free);
+      expect(free?.[0]).toBe(403);
+    }
+    expect((await askOdd("globex/private", "GET"))[0]).toBe(500);
+    expect(tokenService.seen.map(({ path }) => path.length > 1_000)).toEqual([true, true, false]);
+  });
+
   test("a password in a query does not count as one", async () => {
     tokenService.answer((response) => void response.writeHead(403).end("in Pod B's own words"));
     for (const beside of [{ password: "guessed" }, { refresh_token: "guessed" }]) {
