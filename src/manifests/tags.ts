@@ -39,7 +39,8 @@ export type SeenTags = {
   record(tagged: Tagged, digest: Digest, askedAt: Date): void;
   /**
    * Records that a push has moved the tag to this digest. The push was sent at `askedAt`, and its answer has just come. If the tag was deleted or got
-   * another digest in the meantime, the order of these changes at the Pod is unknown. Then the tag is forgotten.
+   * another digest in the meantime, the order of these changes at the Pod is unknown. Then the tag is forgotten. It is also forgotten if the location's
+   * cache cannot be read.
    */
   move(tagged: Tagged, digest: Digest, askedAt: Date): void;
   /** Records that the tag was deleted, or moved to an unknown digest. */
@@ -85,11 +86,14 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
   const write = async (tagged: Tagged, seen: Seen, renewedAfterMs: number): Promise<void> => {
     const key = keyOf(tagged);
     const [cached, deleted] = await Promise.all([readCached(cache, key, seenSchema), deletedAtMs(cache, key)]);
-    if (cached === "unreadable" || (cached !== null && cached.atMs > seen.atMs)) return;
     // While this call waited for the cache, the isolate may have heard of a newer digest or a deletion, and may have written that already. So we do
     // not write this older digest.
     const heard = memory.get(key);
     if (heard !== undefined && heard.atMs > seen.atMs && heard.digest !== seen.digest) return;
+    // If this is a push (`renewedAfterMs` is 0), the cache may still have the tag's earlier digest, which no isolate may use any more.
+    if (cached === "unreadable") return renewedAfterMs === 0 ? forget(tagged) : undefined;
+    // Another isolate may have written a newer digest, for example after a push.
+    if (cached !== null && cached.atMs > seen.atMs) return;
     if (cached !== null && isBetween(cached, seen)) return forget(tagged);
     const isSame = cached?.digest === seen.digest && cached.holder === seen.holder;
     const isAlive = isSame && deleted !== "unreadable" && cached.askedAtMs > deleted;

@@ -155,6 +155,26 @@ describe("tag that was seen", () => {
     for (const { tags } of [deleting, other]) expect(await digestFor(tags, tagged)).toBe(digestOf("b"));
   });
 
+  test("after a push that could not read the location's cache, no isolate finds the earlier digest", async () => {
+    const unreadable: CacheApi = {
+      open: async (name) => ({
+        match: () => Promise.reject(new Error("internal error")),
+        put: async (url, response) => (await location.caches.open(name)).put(url, response),
+      }),
+    };
+    const [pushing, other] = [startIsolate(unreadable), startIsolate()];
+    const tagged = someTag();
+    other.tags.record(tagged, digestOf("a"), at(0));
+    await other.settled();
+    pushing.setClock(11);
+    pushing.tags.move(tagged, digestOf("b"), at(10));
+    for (const _ of ["read", "write"]) await pushing.settled();
+    other.setClock(12);
+    expect(await digestFor(other.tags, tagged)).toBeNull();
+    other.tags.record(tagged, digestOf("b"), at(12));
+    expect(await digestFor(other.tags, tagged)).toBe(digestOf("b"));
+  });
+
   test("one that was deleted or got another digest during a push is forgotten, because the order at the Pod is unknown", async () => {
     const changes: Record<string, (tags: SeenTags, tagged: Tagged) => unknown> = {
       deleted: (tags, tagged) => tags.forget(tagged),
