@@ -59,8 +59,10 @@ export async function grantByEdge(
   const asker = askerOf(question, request, ports);
   // If `decides` is true, the question is a login or asks for more than pull. Only the Pod may grant that.
   if (asker === null || question.decides) return null;
-  const { pod } = question;
-  const found = await grants.find(asker, pulled(question.scopes).slice(0, maxRepositories));
+  const { pod, scopes } = question;
+  // A user who has lost a right could ask for so many repositories that the token service answers late, and would then get a grant of the edge.
+  if (scopes.length > maxRepositories) return null;
+  const found = await grants.find(asker, pulled(scopes));
   const lastMs = Math.min(now.getTime() + edgeGrantSeconds * 1000, ...[...found.values()].map(endMsOf(asker)));
   const endsAt = new Date(Math.floor(lastMs / 1000) * 1000);
   if (found.size === 0 || endsAt <= now) return null;
