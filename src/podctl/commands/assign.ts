@@ -7,7 +7,6 @@ import { refuseHost } from "../../topology/check.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import type { Target } from "../target/target.ts";
-import { refuseMoving } from "../write/moving.ts";
 import { makeSmallChange, type SmallChangeOptions } from "../write/small-change.ts";
 
 type Options = TargetOptions & SmallChangeOptions;
@@ -28,10 +27,7 @@ export function assignCommand(): Command {
       const pod = orFail(parsePodId(podText));
       await refuseUnknownPod(target, pod);
       const key = routeKey(prefix);
-      const after = (before: string | null) => {
-        refuseMoving(key, before);
-        return { ...settingsIn(prefix, before), pod };
-      };
+      const after = (before: string | null) => ({ ...settingsIn(prefix, before), pod });
       await makeSmallChange(target, { key, after, already: `${key} says so already` }, options);
     });
 }
@@ -46,13 +42,8 @@ export function unassignCommand(): Command {
     .option("--json", "the change as JSON")
     .addHelpText("after", inFileToo)
     .action(async (text: string, options: Options) => {
-      const prefix: Prefix = orFail(parsePrefix(text));
-      const key = routeKey(prefix);
-      const after = (before: string | null) => {
-        refuseMoving(key, before);
-        return null;
-      };
-      const wanted = { key, after, already: `there is no ${key}` };
+      const key = routeKey(orFail(parsePrefix(text)));
+      const wanted = { key, after: () => null, already: `there is no ${key}` };
       await makeSmallChange(await openTarget(options), wanted, options);
     });
 }

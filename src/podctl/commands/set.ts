@@ -5,7 +5,6 @@ import { parsePrefix } from "../../oci/repository-name.ts";
 import { changeSettings } from "../../topology/change-settings.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
-import { refuseMoving } from "../write/moving.ts";
 import { makeSmallChange, type SmallChangeOptions } from "../write/small-change.ts";
 import { inFileToo } from "./assign.ts";
 
@@ -42,7 +41,6 @@ ${inFileToo.trimStart()}`,
       const prefix = orFail(parsePrefix(text));
       const key = routeKey(prefix);
       const after = (before: string | null) => {
-        refuseMoving(key, before);
         if (before !== null) return orFail(changeSettings(contentOf(before), changes));
         throw new CliFailure(`"${prefix}" is not assigned; run \`podctl assign ${prefix} <pod>\` first`);
       };

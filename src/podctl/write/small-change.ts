@@ -16,7 +16,7 @@ import { describeUnfinished, readUnfinished, waysOutOf } from "./history.ts";
 import type { HistoryIndex } from "./history-records.ts";
 import { type DirectoryInKv, directoryInKv, raiseDepth, refuseNewer } from "./live-directory.ts";
 import { type Holder, holderIn } from "./lost-conditions.ts";
-import { keysAbove, refuseBelowMoving } from "./moving.ts";
+import { keysAbove, refuseBelowMoving, refuseMoving } from "./moving.ts";
 import { changeLines, viewOf } from "./plan-text.ts";
 import { warningLines, writeQuestion } from "./warnings.ts";
 import { writeDirectory } from "./write-directory.ts";
@@ -65,6 +65,7 @@ const holderOf = ({ directory, texts }: Before): Holder =>
 
 function changesOf({ directory, texts }: Before, { key, after }: Wanted): readonly Change[] {
   const before = texts.get(key) ?? null;
+  refuseMoving(key, before);
   const record = after(before);
   const change = changeOf(key, before, record);
   if (change !== null && change.action !== "change") refuseBelowMoving(key, texts);
