@@ -227,7 +227,7 @@ describe("an apply after a rollback that was interrupted", () => {
       ...kv,
       read: (keys) => (keys.includes("history/2/0") ? Promise.reject(new CliFailure("KV answers 500")) : kv.read(keys)),
     };
-    const written = writeDirectory(failing, await makePlan(kv, others), () => {});
+    const written = writeDirectory(failing, await makePlan(kv, others));
     await expect(written).rejects.toThrow("KV answers 500");
     expect(records().get("history/2/0")).toBe(kept);
   });
@@ -256,7 +256,7 @@ describe("an apply that someone rolls back while it runs", () => {
         await kv.write(entries);
       },
     };
-    const written = writeDirectory(rolled, { ...plan, lagPausesMs: [0, 0] }, () => {});
+    const written = writeDirectory(rolled, { ...plan, lagPausesMs: [0, 0] });
     await expect(written).rejects.toThrow("someone rolled back this write to revision 2 while it was running");
     expect(revision()).toBe(1);
   });
@@ -274,7 +274,7 @@ describe("an apply that someone rolls back while it runs", () => {
         return new Map(keys.map((key) => [key, null]));
       },
     };
-    expect(await writeDirectory(late, { ...plan, lagPausesMs: [0, 0, 0] }, () => {})).toBe(2);
+    expect(await writeDirectory(late, { ...plan, lagPausesMs: [0, 0, 0] })).toBe(2);
     expect([hidden, revision()]).toEqual([0, 2]);
   });
 });

@@ -57,7 +57,7 @@ export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
   const unfinished = await readUnfinished(kv, directory.record);
   if (unfinished === null || (await judgeUnfinished(kv, unfinished, routeKey(prefix))) !== "may be completed") return;
   try {
-    await writeDirectory(kv, { directory, changes: [] }, () => {});
+    await writeDirectory(kv, { directory, changes: [] });
   } catch (error) {
     // Any write of the directory record completes our step. So we may ignore a CliFailure: another move has just written the record, or KV has
     // failed, and then the next write of the record completes our step.

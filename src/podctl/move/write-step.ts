@@ -111,7 +111,7 @@ async function tryToWrite(kv: KvStore, { prefix, from, made }: Trying): Promise<
   const changes = [change, raiseDepth(key, directory)].flatMap((each) => each ?? []);
   try {
     const waysOut = "run this command again, which completes it";
-    await writeDirectory(untilTooLate(kv, key, made), { directory, changes, waysOut }, () => {});
+    await writeDirectory(untilTooLate(kv, key, made), { directory, changes, waysOut });
     return null;
   } catch (error) {
     if (error instanceof CliFailure) return error.message;

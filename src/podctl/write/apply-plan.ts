@@ -10,7 +10,7 @@ import { actor, writeDirectory } from "./write-directory.ts";
 
 export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
   const progress = startProgress("records written", plan.changes.length);
-  const revision = await writeDirectory(kv, plan, progress.advance);
+  const revision = await writeDirectory(kv, { ...plan, onProgress: progress.advance });
   progress.end();
   return revision;
 }

@@ -41,7 +41,7 @@ export async function makeSmallChange(target: Target, wanted: Wanted, options: S
   showWrite([...changeLines(changes), ...warningLines(changes, holder), ...deeper.flat()], options);
   await confirmWrite(writeQuestion(target.name, changes, holder), options.yes);
   await refuseChanged(kv, wanted.key, shown);
-  const revision = await writeDirectory(kv, { directory: shown.directory, changes }, () => {});
+  const revision = await writeDirectory(kv, { directory: shown.directory, changes });
   if (options.json) printJson({ changes: changes.map(viewOf), applied: revision });
   else print(`Applied as revision ${revision}; \`podctl rollback\` undoes it.`);
 }

@@ -33,13 +33,15 @@ type Job = {
   readonly changes: readonly Change[];
   /** What an operator does if KV fails during this write. By default: `podctl apply` or `podctl rollback`. */
   readonly waysOut?: string;
+  /** Called with the number of keys that were written or deleted since the last call. */
+  readonly onProgress?: (keys: number) => void;
   /** The pauses of `findOtherWriter`. Only tests set this. */
   readonly lagPausesMs?: readonly number[];
 };
 
 /** Returns the new revision. */
-export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: number) => void): Promise<number> {
-  const { directory } = job;
+export async function writeDirectory(kv: KvStore, job: Job): Promise<number> {
+  const { directory, onProgress = () => {} } = job;
   const revision = (directory.record?.revision ?? 0) + 1;
   const stamp = { revision, appliedAt: new Date(), appliedBy: actor() };
   const content = contentAfter(job);
