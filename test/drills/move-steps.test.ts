@@ -59,6 +59,7 @@ async function startGroup(move: { readonly since: string }) {
     kv: watched,
     prefix,
     without: [],
+    way,
     state: await openStateFile(own, prefix),
     waitMs,
     maxFreezeMs: 900_000,
@@ -86,7 +87,7 @@ describe.concurrent("phase that is announced while KV is slow", () => {
         steps.onWrite = () => {};
         server.limit(1, 6);
       };
-      await announce(ports, way, { live: await live(), step: stepOf(way, phase) });
+      await announce(ports, { live: await live(), step: stepOf(way, phase) });
       expect(steps.written).toEqual([[phase, expect.any(Number)]]);
       expect(steps.written[0]?.[1]).toBeGreaterThan(waitMs - mostLateMs);
       await server.stop();
@@ -97,7 +98,7 @@ describe.concurrent("phase that is announced while KV is slow", () => {
     const { server, ports, steps, live } = await startGroup(inPhase("copy"));
     // podctl counts a write as made only when KV has answered, so this late answer makes the write late.
     steps.answerAfterMs = [5_500];
-    const announced = await announce(ports, way, { live: await live(), step: stepOf(way, phase) });
+    const announced = await announce(ports, { live: await live(), step: stepOf(way, phase) });
     expect(steps.written).toEqual([
       [phase, expect.any(Number)],
       [phase, expect.any(Number)],
@@ -115,7 +116,7 @@ describe.concurrent("phase that is announced while KV is slow", () => {
       isAnswering = true;
       throw new CliFailure("the edge does not answer");
     };
-    const announcing = announce({ ...ports, checkClock }, way, { live: await live(), step: stepOf(way, "settle") });
+    const announcing = announce({ ...ports, checkClock }, { live: await live(), step: stepOf(way, "settle") });
     await expect(announcing).rejects.toThrow("the edge does not answer");
     expect((await live()).record?.move).toMatchObject({ to: "pod-b", phase: "copy" });
     await server.stop();
@@ -129,7 +130,7 @@ describe.concurrent("phase that is announced while KV is slow", () => {
     async (phase, left, written) => {
       const { server, ports, steps, live } = await startGroup(inPhase("copy"));
       steps.answerAfterMs = [5_500, 5_500, 5_500];
-      await expect(announce(ports, way, { live: await live(), step: stepOf(way, phase) })).rejects.toThrow(
+      await expect(announce(ports, { live: await live(), step: stepOf(way, phase) })).rejects.toThrow(
         'KV takes longer than 5 s to write the phase of "acme", so the phase could begin before every edge knows it; run the command again when KV answers quickly',
       );
       expect(steps.written.map(([each]) => each)).toEqual(written);
@@ -156,7 +157,7 @@ test("a run that cannot end a freeze because KV fails says that pushes may still
       if (isFailing) throw new CliFailure("the KV API cannot be reached");
       return ports.kv.read(keys);
     };
-    const running = runMove({ ...ports, kv: { ...ports.kv, read } }, way, { live: await live(), copy });
+    const running = runMove({ ...ports, kv: { ...ports.kv, read } }, { live: await live(), copy });
     await expect(running).rejects.toThrow(frozen);
     expect((await live()).record?.move).toMatchObject({ phase: "freeze" });
     await server.stop();
@@ -197,7 +198,7 @@ describe("run that was stopped while another operator changed the assignment", (
       const { server, ports, steps, assign, live } = await startGroup(inPhase(phase));
       const { copy, seen } = copyWhile(() => assign(members));
       const first = await live();
-      await expect(runMove(ports, way, { live: first, copy })).rejects.toThrow(changed);
+      await expect(runMove(ports, { live: first, copy })).rejects.toThrow(changed);
       expect(seen).toEqual({ copied: 0, compared: 0 });
       expect(steps.written).toEqual([]);
       expect((await live()).record).toEqual({ v: 1, revision: 1, pod: "pod-a", state: "active", ...members });
@@ -209,12 +210,12 @@ describe("run that was stopped while another operator changed the assignment", (
     const { server, ports, steps, assign, live } = await startGroup(inPhase("copy"));
     const former = await live();
     await assign({ move: inPhase("settle") });
-    await expect(giveUp(ports, way, former)).rejects.toThrow(changed);
+    await expect(giveUp(ports, former)).rejects.toThrow(changed);
     const settled = await live();
     await assign({ pod: "pod-b", move: { to: "pod-a", phase: "freeze", since: timeIn(60) } });
-    await expect(endSettled(ports, way, settled)).rejects.toThrow(changed);
+    await expect(endSettled(ports, settled)).rejects.toThrow(changed);
     const { copy } = copyWhile(async () => {});
-    await expect(runMove(ports, way, { live: { record: null, pod: way.from }, copy })).rejects.toThrow(changed);
+    await expect(runMove(ports, { live: { record: null, pod: way.from }, copy })).rejects.toThrow(changed);
     expect(steps.written).toEqual([]);
     await server.stop();
   });
@@ -233,10 +234,10 @@ describe("run that was stopped while another operator changed the assignment", (
       },
       compare: async () => [],
     };
-    await expect(runMove(others, way, { live: former, copy })).rejects.toThrow("ends here");
+    await expect(runMove(others, { live: former, copy })).rejects.toThrow("ends here");
     expect([isCopied, steps.written.map(([phase]) => phase)]).toEqual([true, ["copy"]]);
     const own = { live: former, copy: copyWhile(async () => {}).copy };
-    await expect(runMove(ports, way, own)).rejects.toThrow(changed);
+    await expect(runMove(ports, own)).rejects.toThrow(changed);
     await server.stop();
   });
 
@@ -244,7 +245,7 @@ describe("run that was stopped while another operator changed the assignment", (
     const { server, ports, assign, live } = await startGroup(inPhase("copy"));
     const former = await live();
     await assign({ move: former.record?.move, delivery: "stream" });
-    await giveUp(ports, way, former);
+    await giveUp(ports, former);
     expect((await live()).record).toMatchObject({ pod: "pod-a", delivery: "stream" });
     await server.stop();
   });

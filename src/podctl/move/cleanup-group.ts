@@ -18,18 +18,18 @@ import { waitAfterSince } from "./steps.ts";
  * end, other operators may move the group again, or assign a prefix below it. So the deletion checks the assignment every few seconds.
  */
 export async function cleanUp(group: OpenedGroup, jobs: number): Promise<number> {
-  const { ports, way, both, live } = group;
+  const { ports, both, live } = group;
   refuseProbe(group);
   const scope = { ...both, group: group.group, jobs };
   let ended = live;
   if (live.record?.move !== undefined) {
     const missing = await missingManifests(scope);
     if (missing.length > 0) throw new CliFailure(missingText(group, missing));
-    ended = await endSettled(ports, way, live);
+    ended = await endSettled(ports, live);
   }
   await waitAfterSince(ports, ended, { afterMs: ports.waitMs, forWhat: "every edge knows it" });
-  const { deleted, left } = await deleteManifests(scope, createCheck(ports, way, ended));
-  note(`${ports.prefix}: ${counted(deleted, "manifest")} deleted at ${way.from}`);
+  const { deleted, left } = await deleteManifests(scope, createCheck(ports, ended));
+  note(`${ports.prefix}: ${counted(deleted, "manifest")} deleted at ${ports.way.from}`);
   if (left.length > 0) note(leftText(group, left));
   return deleted;
 }
@@ -47,16 +47,16 @@ const maxShown = 20;
 
 const linesOf = (manifests: readonly string[]) => manifests.slice(0, maxShown).map((each) => `\n  ${each}`);
 
-const missingText = ({ way, ports }: OpenedGroup, missing: readonly string[]): string =>
+const missingText = ({ ports: { prefix, way } }: OpenedGroup, missing: readonly string[]): string =>
   [
-    `"${ports.prefix}" has ${counted(missing.length, "manifest")} at ${way.from} that ${way.to} does not have, so nothing was deleted; ` +
+    `"${prefix}" has ${counted(missing.length, "manifest")} at ${way.from} that ${way.to} does not have, so nothing was deleted; ` +
       `copy what is needed to ${way.to}, delete the rest at ${way.from}, and run the command again:`,
     ...linesOf(missing),
   ].join("");
 
-const leftText = ({ way, ports }: OpenedGroup, left: readonly string[]): string =>
+const leftText = ({ ports: { prefix, way } }: OpenedGroup, left: readonly string[]): string =>
   [
-    `${ports.prefix}: ${counted(left.length, "manifest")} left at ${way.from}, because ${way.to} lacks them or an index that names them; ` +
+    `${prefix}: ${counted(left.length, "manifest")} left at ${way.from}, because ${way.to} lacks them or an index that names them; ` +
       "if they are not needed, delete them there:",
     ...linesOf(left),
   ].join("");

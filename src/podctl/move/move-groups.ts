@@ -36,11 +36,11 @@ export async function makeMove(
         await group.ports.state.distrust();
       }
       if (haveOneRegistry(group.both)) {
-        await moveWithinRegistry(group.ports, group.way, group.live);
+        await moveWithinRegistry(group.ports, group.live);
         await group.ports.state.end();
         return reportOf(group, null);
       }
-      await runMove(group.ports, group.way, group);
+      await runMove(group.ports, group);
       return reportOf(group, "settle");
     });
   });
@@ -107,15 +107,15 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
         await group.ports.state.end();
         return reportOf(group, null);
       }
-      if (group.way.way === "there") await giveUp(group.ports, group.way, group.live);
+      if (group.ports.way.way === "there") await giveUp(group.ports, group.live);
       else {
-        const isSettled = group.live.record?.move?.to === group.way.from;
+        const isSettled = group.live.record?.move?.to === group.ports.way.from;
         // The state file may be about the new Pod, but now the old Pod is the target, so this run reads the old Pod. Also, since an earlier try of
         // `--back`, a client may have deleted a blob and pushed it again to the new Pod. So this run looks for missing blobs once more.
         if (isSettled || group.ports.state.header?.way !== "back") await group.ports.state.distrust();
         if (isSettled) await refuseLost(group, options);
-        await runMove(group.ports, group.way, group);
-        const { from, to } = group.way;
+        await runMove(group.ports, group);
+        const { from, to } = group.ports.way;
         note(`${prefix}: if topology.yaml assigns it to ${from}, assign it to ${to} there before the next apply`);
       }
       await group.ports.state.end();
@@ -172,9 +172,9 @@ export async function endMove(
       let deleted = 0;
       if (haveOneRegistry(group.both)) {
         if (cleanup) throw new CliFailure(nothingToCleanUp(group));
-        await endWithinRegistry(group.ports, group.way, group.live);
+        await endWithinRegistry(group.ports, group.live);
       } else if (cleanup) deleted = await cleanUp(group, jobs);
-      else await endSettled(group.ports, group.way, group.live);
+      else await endSettled(group.ports, group.live);
       await group.ports.state.end();
       return { ...reportOf(group, null), deleted };
     });
@@ -208,8 +208,8 @@ function unsettledText(prefix: Prefix, { record, pod }: LiveAssignment): string 
 
 const notMoved = (prefix: Prefix, pod: PodId): string => `"${prefix}" is at Pod "${pod}", and is not being moved`;
 
-const nothingToCleanUp = ({ way, ports }: OpenedGroup): string =>
-  `${way.from} and ${way.to} have the same registry, so --cleanup would delete "${ports.prefix}" itself; end the move with --done`;
+const nothingToCleanUp = ({ ports: { prefix, way } }: OpenedGroup): string =>
+  `${way.from} and ${way.to} have the same registry, so --cleanup would delete "${prefix}" itself; end the move with --done`;
 
 export async function showStatus(target: Target, prefixes: Prefixes, { state, json }: MoveOptions): Promise<void> {
   const kv = target.openKv();

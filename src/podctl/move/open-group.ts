@@ -34,7 +34,6 @@ export type Prefixes = readonly Prefix[];
 
 export type OpenedGroup = {
   readonly ports: MovePorts;
-  readonly way: Way;
   readonly group: Group;
   readonly both: Both;
   readonly live: LiveAssignment;
@@ -65,9 +64,9 @@ export const closeBoth = ({ source, target }: Both): void => {
 };
 
 export type Report = object;
-export const reportOf = ({ ports, way, copy }: OpenedGroup, phase: string | null): Report => ({
+export const reportOf = ({ ports, copy }: OpenedGroup, phase: string | null): Report => ({
   prefix: ports.prefix,
-  ...way,
+  ...ports.way,
   phase,
   copied: copy.copied,
 });
@@ -108,7 +107,7 @@ export async function withGroup(
     const { kv, inTurn } = opened;
     const checkClock = () => refuseWrongClock(opened.access.origin);
     const times = { waitMs: options.wait * 1_000, maxFreezeMs: options.maxFreeze * 1_000 };
-    const ports = { kv, inTurn, prefix, without: group.without, state, ...times, say, checkClock };
+    const ports = { kv, inTurn, prefix, without: group.without, way, state, ...times, say, checkClock };
     const isOwn = live.record?.move === undefined || state.sinces.has(live.record.move.since);
     // If a run with another state folder wrote the current phase, that run may have changed the target. So we do not believe what this folder's state
     // says about the target.
@@ -124,7 +123,7 @@ export async function withGroup(
       progress: { saved, save: state.save, onRepository: showRepositories(prefix) },
     });
     try {
-      return await work({ ports, way, group, both, live, copy });
+      return await work({ ports, group, both, live, copy });
     } finally {
       closeBoth(both);
     }

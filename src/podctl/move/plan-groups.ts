@@ -134,14 +134,15 @@ async function checkBoth(opened: MoveTarget, prefix: Prefix, { from, to }: Pods)
  * Refuses a move back (`--back`) that may delete the last copy of a repository. A move back removes from the former Pod every tag that the serving
  * Pod lacks. If the serving Pod has no tag of a repository, it may have lost its storage.
  */
-export async function refuseLost({ both, group, ports, way }: OpenedGroup, options: MoveOptions): Promise<void> {
+export async function refuseLost({ both, group, ports }: OpenedGroup, options: MoveOptions): Promise<void> {
   if (options.overwrite) return;
   // Reading both Pods may take long, so we report a wrong clock first.
   await ports.checkClock();
   const { onlyThere } = await planGroup({ ...both, group, jobs: options.jobs, countsBytes: false });
   if (onlyThere.length === 0) return;
+  const { prefix, way } = ports;
   const shown = onlyThere.slice(0, maxShown).map((name) => `  ${name}`);
-  const text = `"${ports.prefix}" cannot go back: ${counted(onlyThere.length, "repository")} with tags at ${way.to} and none at ${way.from}, which the way back would empty; it does so only with --overwrite:`;
+  const text = `"${prefix}" cannot go back: ${counted(onlyThere.length, "repository")} with tags at ${way.to} and none at ${way.from}, which the way back would empty; it does so only with --overwrite:`;
   throw new CliFailure([text, ...shown].join("\n"));
 }
 
@@ -151,18 +152,17 @@ export async function refuseLost({ both, group, ports, way }: OpenedGroup, optio
  */
 export async function refuseUnready(
   opened: MoveTarget,
-  { way, group, both, ports }: OpenedGroup,
+  { ports: { prefix, way }, group, both }: OpenedGroup,
   options: MoveOptions,
 ): Promise<void> {
   const refuse = (findings: readonly string[]): void => {
-    if (findings.length > 0)
-      throw new CliFailure([`${ports.prefix} cannot be moved to ${way.to}:`, ...findings].join("\n"));
+    if (findings.length > 0) throw new CliFailure([`${prefix} cannot be moved to ${way.to}:`, ...findings].join("\n"));
   };
-  refuse(findingLines(await checkBoth(opened, ports.prefix, way)));
+  refuse(findingLines(await checkBoth(opened, prefix, way)));
   if (haveOneRegistry(both)) return;
   const plan = await planOne({ ...both, group, jobs: options.jobs, countsBytes: false });
   refuse(findingLines(rightsChecks(plan, way.to)));
   const { inTheWay } = plan;
   if (inTheWay.length > 0 && !options.overwrite)
-    throw new CliFailure([`${ports.prefix} cannot be moved:`, ...inTheWayLines(inTheWay, way.to)].join("\n"));
+    throw new CliFailure([`${prefix} cannot be moved:`, ...inTheWayLines(inTheWay, way.to)].join("\n"));
 }

@@ -29,33 +29,33 @@ const inFlightMs = (waitMs: number): number => Math.min(writesEndMs, (waitMs * 2
 type Moved = { readonly live: LiveAssignment; readonly copy: GroupCopy };
 
 /** Runs a move until `settle` has begun, so that pushes go to `way.to`. With `--back`, this also ends the move. */
-export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
-  const { prefix, say, waitMs } = ports;
+export async function runMove(ports: MovePorts, moved: Moved): Promise<void> {
+  const { prefix, way, say, waitMs } = ports;
   const { copy } = moved;
   await ports.checkClock();
-  let live = await takeOver(ports, way, moved.live);
+  let live = await takeOver(ports, moved.live);
   for (;;) {
     switch (phaseOf(prefix, live, way)) {
       case "none":
-        live = await enter(ports, way, { live, step: stepOf(way, "copy") });
+        live = await enter(ports, { live, step: stepOf(way, "copy") });
         say(`${prefix}: copy`);
         break;
       case "copy":
         // With `--back`, `settle` may be announced but not begun, and some edge may still read from the old Pod. An edge that learns of the move back
         // takes pushes at the new Pod at once. So we wait until `settle` begins.
         if (way.way === "back") await waitAfterSince(ports, live, { afterMs: 0, forWhat: `${way.from} takes pushes` });
-        await copyRounds(ports, way, { live, copy });
-        live = await announce(ports, way, { live, step: announced(way, "freeze", live) });
+        await copyRounds(ports, { live, copy });
+        live = await announce(ports, { live, step: announced(way, "freeze", live) });
         say(`${prefix}: freeze announced; pushes are refused in ${secondsOf(waitMs)} s`);
         break;
       case "freeze":
-        await compareOrLeave(ports, way, { live, copy });
-        live = await announce(ports, way, { live, step: announced(way, "settle", live) });
+        await compareOrLeave(ports, { live, copy });
+        live = await announce(ports, { live, step: announced(way, "settle", live) });
         say(`${prefix}: settle announced; pulls come from ${way.to}, and pushes go there in ${secondsOf(waitMs)} s`);
         break;
       case "settle":
         await waitAfterSince(ports, live, { afterMs: 0, forWhat: `pushes go to ${way.to}` });
-        if (way.way === "back") await enter(ports, way, { live, step: endAt(way.to) });
+        if (way.way === "back") await enter(ports, { live, step: endAt(way.to) });
         say(`${prefix}: pushes go to ${way.to}`);
         return;
       case "done":
@@ -68,12 +68,13 @@ export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise
  * If another podctl has written `copy`, writes it again with a new `since`. If that podctl is still running, it then sees that it has lost the move.
  * In a later phase, no such write is needed: that podctl sees this within minutes, when the next phase is written.
  */
-async function takeOver(ports: MovePorts, way: Way, live: LiveAssignment): Promise<LiveAssignment> {
+async function takeOver(ports: MovePorts, live: LiveAssignment): Promise<LiveAssignment> {
+  const { way } = ports;
   const move = live.record?.move;
   if (move?.phase !== "copy" || move.to !== way.to || ports.state.sinces.has(move.since)) return live;
   // The other podctl may have changed the target since this folder's state was saved, so the target is read again.
   await ports.state.distrust();
-  const taken = await enter(ports, way, { live, step: stepOf(way, "copy") });
+  const taken = await enter(ports, { live, step: stepOf(way, "copy") });
   ports.say(`${ports.prefix}: copy, taken over`);
   return taken;
 }
@@ -109,9 +110,9 @@ function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignm
  * Copies round after round, until a round changes little or takes no longer than `waitMs`. The freeze is then announced, and begins `waitMs` later. A
  * further round would gain nothing, because just as much may change again during these `waitMs`.
  */
-async function copyRounds(ports: MovePorts, way: Way, { live, copy }: Moved): Promise<void> {
+async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void> {
   const { prefix, say, waitMs } = ports;
-  const mayWrite = createCheck(ports, way, live);
+  const mayWrite = createCheck(ports, live);
   for (let round = 1; ; round += 1) {
     const beganMs = performance.now();
     const { changes, problems } = await copy.round(mayWrite);
@@ -123,9 +124,9 @@ async function copyRounds(ports: MovePorts, way: Way, { live, copy }: Moved): Pr
   }
 }
 
-async function copyAndCompare(ports: MovePorts, way: Way, { live, copy }: Moved): Promise<readonly string[]> {
+async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<readonly string[]> {
   const endedMs = inFlightMs(ports.waitMs);
-  const mayWrite = createCheck(ports, way, live);
+  const mayWrite = createCheck(ports, live);
   // After this wait, deletions from before the freeze have ended. A manifest that is deleted after the copy would stay at the target. If it has no
   // tag, the comparison would miss it.
   await waitAfterSince(ports, live, { afterMs: endedMs / 2, forWhat: "pushes are refused" });
@@ -148,14 +149,14 @@ const checkedForMs = 10_000;
  * the target, or delete the only copy of a manifest. So the function throws a CliFailure if the assignment has changed. It also throws if the Pod
  * that the group moves to is not active any more.
  */
-export function createCheck(ports: MovePorts, { to }: Way, live: LiveAssignment): MayWrite {
+export function createCheck(ports: MovePorts, live: LiveAssignment): MayWrite {
   let checkedAtMs = 0;
   let checking: Promise<void> | null = null;
   const check = async () => {
     const nowMs = Date.now();
     await readUnchanged(ports.kv, ports.prefix, live);
     await refuseOtherGroup(ports);
-    await refuseInactive(ports.kv, to);
+    await refuseInactive(ports.kv, ports.way.to);
     checkedAtMs = nowMs;
   };
   return async () => {
@@ -181,11 +182,11 @@ async function refuseOtherGroup({ kv, prefix, without }: MovePorts): Promise<voi
 }
 
 /** Copies and compares. If this fails or the Pods differ, ends the freeze and then throws. The Pod that the group leaves then takes pushes again. */
-async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
-  const { prefix, say } = ports;
-  const differences = await inTime(ports, way, moved).catch(async (error: unknown) => {
+async function compareOrLeave(ports: MovePorts, moved: Moved): Promise<void> {
+  const { prefix, way, say } = ports;
+  const differences = await inTime(ports, moved).catch(async (error: unknown) => {
     // The group must not stay frozen, whatever the error is. Any user could cause one, for example by pushing a manifest with a wrong size of a blob.
-    await leave(ports, way, moved.live);
+    await leave(ports, moved.live);
     throw error;
   });
   if (differences.length === 0) {
@@ -194,13 +195,13 @@ async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise
   }
   // The Pods differ, so the state file may be wrong about the target. The next run must read the target again.
   await ports.state.distrust();
-  await leave(ports, way, moved.live);
+  await leave(ports, moved.live);
   refuse(prefix, differences, `differs between ${way.from} and ${way.to}, so pushes go to ${way.from} again`);
 }
 
 /** Copies and compares. Throws a CliFailure after `maxFreezeMs`, because a slow Pod must not keep pushes refused. */
-async function inTime(ports: MovePorts, way: Way, moved: Moved): Promise<readonly string[]> {
-  const { prefix, maxFreezeMs } = ports;
+async function inTime(ports: MovePorts, moved: Moved): Promise<readonly string[]> {
+  const { prefix, way, maxFreezeMs } = ports;
   const ended = new AbortController();
   const untilFreezeMs = Math.max(0, sinceOf(moved.live) - Date.now());
   const late = sleep(untilFreezeMs + maxFreezeMs, undefined, { signal: ended.signal }).then(() => {
@@ -211,7 +212,7 @@ async function inTime(ports: MovePorts, way: Way, moved: Moved): Promise<readonl
   });
   try {
     // A copy that is late goes on until `withGroup` closes the connections to both Pods.
-    return await Promise.race([copyAndCompare(ports, way, moved), late]);
+    return await Promise.race([copyAndCompare(ports, moved), late]);
   } finally {
     ended.abort();
   }
@@ -232,15 +233,17 @@ function refuse(prefix: Prefix, lines: readonly string[], what: string): void {
 }
 
 /** Ends a move whose `settle` is not announced yet. The old Pod keeps the group. */
-export async function giveUp(ports: MovePorts, way: Way, live: LiveAssignment): Promise<void> {
-  await enter(ports, way, { live, step: endAt(way.from) });
-  ports.say(`${ports.prefix}: ${way.from} serves it as before`);
+export async function giveUp(ports: MovePorts, live: LiveAssignment): Promise<void> {
+  const { prefix, way, say } = ports;
+  await enter(ports, { live, step: endAt(way.from) });
+  say(`${prefix}: ${way.from} serves it as before`);
 }
 
 /** Ends a move that has settled: from now on, only the new Pod has the group. */
-export async function endSettled(ports: MovePorts, way: Way, live: LiveAssignment): Promise<LiveAssignment> {
+export async function endSettled(ports: MovePorts, live: LiveAssignment): Promise<LiveAssignment> {
+  const { prefix, way, say } = ports;
   await waitAfterSince(ports, live, { afterMs: 0, forWhat: `pushes go to ${way.to}` });
-  const ended = await enter(ports, way, { live, step: endAt(way.to) });
-  ports.say(`${ports.prefix}: only ${way.to} has it now`);
+  const ended = await enter(ports, { live, step: endAt(way.to) });
+  say(`${prefix}: only ${way.to} has it now`);
   return ended;
 }

@@ -14,6 +14,7 @@ export type MovePorts = {
   readonly prefix: Prefix;
   /** The assigned prefixes below `prefix`, as they were when the run began. They are not in the group, so they do not move. */
   readonly without: readonly Prefix[];
+  readonly way: Way;
   readonly state: StateFile;
   /** How long it takes until every edge knows what a step wrote to KV. So a phase is announced this long before it begins. */
   readonly waitMs: number;
@@ -49,21 +50,20 @@ type Entering = {
 };
 
 /** Writes the next step and returns the new assignment. The step begins at once, unless `begin` returns another time. */
-export const enter = async (ports: MovePorts, way: Way, entering: Entering, begin = now): Promise<LiveAssignment> =>
-  (await write(ports, way, { ...entering, begin })).live;
+export const enter = async (ports: MovePorts, entering: Entering, begin = now): Promise<LiveAssignment> =>
+  (await write(ports, { ...entering, begin })).live;
 
 /**
  * Saves the time at which the step begins in the state file, and then writes the step to KV. If the next run finds the same time in both, it knows
  * that no other podctl wrote the step.
  */
 function write(
-  { kv, prefix, state, inTurn }: MovePorts,
-  { from, to, way }: Way,
+  { kv, prefix, way, state, inTurn }: MovePorts,
   { live, step, begin }: Entering & { readonly begin: (nowMs: number) => Date },
 ): Promise<Written> {
   const saveTime = async (nowMs: number) => {
     const since = begin(nowMs).toISOString();
-    await state.write({ v: 1, from, to, way, since });
+    await state.write({ v: 1, ...way, since });
     return since;
   };
   const writing = () => inTurn(() => writeStep(kv, prefix, { from: live, step, begin: saveTime }));
@@ -82,23 +82,23 @@ const announceTries = 3;
  * - `settle`: this edge sends pushes to the Pod to which the group moves. Every edge that knows either announcement reads from that Pod, so pulls
  *   find these pushes.
  */
-export async function announce(ports: MovePorts, way: Way, { live, step }: Entering): Promise<LiveAssignment> {
+export async function announce(ports: MovePorts, { live, step }: Entering): Promise<LiveAssignment> {
   const { prefix, waitMs } = ports;
   await ports.checkClock().catch(async (error: unknown) => {
     // A wrong clock ends this run, so we end a freeze first. That is still possible, because the next phase is not in KV yet.
-    if (live.record?.move?.phase === "freeze") await leave(ports, way, live);
+    if (live.record?.move?.phase === "freeze") await leave(ports, live);
     throw error;
   });
   const begin = (nowMs: number) => new Date(nowMs + waitMs);
   let current = live;
   for (let left = announceTries; left > 0; left -= 1) {
-    const written = await write(ports, way, { live: current, step, begin });
+    const written = await write(ports, { live: current, step, begin });
     current = written.live;
     if (sinceOf(current) - written.writtenAtMs >= waitMs - maxSkewMs) return current;
   }
   // Only an announced `freeze` is taken back. After an announced `settle`, an edge may have sent pushes to the Pod to which the group moves. If the
   // group went back to `freeze`, all edges would read from the other Pod, which lacks these pushes.
-  if (step.move?.phase === "freeze") await leave(ports, way, current);
+  if (step.move?.phase === "freeze") await leave(ports, current);
   throw new CliFailure(
     `KV takes longer than ${maxSkewMs / 1_000} s to write the phase of "${prefix}", so the phase could begin before every edge knows it; ` +
       "run the command again when KV answers quickly",
@@ -106,14 +106,15 @@ export async function announce(ports: MovePorts, way: Way, { live, step }: Enter
 }
 
 /** Ends a freeze: the group returns to the phase before it, and the Pod that the group leaves takes pushes again. */
-export async function leave(ports: MovePorts, way: Way, live: LiveAssignment): Promise<void> {
+export async function leave(ports: MovePorts, live: LiveAssignment): Promise<void> {
+  const { way } = ports;
   const settledSince = live.record?.move?.settledSince;
   if (settledSince === undefined) {
-    await enter(ports, way, { live, step: stepOf(way, "copy") });
+    await enter(ports, { live, step: stepOf(way, "copy") });
     return;
   }
   const step: Step = { pod: way.to, move: { to: way.from, phase: "settle" } };
-  await enter(ports, way, { live, step }, () => new Date(settledSince));
+  await enter(ports, { live, step }, () => new Date(settledSince));
 }
 
 /** Returns the time at which the assignment's phase begins, in milliseconds. If the group is not being moved, returns the time now. */
