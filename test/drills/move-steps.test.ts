@@ -10,7 +10,7 @@ import { CliFailure } from "../../src/podctl/failure.ts";
 import type { GroupCopy } from "../../src/podctl/move/copy-group.ts";
 import { nothingCopied } from "../../src/podctl/move/copy-manifest.ts";
 import { createLimit } from "../../src/podctl/move/limit.ts";
-import { readAssignment } from "../../src/podctl/move/phases.ts";
+import { readAssignment } from "../../src/podctl/move/live-assignment.ts";
 import { endSettled, giveUp, runMove } from "../../src/podctl/move/run-move.ts";
 import { openStateFile } from "../../src/podctl/move/state-file.ts";
 import { announce, type MovePorts, stepOf, type Way } from "../../src/podctl/move/steps.ts";

@@ -7,9 +7,9 @@ import { CliFailure } from "../failure.ts";
 import { count, counted, print, printJson, startProgress } from "../output.ts";
 import type { Target } from "../target/target.ts";
 import { refuseMoving } from "../write/moving.ts";
+import { readAssignment } from "./live-assignment.ts";
 import { closeBoth, type MoveOptions, type OpenedGroup, openBoth, type Pods, type Prefixes } from "./open-group.ts";
 import { checkPod, type MoveTarget, openMoveTarget, readGroup, refuseInactive, userAt } from "./open-move.ts";
-import { readAssignment } from "./phases.ts";
 import { type GroupPlan, planGroup } from "./plan-group.ts";
 import { haveOneRegistry } from "./within-registry.ts";
 

@@ -5,11 +5,11 @@ import type { Prefix } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import { movedElsewhere } from "../write/moving.ts";
 import type { GroupCopy } from "./copy-group.ts";
+import type { LiveAssignment } from "./live-assignment.ts";
 import { readGroup, refuseInactive } from "./open-move.ts";
-import type { LiveAssignment, Step } from "./phases.ts";
 import type { MayWrite } from "./registry.ts";
 import { announce, endAt, enter, leave, type MovePorts, sinceOf, stepOf, type Way, waitAfterSince } from "./steps.ts";
-import { readUnchanged } from "./write-step.ts";
+import { readUnchanged, type Step } from "./write-step.ts";
 
 /** After a round that changed at most this many manifests and tags, we announce the freeze. */
 const smallRound = 20;

@@ -5,9 +5,9 @@ import type { Prefix } from "../../oci/repository-name.ts";
 import { CliFailure, leavingBehind } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import type { Limit } from "./limit.ts";
-import type { LiveAssignment, Step } from "./phases.ts";
+import type { LiveAssignment } from "./live-assignment.ts";
 import type { StateFile } from "./state-file.ts";
-import { type Written, writeStep } from "./write-step.ts";
+import { type Step, type Written, writeStep } from "./write-step.ts";
 
 export type MovePorts = {
   readonly kv: KvStore;

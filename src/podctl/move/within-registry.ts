@@ -3,7 +3,7 @@ import { maxSkewMs } from "../../directory/moves.ts";
 import { CliFailure } from "../failure.ts";
 import { movedElsewhere } from "../write/moving.ts";
 import type { Both } from "./copy-blob.ts";
-import type { LiveAssignment } from "./phases.ts";
+import type { LiveAssignment } from "./live-assignment.ts";
 import { endAt, enter, type MovePorts, stepOf, type Way, waitAfterSince } from "./steps.ts";
 
 export const haveOneRegistry = ({ source, target }: Both): boolean => source.pod.registry === target.pod.registry;

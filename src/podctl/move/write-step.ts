@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { directoryKey, routeKey } from "../../directory/keys.ts";
-import { maxSkewMs } from "../../directory/moves.ts";
+import { type MoveRecord, maxSkewMs } from "../../directory/moves.ts";
+import type { PodId } from "../../directory/pod-id.ts";
 import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { changeOf } from "../../topology/difference.ts";
@@ -11,12 +12,15 @@ import type { KvStore } from "../target/kv-store.ts";
 import { describeUnfinished, readUnfinished, waysOutOf } from "../write/history.ts";
 import { directoryInKv, orDamaged, raiseDepth } from "../write/live-directory.ts";
 import { writeDirectory } from "../write/write-directory.ts";
-import { type LiveAssignment, readAssignment, type Step } from "./phases.ts";
+import { type LiveAssignment, readAssignment } from "./live-assignment.ts";
 import { judgeUnfinished } from "./unfinished-step.ts";
 
 /** How many times we try to write a step. A try fails while another writer of the directory, such as another move, is at work. */
 const tries = 150;
 const mostPauseMs = 600;
+
+/** What a step of a move writes into the group's assignment. `move` is null when the move ends and only `pod` has the group. */
+export type Step = { readonly pod: PodId; readonly move: Omit<MoveRecord, "since"> | null };
 
 type Writing = {
   readonly from: LiveAssignment;

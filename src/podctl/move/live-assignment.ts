@@ -1,5 +1,4 @@
 import { directoryKey, routeKey } from "../../directory/keys.ts";
-import type { MoveRecord } from "../../directory/moves.ts";
 import type { PodId } from "../../directory/pod-id.ts";
 import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
@@ -27,6 +26,3 @@ export async function readAssignment(kv: KvStore, prefix: Prefix): Promise<LiveA
   }
   return { record: null, pod: directory.default };
 }
-
-/** What a step of a move writes into the group's assignment. `move` is null when the move ends and only `pod` has the group. */
-export type Step = { readonly pod: PodId; readonly move: Omit<MoveRecord, "since"> | null };
