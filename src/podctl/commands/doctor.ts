@@ -4,7 +4,7 @@ import { checkDeployment } from "../doctor/check-deployment.ts";
 import { checkSeals } from "../doctor/check-seals.ts";
 import { advice, type Check } from "../doctor/findings.ts";
 import { formatChecks } from "../doctor/report.ts";
-import { colors, print, printJson } from "../output.ts";
+import { print, printJson } from "../output.ts";
 import { listPods } from "../target/list-pods.ts";
 import { edgeOption, openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { loginAt } from "../target/operator.ts";
@@ -57,7 +57,7 @@ local stack you need none of these variables.`,
       const seals = await checkSeals(directory, pods, { edge: origin, probeToken });
       const checks = [...assignments, ...seals, ...checked];
       if (json) printJson(checks.map(withAdvice));
-      else print(formatChecks(checks, colors));
+      else print(formatChecks(checks));
       if (checks.some(({ status }) => status === "finding")) process.exitCode = 1;
     });
 }

@@ -5,7 +5,7 @@ import { podKey } from "../../directory/keys.ts";
 import { type PodId, parsePodId } from "../../directory/pod-id.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { describeStores, formatStores } from "../explain/describe-stores.ts";
-import { colors, note, print, printJson } from "../output.ts";
+import { note, print, printJson } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { listPods } from "../target/list-pods.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
@@ -46,7 +46,7 @@ From a Pod's list of stores, the edge takes the first one that is not out and wh
       const stores = found.flatMap((pod) => (pod.ok ? describeStores(pod.value, health) : []));
       const unread = found.flatMap((pod) => (pod.ok ? [] : pod.error));
       if (json) printJson(stores);
-      else if (stores.length > 0) print(formatStores(stores, colors));
+      else if (stores.length > 0) print(formatStores(stores));
       else if (unread.length === 0) print("no store: the edge streams all blobs");
       for (const why of unread) note(`podctl: ${why}`);
       if (unread.length > 0 || stores.some(({ state }) => state === "out")) process.exitCode = 1;

@@ -6,13 +6,7 @@ import { type Digest, parseDigest } from "../../oci/digest.ts";
 import { manifestBlobs } from "../../oci/manifest-blobs.ts";
 import { parseReference } from "../../oci/reference.ts";
 import { type Called, call, storageError } from "../http-call.ts";
-import type { PodWithProbe } from "./pod-under-test.ts";
-
-export type EdgeRepository = {
-  /** `<edge>/v2/<name>`. */
-  readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
-};
+import type { PodWithProbe, Repository } from "./pod-under-test.ts";
 
 const check = "manifest proof";
 /** These limits are enough, because a probe repository has few tags and small images. */
@@ -35,7 +29,7 @@ export const signsByManifests = ({ blobs }: Pod): boolean =>
  * Gets one byte of each blob of the probe's image through the edge. A pull-through cache may serve a manifest before its blobs are in the storage,
  * and the edge then redirects clients to missing objects.
  */
-export async function checkManifestProofs({ checks, probe }: PodWithProbe, repository: EdgeRepository): Promise<void> {
+export async function checkManifestProofs({ checks, probe }: PodWithProbe, repository: Repository): Promise<void> {
   const blobs = await findImage(repository, probe.digest);
   if (blobs === null) {
     return checks.skip(check, `no image of the first ${maxTags} tags of "${probe.repository}" has the probe's blob`);
@@ -55,7 +49,7 @@ export async function checkManifestProofs({ checks, probe }: PodWithProbe, repos
 }
 
 /** Returns all blobs of an image that has the wanted blob. Null if the repository's first tags name no such image. */
-async function findImage(repository: EdgeRepository, wanted: Digest): Promise<readonly Digest[] | null> {
+async function findImage(repository: Repository, wanted: Digest): Promise<readonly Digest[] | null> {
   const list = await call(`${repository.url}/tags/list?n=${maxTags}`, { headers: repository.headers });
   const { tags } = parsedAs(tagList, list.ok ? list.value.text : "") ?? { tags: [] };
   for (const tag of tags.slice(0, maxTags)) {
@@ -71,7 +65,7 @@ async function findImage(repository: EdgeRepository, wanted: Digest): Promise<re
 
 type Manifest = { readonly blobs: readonly Digest[]; readonly children: readonly string[] };
 
-async function readManifest({ url, headers }: EdgeRepository, reference: string): Promise<Manifest> {
+async function readManifest({ url, headers }: Repository, reference: string): Promise<Manifest> {
   const parsed = parseReference(reference);
   const answer = parsed.ok
     ? await call(`${url}/manifests/${parsed.value}`, { headers: { ...headers, Accept: accept } })
@@ -87,7 +81,7 @@ async function readManifest({ url, headers }: EdgeRepository, reference: string)
 /** S3 answers AccessDenied in place of 404 if the access key may not list the bucket. This key is good, because it gave us the probe's blob. */
 const isMissing = (answer: Called): boolean => answer.status === 404 || storageError(answer) === "AccessDenied";
 
-async function fetchByte(url: string, headers: EdgeRepository["headers"]): Promise<Result<Called, string>> {
+async function fetchByte(url: string, headers: Repository["headers"]): Promise<Result<Called, string>> {
   const answer = await call(url, { headers: { ...headers, ...oneByte } });
   const location = answer.ok && answer.value.status === 307 ? answer.value.headers.get("Location") : null;
   return location === null ? answer : call(new URL(location, url), { headers: oneByte });

@@ -1,7 +1,7 @@
 import { bearer, call } from "../http-call.ts";
-import { checkManifestProofs, type EdgeRepository, signsByManifests } from "./check-manifest-proofs.ts";
+import { checkManifestProofs, signsByManifests } from "./check-manifest-proofs.ts";
 import { excludesUs, fetchToken, noLogin } from "./check-token.ts";
-import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
+import type { PodUnderTest, PodWithProbe, Repository } from "./pod-under-test.ts";
 
 export function whyNotThroughEdge({ deployment, whyNotAsked }: PodUnderTest): string | null {
   return deployment.answers ? whyNotAsked : "the edge does not answer";
@@ -29,7 +29,7 @@ export async function checkThroughEdge(tested: PodWithProbe, tokens: "asks" | "o
   if (checks.healthy && signsByManifests(tested.pod)) await checkManifestProofs(tested, repository);
 }
 
-async function checkHead({ checks, probe, denial }: PodWithProbe, { url, headers }: EdgeRepository): Promise<void> {
+async function checkHead({ checks, probe, denial }: PodWithProbe, { url, headers }: Repository): Promise<void> {
   const head = await call(`${url}/blobs/${probe.digest}`, { method: "HEAD", headers });
   const status = head.ok ? head.value.status : 0;
   if (status === 200 || status === 307) return checks.ok("through edge", `HEAD of the probe is ${status}`);

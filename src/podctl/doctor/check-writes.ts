@@ -3,15 +3,10 @@ import type { Pod } from "../../directory/directory.ts";
 import type { Result } from "../../lib/result.ts";
 import { forwardedHeaders } from "../../net/headers.ts";
 import { bearer, type Called, call } from "../http-call.ts";
-import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
+import type { PodUnderTest, PodWithProbe, Repository } from "./pod-under-test.ts";
 
 const imageType = "application/vnd.oci.image.manifest.v1+json";
 const blobBytes = 32;
-
-type Repository = {
-  readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
-};
 
 /** Makes the checks that write, only in the probe repository, and removes what they wrote. */
 export async function checkWrites(tested: PodWithProbe, token: string | null): Promise<void> {

@@ -47,3 +47,10 @@ export type PodUnderTest = {
 };
 
 export type PodWithProbe = PodUnderTest & { readonly probe: NonNullable<Pod["probe"]> };
+
+/** The probe repository at the Pod's registry or at the edge, and the headers of the requests to it. */
+export type Repository = {
+  /** `<origin>/v2/<name>`. */
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+};

@@ -1,16 +1,14 @@
-import type { Colors } from "picocolors/types";
-import { inColumns, inOneLine } from "../output.ts";
+import { colors, inColumns, inOneLine } from "../output.ts";
 import { advice, type Check } from "./findings.ts";
 
-type Paint = Pick<Colors, "green" | "red" | "yellow" | "bold" | "dim">;
+const paints = { ok: colors.green, finding: colors.red, skipped: colors.yellow } as const;
 
-export function formatChecks(checks: readonly Check[], paint: Paint): string {
-  const colours = { ok: paint.green, finding: paint.red, skipped: paint.yellow } as const;
+export function formatChecks(checks: readonly Check[]): string {
   const rows = inColumns(checks, (check) => [check.pod, check.check, resultOf(check)]);
   const lines = rows.map(([check, [pod, name, result]], index) => {
     const isSamePod = checks[index - 1]?.pod === check.pod;
-    const begin = isSamePod ? paint.dim(pod) : paint.bold(pod);
-    return `${begin}  ${name}  ${colours[check.status](result)}  ${inOneLine(check.text)}`;
+    const begin = isSamePod ? colors.dim(pod) : colors.bold(pod);
+    return `${begin}  ${name}  ${paints[check.status](result)}  ${inOneLine(check.text)}`;
   });
   return [...lines, "", ...whatToDo(checks)].join("\n");
 }

@@ -1,8 +1,7 @@
-import type { Colors } from "picocolors/types";
 import { type StoreHealth, verdictOf, whyUnchecked } from "../../blobs/store-health.ts";
 import type { Pod } from "../../directory/directory.ts";
 import { storePlace } from "../../signers/index.ts";
-import { inColumns, inOneLine } from "../output.ts";
+import { colors, inColumns, inOneLine } from "../output.ts";
 
 type DescribedStore = {
   readonly pod: string;
@@ -38,11 +37,9 @@ export function describeStores(pod: Pod, health: StoreHealth): readonly Describe
   });
 }
 
-export function formatStores(
-  stores: readonly DescribedStore[],
-  paint: Pick<Colors, "green" | "red" | "yellow">,
-): string {
-  const colours = { in: paint.green, out: paint.red, new: paint.yellow, unchecked: paint.yellow } as const;
+const paints = { in: colors.green, out: colors.red, new: colors.yellow, unchecked: colors.yellow } as const;
+
+export function formatStores(stores: readonly DescribedStore[]): string {
   const rows = inColumns(stores, ({ pod, store, scheme, state, place }) => [
     pod,
     `store ${store} (${scheme})`,
@@ -51,7 +48,7 @@ export function formatStores(
   ]);
   const lines = rows.map(([{ state, since, why }, [pod, store, shownState, place]]) => {
     const told = [...(since === undefined ? [] : [`since ${since}`]), ...(why === undefined ? [] : [why])].join(": ");
-    return `${pod}  ${store}  ${colours[state](shownState)}  ${place}  ${inOneLine(told)}`;
+    return `${pod}  ${store}  ${paints[state](shownState)}  ${place}  ${inOneLine(told)}`;
   });
   return lines.join("\n");
 }
