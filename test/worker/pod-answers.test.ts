@@ -304,6 +304,7 @@ describe("HEAD that proves nothing", () => {
     ["200 with another digest", 200, { "Docker-Content-Digest": `sha256:${"e".repeat(64)}` }],
     ["a redirect to a host that is not the Pod's", 307, { Location: `http://evil.test/${"d".repeat(64)}` }],
     ["a redirect for another digest", 307, { Location: "http://POD_B_STORAGE/eeee" }],
+    ["a proxy's redirect of any path", 307, { Location: `http://POD_B_STORAGE/v2/globex/app/blobs/${digest}` }],
   ])("after %s the Pod answers the GET, and nothing is signed", async (_, status, headers) => {
     const storage = new URL(stack.current.pods["pod-b"].storage.url).host;
     const sent = Object.fromEntries(
