@@ -99,5 +99,12 @@ export function basicPair(authorization: string): string | null {
   }
 }
 
-const basicOnly = (authorization: string | null): string | null =>
-  authorization !== null && /^basic\s/i.test(authorization) ? authorization : null;
+/**
+ * Returns a Basic header in the form that clients use. A token service may fail at another form, such as one with many spaces. Then the edge would
+ * grant what it remembers for these credentials, also to a user who has lost the right. Null if it is no Basic header.
+ */
+function basicOnly(authorization: string | null): string | null {
+  if (authorization === null || !/^basic\s/i.test(authorization)) return null;
+  const pair = basicPair(authorization);
+  return pair === null ? authorization : `Basic ${btoa(pair)}`;
+}

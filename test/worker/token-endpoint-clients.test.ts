@@ -188,6 +188,33 @@ describe("token services with POST", async () => {
     expect((await send(stack.current.edge, call)).status).toBe(404);
   });
 
+  test("a Basic header reaches a Pod in its usual form, so no user gets the edge's own grant by a form at which a token service fails", async () => {
+    const pair = btoa("demo:demo2");
+    const usual = `Basic ${pair}`;
+    const url = `${stack.current.edge}/jwt/auth?${service}&${scopeOf("acme/hello", "pull")}`;
+    const ask = async (authorization: string) =>
+      (await fetch(url, { headers: { Authorization: authorization } })).status;
+    tokenServices["pod-a"].answer(async (response) => {
+      const granted = await fetch(
+        `${stack.current.pods["pod-a"].token.direct}/jwt/auth?service=pod-a-registry&${scopeOf("acme/hello", "pull")}`,
+      );
+      response.end(await granted.text());
+    });
+    expect(await ask(usual)).toBe(200);
+    await stack.current.edgeSettled();
+    tokenServices["pod-a"].answer(
+      (response, { headers }) => void response.writeHead(headers.authorization === usual ? 403 : 500).end(),
+    );
+    for (const odd of [
+      `Basic  ${pair}`,
+      `bASIC ${pair}`,
+      `Basic ${pair.replace(/=+$/, "")}`,
+      `Basic ${pair.slice(0, 4)} ${pair.slice(4)}`,
+    ]) {
+      expect([odd, await ask(odd)]).toEqual([odd, 403]);
+    }
+  });
+
   test("each Pod is asked once, and learns the client's address and the edge's host", async () => {
     const query = `${service}&${scopeOf(a, "pull")}&${scopeOf(b, "pull")}`;
     // Cloudflare sets the first header. The others come from the client, so they are not believed.
