@@ -8,6 +8,11 @@ const mostFailuresInARow = 3;
 const pauseShare = 1 / 15;
 const leastPauseMs = 1_000;
 const mostPauseMs = 15_000;
+/**
+ * If no request has come for this long after a probe was due, the outage is forgotten. Otherwise, while the first of several new requests pings the
+ * service, the others would be refused, or get an old tag, for an outage that may have been over for hours.
+ */
+const forgottenAfterMs = 5 * 60_000;
 /** Enough for the registry, the token service and the gateway of 500 Pods, which is how many a directory may list. */
 const maxServices = 1_500;
 
@@ -34,6 +39,10 @@ export class Breaker {
   admit(service: string, nowMs: number): Admission {
     const state = this.#states.get(service);
     if (state === undefined || !state.isDown) return { kind: "call" };
+    if (nowMs >= state.nextPingAtMs + forgottenAfterMs) {
+      this.#states.delete(service);
+      return { kind: "call" };
+    }
     const { why } = state;
     if (nowMs < state.nextPingAtMs) return { kind: "refused", why };
     // A probe may hang for long. So the next probe is due after a pause, even if this probe has not ended.

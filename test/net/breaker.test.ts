@@ -108,10 +108,20 @@ describe("breaker", () => {
     expect(pausesMs.at(-1)).toBe(15_000);
   });
 
+  test("a service that no request has asked for in five minutes is called by each one that comes then, because the outage may be over", () => {
+    failThrice();
+    failPing();
+    nowMs += 1_000 + 300_000;
+    expect([admit(), admit(), admit()]).toEqual(["call", "call", "call"]);
+    expect(failThrice()).toEqual([false, false, true]);
+    failPing();
+    expect(admit()).toBe("refused");
+  });
+
   test("a service that fails again just after a long outage is pinged at once", () => {
     failThrice();
     failPing();
-    nowMs += 600_000;
+    nowMs += 240_000;
     expect(admit()).toBe("probe");
     answer();
     expect(failThrice()).toEqual([false, false, true]);
