@@ -39,19 +39,19 @@ export const stepOf = ({ from, to }: Way, phase: MovePhase, settledSince?: strin
   move: { to, phase, ...(settledSince === undefined ? {} : { settledSince }) },
 });
 
-const now = (): Date => new Date();
-
 export const endAt = (pod: PodId): Step => ({ pod, move: null });
 
 type Entering = {
   /** The assignment that this run has read or written last. The step is written only if KV still has it. */
   readonly live: LiveAssignment;
   readonly step: Step;
+  /** Returns the time at which the step begins. Without it, the step begins at once. */
+  readonly begin?: (nowMs: number) => Date;
 };
 
-/** Writes the next step and returns the new assignment. The step begins at once, unless `begin` returns another time. */
-export const enter = async (ports: MovePorts, entering: Entering, begin = now): Promise<LiveAssignment> =>
-  (await write(ports, { ...entering, begin })).live;
+/** Writes the next step and returns the new assignment. */
+export const enter = async (ports: MovePorts, entering: Entering): Promise<LiveAssignment> =>
+  (await write(ports, entering)).live;
 
 /**
  * Saves the time at which the step begins in the state file, and then writes the step to KV. If the next run finds the same time in both, it knows
@@ -59,7 +59,7 @@ export const enter = async (ports: MovePorts, entering: Entering, begin = now): 
  */
 function write(
   { kv, prefix, way, state, inTurn }: MovePorts,
-  { live, step, begin }: Entering & { readonly begin: (nowMs: number) => Date },
+  { live, step, begin = () => new Date() }: Entering,
 ): Promise<Written> {
   const saveTime = async (nowMs: number) => {
     const since = begin(nowMs).toISOString();
@@ -114,7 +114,7 @@ export async function leave(ports: MovePorts, live: LiveAssignment): Promise<voi
     return;
   }
   const step: Step = { pod: way.to, move: { to: way.from, phase: "settle" } };
-  await enter(ports, { live, step }, () => new Date(settledSince));
+  await enter(ports, { live, step, begin: () => new Date(settledSince) });
 }
 
 /** Returns the time at which the assignment's phase begins, in milliseconds. If the group is not being moved, returns the time now. */

@@ -26,7 +26,8 @@ export async function moveWithinRegistry(ports: MovePorts, first: LiveAssignment
     } else {
       await waitUntilSeen(ports, live);
       // Each edge must begin `settle` as soon as it reads this step, even if the edge's clock is behind. So the step's time is in the past.
-      live = await enter(ports, { live, step: stepOf(way, "settle") }, () => new Date(Date.now() - maxSkewMs));
+      const begin = () => new Date(Date.now() - maxSkewMs);
+      live = await enter(ports, { live, step: stepOf(way, "settle"), begin });
       say(`${prefix}: settle; ${way.to} serves it`);
     }
   }
