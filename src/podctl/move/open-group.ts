@@ -40,16 +40,12 @@ export type OpenedGroup = {
   readonly copy: GroupCopy;
 };
 
-export type Pods = { readonly from: PodId; readonly to: PodId };
-
-type BothOptions = { readonly named: PodId; readonly jobs: number };
-
-export async function openBoth(opened: MoveTarget, { from, to }: Pods, { named, jobs }: BothOptions): Promise<Both> {
+export async function openBoth(opened: MoveTarget, way: Way, jobs: number): Promise<Both> {
   const open = async (id: PodId) => {
-    const user = await userAt(opened, id, id === named);
+    const user = await userAt(opened, id, id === namedPod(way));
     return openRegistry(await readPod(opened, id), { user, jobs, auth: opened.target.auth });
   };
-  return { source: await open(from), target: await open(to) };
+  return { source: await open(way.from), target: await open(way.to) };
 }
 
 /**
@@ -102,7 +98,7 @@ export async function withGroup(
     await opened.inTurn(() => completeStep(opened.kv, prefix));
     const way = options.way(live, state);
     const group = await readGroup(opened.kv, prefix);
-    const both = await openBoth(opened, way, { named: namedPod(way), jobs: options.jobs });
+    const both = await openBoth(opened, way, options.jobs);
     const say = (text: string) => note(`${new Date().toISOString().slice(11, 19)} ${text}`);
     const { kv, inTurn } = opened;
     const checkClock = () => refuseWrongClock(opened.access.origin);

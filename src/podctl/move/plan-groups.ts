@@ -8,9 +8,10 @@ import { count, counted, print, printJson, startProgress } from "../output.ts";
 import type { Target } from "../target/target.ts";
 import { refuseMoving } from "../write/moving.ts";
 import { readAssignment } from "./live-assignment.ts";
-import { closeBoth, type MoveOptions, type OpenedGroup, openBoth, type Pods, type Prefixes } from "./open-group.ts";
+import { closeBoth, type MoveOptions, type OpenedGroup, openBoth, type Prefixes } from "./open-group.ts";
 import { checkPod, type MoveTarget, openMoveTarget, readGroup, refuseInactive, userAt } from "./open-move.ts";
 import { type GroupPlan, planGroup } from "./plan-group.ts";
+import type { Way } from "./steps.ts";
 import { haveOneRegistry } from "./within-registry.ts";
 
 export async function planMove(
@@ -18,6 +19,7 @@ export async function planMove(
   prefixes: Prefixes,
   options: MoveOptions & { readonly to: PodId },
 ): Promise<void> {
+  const { to, jobs } = options;
   const opened = await openMoveTarget(target, options.edge);
   const plans = await Promise.all(
     prefixes.map(async (prefix) => {
@@ -25,10 +27,10 @@ export async function planMove(
       // During `settle`, clients push to the new Pod, and the plan would list their tags under `inTheWay`.
       refuseMoving(key, (await opened.kv.read([key])).get(key) ?? null);
       const { pod: from } = await readAssignment(opened.kv, prefix);
+      const way: Way = { from, to, way: "there" };
       const group = await readGroup(opened.kv, prefix);
-      const checks = await checkBoth(opened, prefix, { from, to: options.to });
-      const { to, jobs } = options;
-      const plan = checks.some(isFinding) ? null : await planUnmoved(opened, { from, to, group, jobs });
+      const checks = await checkBoth(opened, prefix, way);
+      const plan = checks.some(isFinding) ? null : await planUnmoved(opened, way, { group, jobs });
       const rights = rightsChecks(plan, to);
       return { prefix, from, to, plan: rights.length === 0 ? plan : null, checks: [...checks, ...rights] };
     }),
@@ -104,9 +106,10 @@ const inTheWayLines = (tags: readonly string[], to: PodId): readonly string[] =>
 
 async function planUnmoved(
   opened: MoveTarget,
-  { from, to, group, jobs }: Pods & Pick<Planning, "group" | "jobs">,
+  way: Way,
+  { group, jobs }: Pick<Planning, "group" | "jobs">,
 ): Promise<MovePlan> {
-  const both = await openBoth(opened, { from, to }, { named: to, jobs });
+  const both = await openBoth(opened, way, jobs);
   try {
     return haveOneRegistry(both) ? "one registry" : await planOne({ ...both, group, jobs, countsBytes: true });
   } finally {
@@ -123,7 +126,7 @@ async function planOne(planning: Planning): Promise<GroupPlan> {
   return plan;
 }
 
-async function checkBoth(opened: MoveTarget, prefix: Prefix, { from, to }: Pods): Promise<readonly Check[]> {
+async function checkBoth(opened: MoveTarget, prefix: Prefix, { from, to }: Way): Promise<readonly Check[]> {
   if (from === to) throw new CliFailure(`"${prefix}" is at Pod "${to}" already`);
   await refuseInactive(opened.kv, to);
   const checks = [from, to].map(async (id) => checkPod(opened, id, await userAt(opened, id, id === to)));
