@@ -164,11 +164,11 @@ async function putManifest(
  * both Pods. A later push may bring the blob back to only one of them. A blob that both lack is not reported, because the move did not lose it.
  */
 async function copyMissingBlobs(place: Place, digest: Digest): Promise<void> {
-  const found = await getManifest(place.source, place.name, digest);
-  const blobs = found?.digest === digest ? found.parts.blobs : [];
+  const quiet = { ...place, complain: () => {} };
+  const blobs = (await readManifest(quiet, digest))?.parts.blobs ?? [];
   await pMap(
     blobs.filter((blob) => place.homes.get(blob.digest) !== place.name),
-    (blob) => copyNamedBlob({ ...place, complain: () => {} }, blob, digest),
+    (blob) => copyNamedBlob(quiet, blob, digest),
     { concurrency: place.jobs },
   );
 }

@@ -102,26 +102,24 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
       return wayBack(prefix, live, state);
     };
     return withGroup(opened, prefix, { ...options, way }, async (group) => {
-      if (haveOneRegistry(group.both)) {
-        await backWithinRegistry(group.ports, group.live);
-        await group.ports.state.end();
-        return reportOf(group, null);
-      }
-      if (group.ports.way.way === "there") await giveUp(group.ports, group.live);
-      else {
-        const isSettled = group.live.record?.move?.to === group.ports.way.from;
-        // The state file may be about the new Pod, but now the old Pod is the target, so this run reads the old Pod. Also, since an earlier try of
-        // `--back`, a client may have deleted a blob and pushed it again to the new Pod. So this run looks for missing blobs once more.
-        if (isSettled || group.ports.state.header?.way !== "back") await group.ports.state.distrust();
-        if (isSettled) await refuseLost(group, options);
-        await runMove(group.ports, group);
-        const { from, to } = group.ports.way;
-        note(`${prefix}: if topology.yaml assigns it to ${from}, assign it to ${to} there before the next apply`);
-      }
+      if (haveOneRegistry(group.both)) await backWithinRegistry(group.ports, group.live);
+      else if (group.ports.way.way === "there") await giveUp(group.ports, group.live);
+      else await copyBack(group, options);
       await group.ports.state.end();
       return reportOf(group, null);
     });
   });
+}
+
+async function copyBack(group: OpenedGroup, options: MoveOptions): Promise<void> {
+  const { prefix, state, way } = group.ports;
+  const isSettled = group.live.record?.move?.to === way.from;
+  // The state file may be about the new Pod, but now the old Pod is the target, so this run reads the old Pod. Also, since an earlier try of
+  // `--back`, a client may have deleted a blob and pushed it again to the new Pod. So this run looks for missing blobs once more.
+  if (isSettled || state.header?.way !== "back") await state.distrust();
+  if (isSettled) await refuseLost(group, options);
+  await runMove(group.ports, group);
+  note(`${prefix}: if topology.yaml assigns it to ${way.from}, assign it to ${way.to} there before the next apply`);
 }
 
 /**
