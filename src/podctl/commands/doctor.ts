@@ -51,7 +51,7 @@ local stack you need none of these variables.`,
         userAt: (pod, settings) => loginAt(pod, user, settings),
         probeToken,
         edge: origin,
-        edgeHosts: [...target.edgeHosts, new URL(origin).hostname],
+        edgeHosts: target.edgeHosts,
         write,
       });
       const seals = await checkSeals(directory, pods, { edge: origin, probeToken });

@@ -6,7 +6,9 @@ import type { Deployment } from "./pod-under-test.ts";
 export type EdgeUnderTest = Pick<Deployment, "edge" | "edgeHosts" | "probeToken" | "write">;
 
 export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): Promise<Deployment> {
-  const { edge, edgeHosts, probeToken, write } = edgeUnderTest;
+  const { edge, probeToken, write } = edgeUnderTest;
+  // The operator may have named the edge by `--edge`, so its host need not be among the deployment's.
+  const edgeHosts = [...edgeUnderTest.edgeHosts, new URL(edge).hostname];
   const health = await call(`${edge}/-/health`);
   const edgeAheadSeconds = health.ok ? (health.value.aheadSeconds ?? 0) : 0;
   const deployment = { edge, edgeHosts, probeToken, write, edgeAheadSeconds };

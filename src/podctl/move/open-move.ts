@@ -79,7 +79,7 @@ export async function checkPod(
     userAt: () => user,
     probeToken,
     edge: origin,
-    edgeHosts: [...target.edgeHosts, new URL(origin).hostname],
+    edgeHosts: target.edgeHosts,
     write: true,
   });
   return checks.filter(({ pod }) => pod === id);
