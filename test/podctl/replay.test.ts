@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { writeStackFile } from "../../src/local/stack-files.ts";
 import { formatComparison } from "../../src/podctl/commands/replay.ts";
 import { type Comparison, compareTraffic } from "../../src/podctl/replay/comparison.ts";
-import { addRecord, createDecide, type Texts } from "../../src/podctl/replay/decide.ts";
+import { collectTexts, createDecide } from "../../src/podctl/replay/decide.ts";
 import { linesOf } from "../../src/podctl/replay/lines.ts";
 import { parseLogLine } from "../../src/podctl/replay/log-line.ts";
 import { createClient } from "../support/client.ts";
@@ -25,13 +25,12 @@ const pod = {
 };
 
 function mapOf(routes: Readonly<Record<string, string>>, more: Readonly<Record<string, object>> = {}) {
-  const texts: Texts = new Map();
-  const shared = new Map<string, string>();
-  const add = (key: string, record: object) => addRecord(texts, shared, key, JSON.stringify({ v: 1, ...record }));
+  const collected = collectTexts();
+  const add = (key: string, record: object) => collected.add(key, JSON.stringify({ v: 1, ...record }));
   for (const id of ["pod-a", "pod-b"]) add(`pod/${id}`, { ...pod, state: "active" });
   for (const [prefix, id] of Object.entries(routes)) add(`route/${prefix}`, { pod: id, revision: 1, state: "active" });
   for (const [key, record] of Object.entries(more)) add(key, record);
-  return createDecide(texts, { plainHttp: "nowhere" });
+  return createDecide(collected.texts, { plainHttp: "nowhere" });
 }
 
 async function* streamOf(...chunks: readonly string[]) {

@@ -5,7 +5,7 @@ import { recordText } from "../../topology/record-text.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { count, counted, print, printJson, startProgress } from "../output.ts";
 import { type Comparison, compareTraffic, maxNames } from "../replay/comparison.ts";
-import { addRecord, createDecide, type Texts, textsOf } from "../replay/decide.ts";
+import { collectTexts, createDecide, type Texts, textsOf } from "../replay/decide.ts";
 import { readLog, unreadable } from "../replay/lines.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { readTopology } from "../target/read-topology.ts";
@@ -55,10 +55,10 @@ In a comparison with KV, podctl adds the blocks in KV to the new topology, becau
 }
 
 async function readLiveTexts(target: Target): Promise<Texts> {
-  const [texts, shared]: [Texts, Map<string, string>] = [new Map(), new Map()];
+  const { texts, add } = collectTexts();
   const progress = startProgress("keys read", null);
   for await (const page of readLive(target.openKv())) {
-    for (const { key, text } of page) addRecord(texts, shared, key, text);
+    for (const { key, text } of page) add(key, text);
     progress.advance(page.length);
   }
   progress.end();

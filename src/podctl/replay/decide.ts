@@ -16,18 +16,23 @@ export type Texts = Map<string, string>;
 
 const isNeededToResolve = (key: string): boolean => ["route", "blocks", "pod", "directory"].includes(kindOf(key) ?? "");
 
-/** The assignments of one Pod share one text, so a million assignments need a million keys but few texts. */
-export function addRecord(texts: Texts, shared: Map<string, string>, key: string, text: string): void {
-  if (!isNeededToResolve(key)) return;
-  const known = shared.get(text) ?? text;
-  if (kindOf(key) === "route") shared.set(known, known);
-  texts.set(key, known);
+/** Collects the texts of records. The assignments of one Pod share one text, so a million assignments need a million keys but few texts. */
+export function collectTexts() {
+  const texts: Texts = new Map();
+  const shared = new Map<string, string>();
+  const add = (key: string, text: string): void => {
+    if (!isNeededToResolve(key)) return;
+    const known = shared.get(text) ?? text;
+    if (kindOf(key) === "route") shared.set(known, known);
+    texts.set(key, known);
+  };
+  return { texts, add };
 }
 
 export function textsOf(topology: Topology): Texts {
-  const [texts, shared]: [Texts, Map<string, string>] = [new Map(), new Map()];
+  const { texts, add } = collectTexts();
   const stamp = { revision: 1, appliedAt: new Date(0) };
-  for (const [key, record] of topologyRecords(topology)) addRecord(texts, shared, key, recordText(key, record, stamp));
+  for (const [key, record] of topologyRecords(topology)) add(key, recordText(key, record, stamp));
   return texts;
 }
 
