@@ -1,6 +1,7 @@
 import { parseJsonObject } from "../lib/json.ts";
 import { boundedText } from "../lib/read-bounded.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import type { User } from "./target/operator.ts";
 
 /** `text` is empty if the body is longer than `maxBodyBytes`. A text may contain a secret, such as a token. */
 export type Called = {
@@ -24,9 +25,7 @@ type Call = {
 export const bearer = (token: string | null): Readonly<Record<string, string>> =>
   token === null ? {} : { Authorization: `Bearer ${token}` };
 
-export const basic = (
-  user: { readonly name: string; readonly password: string } | null,
-): Readonly<Record<string, string>> =>
+export const basic = (user: User | null): Readonly<Record<string, string>> =>
   user === null ? {} : { Authorization: `Basic ${Buffer.from(`${user.name}:${user.password}`).toString("base64")}` };
 
 /** Whether this is the answer of an edge or a gateway to `/-/health`. Other servers may answer every path with 200 and a page. */

@@ -122,7 +122,7 @@ async function explainRepository(
   ];
 }
 
-type Held = { readonly endpoint: RepositoryEndpoint; readonly pod: Pod | null; readonly directory: Directory };
+type Resolved = { readonly endpoint: RepositoryEndpoint; readonly pod: Pod | null; readonly directory: Directory };
 
 /** `jwt` is the part of the token that grants the scopes. Null if no part grants them. */
 type ExplainedToken = { readonly steps: readonly Step[]; readonly jwt: string | null };
@@ -130,7 +130,7 @@ type ExplainedToken = { readonly steps: readonly Step[]; readonly jwt: string | 
 async function explainToken(
   { auth, now }: Question,
   held: Token | null,
-  { endpoint, pod, directory }: Held,
+  { endpoint, pod, directory }: Resolved,
 ): Promise<ExplainedToken> {
   if (auth === "none") return { steps: [{ step: "token", result: "this fleet asks for none" }], jwt: null };
   if (held === null) {
