@@ -6,7 +6,7 @@ import { parseJson } from "../lib/json.ts";
 import { MAX_PREFIX_COMPONENTS } from "../oci/repository-name.ts";
 
 /** The members that all records of one write have in common. */
-export type Stamp = {
+type Stamp = {
   /** The directory's revision after the write. Every Pod and every assignment that the write changes also has this number. */
   readonly revision: number;
   readonly appliedAt: Date;

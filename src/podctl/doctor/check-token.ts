@@ -14,7 +14,7 @@ import { isOfEdge } from "./check-registry.ts";
 import type { PodUnderTest } from "./pod-under-test.ts";
 
 /** `sent` is the whole token, which podctl sends to the registry or the edge. `jwt` is the part of `sent` that this Pod signed. */
-export type Token = { readonly sent: string; readonly jwt: string };
+type Token = { readonly sent: string; readonly jwt: string };
 
 export type TokenFailure = {
   /** `excluded`: nothing is wrong, but the rules of the probe's group exclude podctl's own address. */

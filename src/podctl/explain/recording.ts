@@ -39,7 +39,7 @@ export type Call = {
   readonly assumedStatus: number;
 };
 
-export type Assumptions = Pick<Question, "auth" | "service" | "podStatus" | "now"> & { readonly directory: Directory };
+type Assumptions = Pick<Question, "auth" | "service" | "podStatus" | "now"> & { readonly directory: Directory };
 
 export type Recorded = {
   readonly answer: AttributedAnswer;

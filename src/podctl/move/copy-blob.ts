@@ -17,7 +17,7 @@ import { deleteScope, pullScope, pushScope } from "./scopes.ts";
 export type Both = { readonly source: Registry; readonly target: Registry };
 
 /** `there`: the target has the blob already. `missing`: the source does not have it. `by gateway`: its bytes did not pass through podctl. */
-export type BlobCopied = "there" | "mounted" | "copied" | "by gateway" | "missing";
+type BlobCopied = "there" | "mounted" | "copied" | "by gateway" | "missing";
 
 const maxAnswerBytes = 64 * 1024;
 

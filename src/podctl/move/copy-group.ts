@@ -22,13 +22,13 @@ import {
 } from "./snapshot.ts";
 import type { Saved } from "./state-file.ts";
 
-export type Progress = {
+type Progress = {
   readonly saved: Map<RepositoryName, Saved>;
   readonly save: (name: RepositoryName, saved: Saved) => Promise<void>;
   readonly onRepository?: (done: number, all: number) => void;
 };
 
-export type Round = {
+type Round = {
   /** How many manifests and tags were copied or removed. */
   readonly changes: number;
   readonly problems: readonly string[];

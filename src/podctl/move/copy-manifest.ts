@@ -59,7 +59,7 @@ const mostLevels = 16;
 
 type Place = CopyPorts & { readonly name: RepositoryName };
 
-export type ManifestCopy = {
+type ManifestCopy = {
   /**
    * Copies a manifest with its children and blobs, or only missing blobs if the target has the manifest. Returns whether the target has the manifest
    * afterwards.

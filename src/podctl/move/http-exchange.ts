@@ -73,7 +73,7 @@ function reasonOf(error: Error): string {
   return code ?? error.message;
 }
 
-export type Unread = { readonly kind: "too long" | "broken off"; readonly text: string };
+type Unread = { readonly kind: "too long" | "broken off"; readonly text: string };
 
 export async function readBytes(body: Readable, maxBytes: number): Promise<Result<Uint8Array, Unread>> {
   const chunks: Buffer[] = [];

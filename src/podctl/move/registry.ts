@@ -12,7 +12,7 @@ import { type Connections, exchange, openConnections, type Received, readBytes, 
 import { createLimit } from "./limit.ts";
 import { openTokens, type Tokens } from "./tokens.ts";
 
-export type Question = {
+type Question = {
   readonly method?: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
   /** A path with its query, or a URL that the registry itself named. */
   readonly path: string;
@@ -51,7 +51,7 @@ const maxAnswerBytes = 16 * 1024 * 1024;
 export const pausesMs: readonly number[] = [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000];
 export const isOutage = (status: number): boolean => status === 429 || (status >= 500 && status !== 501);
 
-export type RegistryOptions = {
+type RegistryOptions = {
   readonly user: User | null;
   /** How many requests may be under way at once. */
   readonly jobs: number;

@@ -26,10 +26,7 @@ export type Snapshot = {
   readonly listsReferrers: boolean;
 };
 
-/** What an earlier snapshot has found. A manifest never changes, so we ask for the children of an index only once. */
-export type Known = Pick<Snapshot, "children">;
-
-export type ManifestHead = { readonly digest: Digest; readonly type: string };
+type ManifestHead = { readonly digest: Digest; readonly type: string };
 export type Manifest = ManifestHead & { readonly bytes: Uint8Array; readonly parts: ManifestParts };
 
 const accept = [
@@ -101,7 +98,8 @@ const isIndexType = (type: string): boolean => /index|manifest\.list/.test(type)
 
 export type SnapshotOptions = {
   readonly jobs: number;
-  readonly known?: Known | undefined;
+  /** What an earlier snapshot has found. A manifest never changes, so we ask for the children of an index only once. */
+  readonly known?: Pick<Snapshot, "children"> | undefined;
   /**
    * If a repository has more manifests than this, the command fails, because a hostile registry could name referrers of referrers without end. Only
    * tests set this.

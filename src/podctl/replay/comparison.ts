@@ -8,7 +8,7 @@ export type Decide = (subject: Subject, client: Client) => Promise<string>;
  * A repository name whose requests the first directory sends to one place, and the second directory to another. A place is a Pod, or what stops the
  * request.
  */
-export type Difference = {
+type Difference = {
   readonly name: string;
   readonly from: string;
   readonly to: string;
