@@ -3,7 +3,7 @@ import { type Digest, parseDigest } from "../../src/oci/digest.ts";
 import type { Tag } from "../../src/oci/reference.ts";
 import type { Prefix } from "../../src/oci/repository-name.ts";
 import { differencesOf, sizeOf, workOf } from "../../src/podctl/move/differences.ts";
-import { isInGroup } from "../../src/podctl/move/lists.ts";
+import { isInGroup } from "../../src/podctl/move/group.ts";
 import { digestedPart, partsOf } from "../../src/podctl/move/manifest-parts.ts";
 import { fallbackTag, fingerprintOf, type Snapshot } from "../../src/podctl/move/snapshot.ts";
 

@@ -11,10 +11,8 @@ import { type GatewayCopy, minGatewayBytes } from "./gateway-copy.ts";
 import { readBytes } from "./http-exchange.ts";
 import { hasBlob } from "./lists.ts";
 import type { NamedBlob } from "./manifest-parts.ts";
-import { isOutage, pausesMs, placeOf, type Registry, textOf } from "./registry.ts";
+import { type Both, isOutage, pausesMs, placeOf, type Registry, textOf } from "./registry.ts";
 import { deleteScope, pullScope, pushScope } from "./scopes.ts";
-
-export type Both = { readonly source: Registry; readonly target: Registry };
 
 /** `there`: the target has the blob already. `missing`: the source does not have it. `by gateway`: its bytes did not pass through podctl. */
 type BlobCopied = "there" | "mounted" | "copied" | "by gateway" | "missing";

@@ -4,13 +4,14 @@ import type { Digest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import { counted } from "../output.ts";
-import type { Both, CopyWays } from "./copy-blob.ts";
+import type { CopyWays } from "./copy-blob.ts";
 import { type Copied, type CopyPorts, nothingCopied } from "./copy-manifest.ts";
 import { copyRepository } from "./copy-repository.ts";
 import { differencesOf } from "./differences.ts";
+import type { Group } from "./group.ts";
 import { createLimit, createTurns } from "./limit.ts";
-import { type Group, listRepositories } from "./lists.ts";
-import { guardWrites, type MayWrite, type Registry } from "./registry.ts";
+import { listRepositories } from "./lists.ts";
+import { type Both, guardWrites, type MayWrite, type Registry } from "./registry.ts";
 import {
   type Budget,
   createBudget,

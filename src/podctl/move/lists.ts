@@ -2,21 +2,12 @@ import type { Pod } from "../../directory/directory.ts";
 import { parseJson, parseJsonObject } from "../../lib/json.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 import { parseTag, type Tag } from "../../oci/reference.ts";
-import { type Prefix, parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
+import { parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
 import type { Access } from "../../oci/scope.ts";
 import { CliFailure } from "../failure.ts";
+import { type Group, isInGroup } from "./group.ts";
 import { type Answer, placeOf, type Registry } from "./registry.ts";
 import { pullScope } from "./scopes.ts";
-
-/**
- * A group's repositories are those at or below `prefix`, except those at or below one of the prefixes in `without`. These deeper prefixes have
- * assignments of their own.
- */
-export type Group = { readonly prefix: Prefix; readonly without: readonly Prefix[] };
-
-const isBelow = (name: string, prefix: string): boolean => name === prefix || name.startsWith(`${prefix}/`);
-export const isInGroup = (name: string, { prefix, without }: Group): boolean =>
-  isBelow(name, prefix) && !without.some((deeper) => isBelow(name, deeper));
 
 const pageEntries = 1_000;
 const catalogScope: Access = { type: "registry", name: "catalog", actions: ["*"] };

@@ -8,7 +8,7 @@ import type { Target } from "../target/target.ts";
 import { goingOn, phaseText } from "../write/moving.ts";
 import { cleanUp } from "./cleanup-group.ts";
 import { type LiveAssignment, readAssignment } from "./live-assignment.ts";
-import { forEach, type MoveOptions, type OpenedGroup, type Prefixes, reportOf, withGroup } from "./open-group.ts";
+import { forEach, type MoveOptions, type OpenedGroup, reportOf, withGroup } from "./open-group.ts";
 import { type MoveTarget, openMoveTarget, readPod } from "./open-move.ts";
 import { refuseLost, refuseUnready } from "./plan-groups.ts";
 import { endSettled, giveUp, runMove } from "./run-move.ts";
@@ -18,7 +18,7 @@ import { backWithinRegistry, endWithinRegistry, haveOneRegistry, moveWithinRegis
 
 export async function makeMove(
   target: Target,
-  prefixes: Prefixes,
+  prefixes: readonly Prefix[],
   options: MoveOptions & { readonly to: PodId },
 ): Promise<void> {
   const { to } = options;
@@ -80,7 +80,7 @@ function refuseUnasked(prefix: Prefix, asked: readonly Assigned[]): void {
 }
 
 /** Reads the groups' assignments, without those that cannot be read. */
-async function assigned({ kv }: MoveTarget, prefixes: Prefixes): Promise<readonly Assigned[]> {
+async function assigned({ kv }: MoveTarget, prefixes: readonly Prefix[]): Promise<readonly Assigned[]> {
   const read = async (prefix: Prefix) =>
     readAssignment(kv, prefix)
       .then((live) => [{ prefix, ...live }])
@@ -88,7 +88,7 @@ async function assigned({ kv }: MoveTarget, prefixes: Prefixes): Promise<readonl
   return (await Promise.all(prefixes.map(read))).flat();
 }
 
-export async function backMove(target: Target, prefixes: Prefixes, options: MoveOptions): Promise<void> {
+export async function backMove(target: Target, prefixes: readonly Prefix[], options: MoveOptions): Promise<void> {
   const opened = await openMoveTarget(target, options.edge);
   const read = await assigned(opened, prefixes);
   const moving = read.filter(({ record }) => record?.move !== undefined);
@@ -142,7 +142,7 @@ function wayBack(prefix: Prefix, { record, pod }: LiveAssignment, state: StateFi
 
 export async function endMove(
   target: Target,
-  prefixes: Prefixes,
+  prefixes: readonly Prefix[],
   options: MoveOptions & { readonly cleanup: boolean },
 ): Promise<void> {
   const { cleanup, jobs } = options;
@@ -209,7 +209,11 @@ const notMoved = (prefix: Prefix, pod: PodId): string => `"${prefix}" is at Pod 
 const nothingToCleanUp = ({ ports: { prefix, way } }: OpenedGroup): string =>
   `${way.from} and ${way.to} have the same registry, so --cleanup would delete "${prefix}" itself; end the move with --done`;
 
-export async function showStatus(target: Target, prefixes: Prefixes, { state, json }: MoveOptions): Promise<void> {
+export async function showStatus(
+  target: Target,
+  prefixes: readonly Prefix[],
+  { state, json }: MoveOptions,
+): Promise<void> {
   const kv = target.openKv();
   const all = await Promise.all(
     prefixes.map(async (prefix) => {

@@ -5,13 +5,12 @@ import { CliFailure } from "../failure.ts";
 import { note, printJson, startProgress } from "../output.ts";
 import { phaseText } from "../write/moving.ts";
 import { refuseWrongClock } from "./clock.ts";
-import type { Both } from "./copy-blob.ts";
 import { createGroupCopy, type GroupCopy } from "./copy-group.ts";
 import { openGatewayCopy } from "./gateway-copy.ts";
-import type { Group } from "./lists.ts";
+import { type Group, readGroup } from "./group.ts";
 import { type LiveAssignment, readAssignment } from "./live-assignment.ts";
-import { type MoveTarget, readGroup, readPod, userAt } from "./open-move.ts";
-import { openRegistry } from "./registry.ts";
+import { type MoveTarget, readPod, userAt } from "./open-move.ts";
+import { type Both, openRegistry } from "./registry.ts";
 import { distrusted, openStateFile, type StateFile } from "./state-file.ts";
 import type { MovePorts, Way } from "./steps.ts";
 import { completeStep } from "./unfinished-step.ts";
@@ -29,8 +28,6 @@ export type MoveOptions = {
   readonly yes?: boolean;
   readonly json?: boolean;
 };
-
-export type Prefixes = readonly Prefix[];
 
 export type OpenedGroup = {
   readonly ports: MovePorts;
@@ -59,8 +56,7 @@ export const closeBoth = ({ source, target }: Both): void => {
   target.close();
 };
 
-export type Report = object;
-export const reportOf = ({ ports, copy }: OpenedGroup, phase: string | null): Report => ({
+export const reportOf = ({ ports, copy }: OpenedGroup, phase: string | null): object => ({
   prefix: ports.prefix,
   ...ports.way,
   phase,
@@ -69,9 +65,9 @@ export const reportOf = ({ ports, copy }: OpenedGroup, phase: string | null): Re
 
 /** Does the work for all groups at the same time. If the work fails for one group, it goes on for the others. */
 export async function forEach(
-  prefixes: Prefixes,
+  prefixes: readonly Prefix[],
   { json }: MoveOptions,
-  work: (prefix: Prefix) => Promise<Report>,
+  work: (prefix: Prefix) => Promise<object>,
 ): Promise<void> {
   const ended = await Promise.allSettled(prefixes.map(work));
   const reports = ended.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
@@ -89,8 +85,8 @@ export async function withGroup(
   opened: MoveTarget,
   prefix: Prefix,
   options: GroupOptions,
-  work: (group: OpenedGroup) => Promise<Report>,
-): Promise<Report> {
+  work: (group: OpenedGroup) => Promise<object>,
+): Promise<object> {
   const state = await openStateFile(options.state, prefix);
   try {
     const live = await readAssignment(opened.kv, prefix);

@@ -1,10 +1,8 @@
-/** Opens what a move works on: KV, the edge and the group. Also runs the checks that both Pods must pass. */
-
+/** Opens what a move works on: KV and the edge. Also runs the checks that both Pods must pass. */
 import type { Directory, Pod } from "../../directory/directory.ts";
-import { nameIn, podKey, routeKey } from "../../directory/keys.ts";
+import { podKey } from "../../directory/keys.ts";
 import type { PodId } from "../../directory/pod-id.ts";
 import { parseJsonObject } from "../../lib/json.ts";
-import type { Prefix } from "../../oci/repository-name.ts";
 import { checkDeployment } from "../doctor/check-deployment.ts";
 import type { Check } from "../doctor/findings.ts";
 import { CliFailure } from "../failure.ts";
@@ -14,7 +12,6 @@ import type { EdgeAccess, Target } from "../target/target.ts";
 import { openDirectory } from "../target/traced-directory.ts";
 import { orDamaged } from "../write/live-directory.ts";
 import { createLimit, type Limit } from "./limit.ts";
-import type { Group } from "./lists.ts";
 
 export type MoveTarget = {
   readonly kv: KvStore;
@@ -28,14 +25,6 @@ export async function openMoveTarget(target: Target, edge: URL | undefined): Pro
   const kv = target.openKv();
   const { directory } = openDirectory(target, kv);
   return { kv, target, access: await target.openEdge(edge), directory, inTurn: createLimit(1) };
-}
-
-/** Repositories below a deeper assignment do not belong to the group, because that assignment may name another Pod. */
-export async function readGroup(kv: KvStore, prefix: Prefix): Promise<Group> {
-  const without: Prefix[] = [];
-  for await (const page of kv.list(`${routeKey(prefix)}/`))
-    without.push(...page.map(({ key }) => nameIn(key) as Prefix));
-  return { prefix, without };
 }
 
 export async function readPod({ directory }: MoveTarget, id: PodId): Promise<Pod> {

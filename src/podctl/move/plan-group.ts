@@ -2,9 +2,10 @@
 import pMap from "p-map";
 import type { Digest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
-import type { Both } from "./copy-blob.ts";
 import { sizeOf, workOf } from "./differences.ts";
-import { type Group, listRepositories } from "./lists.ts";
+import type { Group } from "./group.ts";
+import { listRepositories } from "./lists.ts";
+import type { Both } from "./registry.ts";
 import { deleteScope } from "./scopes.ts";
 import { createBudget, getManifest, takeSnapshot } from "./snapshot.ts";
 

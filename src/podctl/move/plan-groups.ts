@@ -7,16 +7,17 @@ import { CliFailure } from "../failure.ts";
 import { count, counted, print, printJson, startProgress } from "../output.ts";
 import type { Target } from "../target/target.ts";
 import { refuseMoving } from "../write/moving.ts";
+import { readGroup } from "./group.ts";
 import { readAssignment } from "./live-assignment.ts";
-import { closeBoth, type MoveOptions, type OpenedGroup, openBoth, type Prefixes } from "./open-group.ts";
-import { checkPod, type MoveTarget, openMoveTarget, readGroup, refuseInactive, userAt } from "./open-move.ts";
+import { closeBoth, type MoveOptions, type OpenedGroup, openBoth } from "./open-group.ts";
+import { checkPod, type MoveTarget, openMoveTarget, refuseInactive, userAt } from "./open-move.ts";
 import { type GroupPlan, planGroup } from "./plan-group.ts";
 import type { Way } from "./steps.ts";
 import { haveOneRegistry } from "./within-registry.ts";
 
 export async function planMove(
   target: Target,
-  prefixes: Prefixes,
+  prefixes: readonly Prefix[],
   options: MoveOptions & { readonly to: PodId },
 ): Promise<void> {
   const { to, jobs } = options;

@@ -45,6 +45,9 @@ export type Registry = {
   readonly close: () => void;
 };
 
+/** The registry from which a move copies, and the one to which it copies. */
+export type Both = { readonly source: Registry; readonly target: Registry };
+
 /** This is enough for every manifest, because distribution takes manifests of at most 4 MiB. */
 const maxAnswerBytes = 16 * 1024 * 1024;
 /** These pauses last about a minute together, because a registry may be in a restart. */

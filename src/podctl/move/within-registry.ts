@@ -2,8 +2,8 @@
 import { maxSkewMs } from "../../directory/moves.ts";
 import { CliFailure } from "../failure.ts";
 import { movedElsewhere } from "../write/moving.ts";
-import type { Both } from "./copy-blob.ts";
 import type { LiveAssignment } from "./live-assignment.ts";
+import type { Both } from "./registry.ts";
 import { endAt, enter, type MovePorts, stepOf, type Way, waitAfterSince } from "./steps.ts";
 
 export const haveOneRegistry = ({ source, target }: Both): boolean => source.pod.registry === target.pod.registry;
