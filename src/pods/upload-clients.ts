@@ -15,10 +15,9 @@ const clients: readonly Row[] = [
   // oras-go ≥ 2.6.1 (registry/remote/repository.go) fails with "blob upload Location … is on a different host than the registry". Older versions
   // would send their token to that host, so their uploads stay on the edge too.
   { userAgent: /\boras(-go)?\b/i, travel: "stays" },
-  // Helm uses oras-go (≥ 2.6.1 since Helm 3.21.1 and 4.2.1), but its User-Agent does not name oras-go.
-  { userAgent: /^helm\//i, travel: "stays" },
-  // Notation uses oras-go, as Helm does.
-  { userAgent: /^notation\b/i, travel: "stays" },
+  // These programs use oras-go, but their User-Agent does not name it: Helm (oras-go ≥ 2.6.1 since Helm 3.21.1 and 4.2.1), Notation, Zarf, falcoctl.
+  // oras-go itself sends Go's own User-Agent if its program sets none, as modctl does (registry/remote/auth/client.go, `Client.Header`).
+  { userAgent: /^(helm|notation|zarf|falcoctl|go-http-client)\b/i, travel: "stays" },
   // moby (distribution/registry.go) adds its token only to requests for the registry's own host. It reads a challenge only in the answer to
   // `GET /v2/`.
   { userAgent: /^docker\//i, travel: "goes" },

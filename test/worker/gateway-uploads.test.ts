@@ -122,6 +122,9 @@ describe("upload of a Pod with a gateway", () => {
     ["oras", agents.oras],
     ["helm", agents.helm],
     ["an oras-go tool", "oras-go"],
+    ["zarf", "zarf/v0.60.0"],
+    ["falcoctl", "falcoctl"],
+    ["a Go program that sets no User-Agent", "Go-http-client/2.0"],
   ])("%s refuses another host, so it gets a location on the edge and the limit of the edge", async (_name, agent) => {
     const { client, token, headers, location } = await begin("acme/stays", agent);
     expect(location).toMatch(/^\/v2\/acme\/stays\/blobs\/uploads\/.*_pod=/);
