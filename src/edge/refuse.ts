@@ -1,6 +1,6 @@
 import type { Result } from "../lib/result.ts";
 import type { FindRest } from "../net/move-body.ts";
-import { errorResponse, noAnswer, type OciError, unavailable, wrongAnswer } from "../oci/errors.ts";
+import { bodyBroke, errorResponse, noAnswer, type OciError, unavailable, wrongAnswer } from "../oci/errors.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Outcome } from "../telemetry/log-line.ts";
 import { type OwnChallenge, unauthorized } from "./challenge.ts";
@@ -58,7 +58,7 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
     case "breaker-open":
       return answer(noAnswer, "unavailable", refusal.text);
     case "client-left":
-      return answer(unavailable("the request's body broke off; send it again"), "client-left", refusal.text);
+      return answer(bodyBroke, "client-left", refusal.text);
     case "foreign-location":
     case "bad-answer":
       return answer(wrongAnswer, "failed", refusal.text);

@@ -4,8 +4,11 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { limitInterimAnswers } from "./interim-answers.ts";
 import { passJoined } from "./pass-joined.ts";
 
-/** Why a request got no answer from the registry. `text` is for the log. */
-export type RelayFailure = { readonly reason: "client-left" | "unreachable" | "silent"; readonly text: string };
+/** Why a request got no answer from the registry. `client-silent`: the client is there, but sends no more of its body. `text` is for the log. */
+export type RelayFailure = {
+  readonly reason: "client-left" | "client-silent" | "unreachable" | "silent";
+  readonly text: string;
+};
 
 /** `body` is null if it is longer than 64 KiB, breaks off or is late. */
 export type RegistryAnswer = {
@@ -49,7 +52,7 @@ export function relay(
     agent: false,
   });
   let isAnswered = false;
-  const timer = setTimeout(() => giveUp({ reason: "silent", text: stillText(outgoing, limits) }), limits.stallMs);
+  const timer = setTimeout(() => giveUp(stallOf(incoming, outgoing, limits)), limits.stallMs);
   const giveUp = (failure: RelayFailure, cut = true) => {
     clearTimeout(timer);
     stopPassing();
@@ -119,10 +122,16 @@ function framing({ headers, method }: http.IncomingMessage): Readonly<Record<str
   return length === null ? {} : { "Content-Length": length };
 }
 
-const stillText = ({ writableNeedDrain }: http.ClientRequest, { stallMs }: RelayLimits): string =>
-  writableNeedDrain
-    ? `the registry took nothing of the request's body for ${stallMs} ms`
-    : `the client sent nothing of its request's body for ${stallMs} ms`;
+/** Says which side does not move. It is the registry if the whole body has come, or if more of the body waits for the registry to take it. */
+function stallOf(
+  { complete }: http.IncomingMessage,
+  { writableNeedDrain }: http.ClientRequest,
+  { stallMs }: RelayLimits,
+): RelayFailure {
+  return complete || writableNeedDrain
+    ? { reason: "silent", text: `the registry took nothing of the request's body for ${stallMs} ms` }
+    : { reason: "client-silent", text: `the client sent nothing of its request's body for ${stallMs} ms` };
+}
 
 async function readAnswer(answer: http.IncomingMessage): Promise<RegistryAnswer> {
   const head = { status: answer.statusCode ?? 0, headers: answer.headers };

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { errorResponse, noAnswer, unavailable, wrongAnswer } from "../oci/errors.ts";
+import { bodyBroke, errorResponse, noAnswer, unavailable, wrongAnswer } from "../oci/errors.ts";
 import { type Admitted, admit } from "./admit.ts";
 import { answerFrom } from "./answer.ts";
 import type { GatewayConfig } from "./config.ts";
@@ -79,5 +79,6 @@ function failed({ reason, text }: RelayFailure): Served {
   if (reason === "client-left") {
     return { response: new Response(null, { status: 499 }), outcome: "client-left", cause: text };
   }
+  if (reason === "client-silent") return { response: errorResponse(bodyBroke), outcome: "client-left", cause: text };
   return { response: errorResponse(noAnswer), outcome: "unavailable", cause: text };
 }

@@ -56,6 +56,7 @@ export const unavailable = (message: string): OciError => ({
   headers: { "Retry-After": String(retryAfterSeconds) },
 });
 export const noAnswer = unavailable("the registry of this repository does not answer; try again");
+export const bodyBroke = unavailable("the request's body broke off; send it again");
 export const wrongAnswer: OciError = {
   code: "UNKNOWN",
   status: 502,

@@ -13,8 +13,8 @@ const path = "/v2/acme/stream/blobs/uploads/1";
 const limits = { stallMs: 60_000, answerMs: 60_000 };
 
 /** `target` is the path and query of an upload to the gateway, with its grant. */
-async function gatewayTo(port: number, given: Partial<typeof limits> = {}) {
-  const registry = `http://127.0.0.1:${port}`;
+async function gatewayTo(port: number, given: Partial<typeof limits> = {}, protocol = "http:") {
+  const registry = `${protocol}//127.0.0.1:${port}`;
   const env = { REGISTRY: registry };
   const pod: ToyPod = { ...(await startToyPod()), registry };
   const gateway = await startTestGateway({ pod, env, limits: { ...limits, ...given } });
@@ -144,21 +144,37 @@ describe("gateway, bodies", () => {
   });
 
   test.each([
-    ["sends nothing", "the client sent nothing of its request's body for 300 ms"],
-    ["is read no more", "the registry took nothing of the request's body for 300 ms"],
-  ])("a body that %s for as long as is allowed is cut, with 503 for the client", async (what, cause) => {
-    const registry = await rawRegistry((_, socket) => {
-      if (what === "is read no more") socket.pause();
-      return null;
-    });
-    const { gateway, target } = await gatewayTo(registry.port, { stallMs: 300 });
-    const client = await rawClient(gateway.url);
-    client.send(headOf(target, "Content-Length: 50000000"));
-    const piece = Buffer.alloc(1024 * 1024);
-    if (what === "is read no more") for (let sent = 0; sent < 40; sent += 1) client.socket.write(piece);
-    await expect.poll(() => client.received(), { timeout: 10_000 }).toMatch(/^HTTP\/1\.1 503 [\s\S]*UNAVAILABLE/);
-    expect(gateway.lines).toMatchObject([{ outcome: "unavailable", cause }]);
-    client.socket.destroy();
+    ["whose client sends nothing", "client-left", "the client sent nothing of its request's body for 300 ms"],
+    ["that the registry does not read", "unavailable", "the registry took nothing of the request's body for 300 ms"],
+  ])(
+    "a body %s for as long as is allowed is cut, and the 503 and the log (%s) say so",
+    async (what, outcome, cause) => {
+      const registry = await rawRegistry((_, socket) => {
+        if (what === "that the registry does not read") socket.pause();
+        return null;
+      });
+      const { gateway, target } = await gatewayTo(registry.port, { stallMs: 300 });
+      const client = await rawClient(gateway.url);
+      client.send(headOf(target, "Content-Length: 50000000"));
+      const piece = Buffer.alloc(1024 * 1024);
+      if (what === "that the registry does not read")
+        for (let sent = 0; sent < 40; sent += 1) client.socket.write(piece);
+      const message = outcome === "client-left" ? "the request's body broke off" : "does not answer; try again";
+      await expect.poll(() => client.received(), { timeout: 10_000 }).toContain(message);
+      expect(client.received()).toMatch(/^HTTP\/1\.1 503 [\s\S]*UNAVAILABLE/);
+      expect(gateway.lines).toMatchObject([{ outcome, cause, status: 503 }]);
+      client.socket.destroy();
+    },
+  );
+
+  test("a registry that never completes its TLS handshake is to blame, and not the client whose whole body has come", async () => {
+    const registry = await rawRegistry(() => null);
+    const { gateway, target } = await gatewayTo(registry.port, { stallMs: 300 }, "https:");
+    const answer = await fetch(gateway.url + target, { method: "PATCH", body: "body" });
+    expect([answer.status, await answer.text()]).toEqual([503, expect.stringContaining("does not answer")]);
+    expect(gateway.lines).toMatchObject([
+      { outcome: "unavailable", cause: "the registry took nothing of the request's body for 300 ms" },
+    ]);
   });
 
   test("a body that moves is never cut, however slowly", async () => {
