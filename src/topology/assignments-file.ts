@@ -41,15 +41,12 @@ export async function readAssignments(
       onProgress(lines.length);
     }
   } catch (error) {
-    const why = error instanceof LongLine ? error.message : `cannot be read: ${(error as Error).message}`;
-    mistakes.push({ file: path, line: line + 1, column: 1, text: why });
+    mistakes.push({ file: path, line: line + 1, column: 1, text: `cannot be read: ${(error as Error).message}` });
   }
   return mistakes.length === 0 ? ok(all) : err(mistakes);
 }
 
-class LongLine extends Error {}
-
-/** Yields, for each chunk of the file, the lines that end in this chunk. */
+/** Yields, for each chunk of the file, the lines that end in this chunk. If a line is too long, yields its beginning and ends. */
 async function* linesOf(path: string): AsyncGenerator<readonly string[]> {
   let rest = "";
   // The decoder removes a byte order mark, and throws if the file is not UTF-8.
@@ -58,7 +55,10 @@ async function* linesOf(path: string): AsyncGenerator<readonly string[]> {
     const lines = (rest + decoder.decode(chunk as Buffer, { stream: true })).split("\n");
     rest = lines.pop() ?? "";
     yield lines;
-    if (rest.length > maxLineCharacters) throw new LongLine(longLine);
+    // One more character may be the `\r` of a line break.
+    if (rest.length <= maxLineCharacters + 1) continue;
+    yield [rest];
+    return;
   }
   rest += decoder.decode();
   if (rest !== "") yield [rest];
