@@ -5,7 +5,7 @@ import { resolvePod } from "../../directory/resolve.ts";
 import { parseRepositoryName } from "../../oci/repository-name.ts";
 import { refuseHost } from "../../topology/check.ts";
 import { describeMove, describePod, describeSettings, lookupLines } from "../explain/describe.ts";
-import { formatSteps } from "../explain/step.ts";
+import { formatSteps, optionalStep } from "../explain/step.ts";
 import { orFail } from "../failure.ts";
 import { print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
@@ -39,18 +39,17 @@ export function resolveCommand(): Command {
           renamedTo: renamed?.to ?? null,
           group: assignment === null ? null : groupOf(assignment),
         });
-      const [move, settings] = [describeMove(resolution), describeSettings(assignment)];
       const whose = pod === null ? "none: there is no assignment and no default" : describePod(pod);
       print(
         formatSteps([
           { step: "name", result: text },
           { step: "look-ups", result: `${lookups.length} keys`, lines: lookupLines(lookups) },
-          ...(renamed === null ? [] : [{ step: "renamed", result: `to ${renamed.to}` }]),
+          ...optionalStep("renamed", renamed && `to ${renamed.to}`),
           { step: "Pod", result: whose },
           { step: "by", result: by ?? (pod === null ? "–" : "default") },
-          ...(move === null ? [] : [{ step: "move", result: move }]),
-          ...(settings === null ? [] : [{ step: "group", result: settings }]),
-          ...(blocked === null ? [] : [{ step: "blocked", result: blocked }]),
+          ...optionalStep("move", describeMove(resolution)),
+          ...optionalStep("group", describeSettings(assignment)),
+          ...optionalStep("blocked", blocked),
         ]),
       );
     });

@@ -18,7 +18,7 @@ import { describeMove, describePod, describeSettings, lookupLines, tokenLines } 
 import { answerSteps } from "./describe-answer.ts";
 import { explainSigning } from "./explain-signing.ts";
 import { type Question, type Recorded, requestFrom, runHandle } from "./recording.ts";
-import type { Step } from "./step.ts";
+import { optionalStep, type Step } from "./step.ts";
 
 /** Opens the directory with an empty list of look-ups. */
 type OpenDirectory = () => TracedDirectory;
@@ -91,8 +91,6 @@ async function explainRepository(
   const found = resolution.ok ? resolution.value : null;
   const { pod, renamed, assignment } = found ?? { pod: null, renamed: null, assignment: null };
   const own = renamed === null ? endpoint : { ...endpoint, name: renamed.to };
-  const move = found === null ? null : describeMove(found);
-  const settings = describeSettings(assignment);
   const traced = open();
   await learnDepth(traced.directory);
   const needsToken = question.auth === "token";
@@ -104,17 +102,16 @@ async function explainRepository(
   if (held !== null && !held.ok) return answerSteps(question, endpoint, recorded);
   const scopes = accessList(requiredAccess(endpoint)).map(formatScope).join(" ");
   const token = await explainToken(question, held?.value ?? null, { endpoint: own, pod, directory });
-  const { passedOver } = recorded;
   return [
     { step: "repository", result: endpoint.name },
     { step: "look-ups", result: `${traced.lookups.length} keys`, lines: lookupLines(traced.lookups) },
-    ...(found === null ? [] : [{ step: "Pod", result: pod === null ? "none" : describePod(pod) }]),
-    ...(renamed === null ? [] : [{ step: "renamed", result: `to ${renamed.to}, and so the Pod gets it` }]),
-    ...(move === null ? [] : [{ step: "move", result: move }]),
-    ...(settings === null ? [] : [{ step: "group", result: settings }]),
+    ...optionalStep("Pod", found && (pod === null ? "none" : describePod(pod))),
+    ...optionalStep("renamed", renamed && `to ${renamed.to}, and so the Pod gets it`),
+    ...optionalStep("move", found && describeMove(found)),
+    ...optionalStep("group", describeSettings(assignment)),
     { step: "scopes", result: scopes },
     ...token.steps,
-    ...(passedOver === undefined ? [] : [{ step: "passed over", result: passedOver }]),
+    ...optionalStep("passed over", recorded.passedOver ?? null),
     ...(recorded.answer.outcome === "redirected" && pod !== null
       ? await explainRedirect(question, own, { pod, recorded, directory, jwt: token.jwt })
       : []),
