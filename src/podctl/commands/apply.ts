@@ -34,10 +34,9 @@ missing. KV keeps what an apply replaces, and \`podctl rollback\` puts it back.`
       const { topology } = await readTopology(file, target);
       const plan = await makePlan(kv, topology);
       refuseChanged(plan, options.expect);
-      const [clouds, now] = [topology.cloudFiles, new Date()];
-      const json = { ...planJson(plan), clouds: cloudJson(clouds, now) };
+      const json = { ...planJson(plan), clouds: cloudJson(topology.cloudFiles) };
       if (isEmpty(plan) && options.json) return printJson({ ...json, applied: null });
-      showWrite([...planLines(plan, target.name), ...cloudLines(clouds, now)], options);
+      showWrite([...planLines(plan, target.name), ...cloudLines(topology.cloudFiles)], options);
       if (isEmpty(plan)) return;
       if (plan.unreadBlocks !== null) throw new CliFailure(describeUnreadBlocks(plan.unreadBlocks));
       await confirmWrite(writeQuestion(target.name, plan.changes, plan.holder), options.yes);

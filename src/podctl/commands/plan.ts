@@ -28,9 +28,9 @@ KV still has that state.`,
       const target = await openTarget(options);
       const { topology } = await readTopology(file, target);
       const plan = await makePlan(target.openKv(), topology);
-      const [clouds, now] = [topology.cloudFiles, new Date()];
-      if (json) printJson({ ...planJson(plan), clouds: cloudJson(clouds, now) });
-      else for (const line of asLines([...planLines(plan, target.name), ...cloudLines(clouds, now)])) print(line);
+      const { cloudFiles } = topology;
+      if (json) printJson({ ...planJson(plan), clouds: cloudJson(cloudFiles) });
+      else for (const line of asLines([...planLines(plan, target.name), ...cloudLines(cloudFiles)])) print(line);
       if (!isEmpty(plan)) process.exitCode = changesExitCode;
     });
 }
