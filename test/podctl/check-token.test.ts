@@ -1,6 +1,7 @@
 import { type JWTPayload, SignJWT } from "jose";
 import { expect, test } from "vitest";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
+import { Clocks } from "../../src/podctl/doctor/check-clock.ts";
 import { checkToken, fetchToken } from "../../src/podctl/doctor/check-token.ts";
 import { Checks } from "../../src/podctl/doctor/findings.ts";
 import type { PodUnderTest } from "../../src/podctl/doctor/pod-under-test.ts";
@@ -13,9 +14,9 @@ test("doctor takes a grant of the edge's own for what it is: a token service tha
   edge.answer((response) => void response.writeHead(200).end(JSON.stringify({ token })));
   const pod = { id: "pod-a", token: "https://pod-a.test/jwt/auth" };
   const deployment = { edge: edge.url, edgeHosts: [], realm: null };
-  const underTest = { pod, user: null, way: "through the edge", deployment };
+  const underTest = { pod, clocks: new Clocks(0), user: null, way: "through the edge", deployment };
   const wanted = { type: "repository", name: "acme/app", actions: ["pull"] };
-  const question = { service: "registry-edge", wanted, seeClock: () => undefined };
+  const question = { service: "registry-edge", wanted };
   expect(await fetchToken(underTest as unknown as PodUnderTest, question)).toMatchObject({
     ok: false,
     error: { finding: "token-unreachable", text: expect.stringContaining("does not answer") },

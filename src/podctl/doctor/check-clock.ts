@@ -16,13 +16,11 @@ export class Clocks {
     this.#edgeAheadSeconds = edgeAheadSeconds;
   }
 
-  /** Returns a function to call with each answer of this server. It keeps the largest difference between the server's clock and the edge's. */
-  of(server: string): (called: Called) => void {
-    return ({ aheadSeconds }) => {
-      if (aheadSeconds === null) return;
-      const skew = aheadSeconds - this.#edgeAheadSeconds;
-      if (Math.abs(skew) >= Math.abs(this.#skewSeconds.get(server) ?? 0)) this.#skewSeconds.set(server, skew);
-    };
+  /** Takes each answer of a server. Keeps the largest difference between the server's clock and the edge's. */
+  see(server: string, { aheadSeconds }: Called): void {
+    if (aheadSeconds === null) return;
+    const skew = aheadSeconds - this.#edgeAheadSeconds;
+    if (Math.abs(skew) >= Math.abs(this.#skewSeconds.get(server) ?? 0)) this.#skewSeconds.set(server, skew);
   }
 
   report(checks: Checks): void {

@@ -7,6 +7,7 @@ import { denialOf } from "../../pods/gate.ts";
 import { cellOf } from "../../token-endpoint/routable-token.ts";
 import { maySeeLogin, type Settings, type User } from "../target/operator.ts";
 import { askProbe } from "./ask-probe.ts";
+import { Clocks } from "./check-clock.ts";
 import { checkEdge, type EdgeUnderTest } from "./check-edge.ts";
 import { checkOneRegistry } from "./check-one-registry.ts";
 import { checkRunningPod } from "./check-running-pod.ts";
@@ -52,10 +53,12 @@ async function podUnderTest(directory: Directory, known: Known): Promise<Result<
   if (!read.ok) return read;
   const pod = read.value;
   const probe = pod.probe ?? null;
-  const owner = await checkOwner(directory, pod, known.checks);
+  const { whyNotAsked, denial } = await checkOwner(directory, pod, known.checks);
   const isAsked = probe !== null && pod.state !== "down" && known.deployment.probing === "on";
   const probed = isAsked ? await askProbe(known.deployment, pod) : null;
-  const tested = { ...known, ...owner, pod, probe, probed };
+  const whyNotThroughEdge = known.deployment.answers ? whyNotAsked : "the edge does not answer";
+  const clocks = new Clocks(known.deployment.edgeAheadSeconds);
+  const tested = { ...known, whyNotThroughEdge, denial, clocks, pod, probe, probed };
   if (pod.trust === undefined) return ok({ ...tested, way: "direct" });
   return ok({ ...tested, user: known.userAtEdge, way: "through the edge" });
 }
@@ -68,7 +71,7 @@ async function checkOwner(
   directory: Directory,
   { id, probe }: Pod,
   checks: Checks,
-): Promise<Pick<PodUnderTest, "whyNotAsked" | "denial">> {
+): Promise<{ readonly whyNotAsked: string | null } & Pick<PodUnderTest, "denial">> {
   const notAsked = (whyNotAsked: string) => ({ whyNotAsked, denial: null });
   if (probe === undefined) return notAsked("the record has no probe");
   const owner = await resolvePod(directory, { name: probe.repository });

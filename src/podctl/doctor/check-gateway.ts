@@ -6,18 +6,16 @@ import { type Called, call, isHealthy } from "../http-call.ts";
 import type { PodUnderTest } from "./pod-under-test.ts";
 
 /**
- * Checks that a Pod's gateway answers, refuses a forged grant, opens a grant of the edge, and reaches its registry. The edge's grant is for an upload
+ * Checks that a Pod's gateway, if it has one, answers, refuses a forged grant, opens a grant of the edge, and reaches its registry. The edge's grant is for an upload
  * that never began, so nothing is written.
  */
-export async function checkGateway(
-  tested: PodUnderTest,
-  url: string,
-  seeClock: (called: Called) => void,
-): Promise<void> {
-  const { checks, probe } = tested;
+export async function checkGateway(tested: PodUnderTest): Promise<void> {
+  const { pod, checks, clocks, probe } = tested;
+  if (!pod.gateway) return;
+  const { url } = pod.gateway;
   const health = await call(`${url}/-/health`);
   if (!health.ok) return checks.found("gateway", "gateway-unreachable", health.error);
-  seeClock(health.value);
+  clocks.see("the gateway", health.value);
   if (!isHealthy(health.value))
     return checks.found("gateway", "gateway-wrong", `/-/health answers ${health.value.status}`);
   const upload = `/v2/${probe?.repository ?? "probe"}/blobs/uploads/doctor`;

@@ -9,10 +9,7 @@ import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 type RegistryAnswer = { readonly kind: "asks"; readonly service: string } | { readonly kind: "open" };
 
 /** OCI end-1. Returns null after a finding, because more requests to this registry would be useless. */
-export async function checkRegistry(
-  { pod, checks, deployment }: PodUnderTest,
-  seeClock: (called: Called) => void,
-): Promise<RegistryAnswer | null> {
+export async function checkRegistry({ pod, checks, clocks, deployment }: PodUnderTest): Promise<RegistryAnswer | null> {
   const loop = whyEdge(pod.registry, deployment);
   if (loop !== null) {
     checks.found("registry", "registry-wrong", `${pod.registry} ${loop}`);
@@ -23,7 +20,7 @@ export async function checkRegistry(
     checks.found("registry", "registry-unreachable", `${pod.registry}: ${answer.error}`);
     return null;
   }
-  seeClock(answer.value);
+  clocks.see("the registry", answer.value);
   const { status, headers } = answer.value;
   if (status === 200 && /^text\/html\b/i.test(headers.get("Content-Type") ?? "")) {
     // A web server or a proxy may answer every URL with 200 and a page, so this is no sign of a registry.

@@ -1,35 +1,30 @@
 import { ok } from "../../lib/result.ts";
-import { Clocks } from "./check-clock.ts";
 import { checkGateway } from "./check-gateway.ts";
 import { signsByManifests } from "./check-manifest-proofs.ts";
 import { checkProbeBlob, checkRegistry } from "./check-registry.ts";
 import { checkBlobHosts, checkStores } from "./check-stores.ts";
-import { checkThroughEdge, whyNotThroughEdge } from "./check-through-edge.ts";
+import { checkThroughEdge } from "./check-through-edge.ts";
 import { checkKeys, checkToken, fetchToken, noLogin, type TokenFailure } from "./check-token.ts";
 import { checkWrites } from "./check-writes.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
 /** After a fault, we skip the checks that would only show the same fault again, so that one fault is one finding. */
 export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
-  const { pod, checks, probe, probed } = tested;
+  const { pod, checks, clocks, probe, probed } = tested;
   if (pod.state === "down") return checks.skip("all", "the Pod is recorded as down");
-  const clocks = new Clocks(tested.deployment.edgeAheadSeconds);
   checkKeys(tested);
   checkBlobHosts(tested);
   // Without the secret of `trust`, the edge sends no request to the registry, so more checks are useless.
   const trust = probed?.ok === true ? probed.value.trust : undefined;
   if (trust !== undefined) return checks.found("trust", "trust-sealed", trust.error);
-  const found = await checkServices(tested, clocks);
+  const found = await checkServices(tested);
   if (probed?.ok === false) checks.found("probe", probed.error.finding, probed.error.text);
-  if (pod.gateway) await checkGateway(tested, pod.gateway.url, clocks.of("the gateway"));
-  if (probe === null) {
-    checks.skip("stores", "the record has no probe");
-    return clocks.report(checks);
-  }
+  await checkGateway(tested);
+  if (probe === null) checks.skip("stores", "the record has no probe");
   // If the registry lacks the probe's blob, its storage need not have the blob either, so we do not check the stores.
-  if (found !== "missing") await checkStores({ ...tested, probe }, clocks.of("a store"));
+  else if (found !== "missing") await checkStores({ ...tested, probe });
   clocks.report(checks);
-  if (!checks.healthy || found === "unknown") return;
+  if (probe === null || !checks.healthy || found === "unknown") return;
   if (tested.way === "through the edge" && !signsByManifests(pod)) return;
   await checkThroughEdge({ ...tested, probe }, found === "there without a token" ? "open" : "asks");
 }
@@ -37,27 +32,24 @@ export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
 /** Whether the Pod has the probe's blob. `unknown`: podctl did not ask for the blob. */
 type Found = "there" | "there without a token" | "missing" | "unknown";
 
-async function checkServices(tested: PodUnderTest, clocks: Clocks): Promise<Found> {
-  const { pod, checks, probe, way } = tested;
-  const registry = way === "direct" ? await checkRegistry(tested, clocks.of("the registry")) : null;
+async function checkServices(tested: PodUnderTest): Promise<Found> {
+  const { pod, checks, probe, way, whyNotThroughEdge } = tested;
+  const registry = way === "direct" ? await checkRegistry(tested) : null;
   if (way === "direct" && registry === null) return "unknown";
   if (probe === null) {
     checks.skip("token", "the record has no probe: a repository and digest for checks");
     return "unknown";
   }
-  const why = way === "direct" ? null : whyNotThroughEdge(tested);
-  if (why !== null) {
-    checks.skip("token", `only the edge reaches this Pod: ${why}`);
+  if (way === "through the edge" && whyNotThroughEdge !== null) {
+    checks.skip("token", `only the edge reaches this Pod: ${whyNotThroughEdge}`);
     return "unknown";
   }
   const service = registry?.kind === "asks" ? registry.service : pod.audience;
   if (service !== pod.audience) {
     checks.found("audience", "audience-wrong", `the registry wants "${service}", the record says "${pod.audience}"`);
   }
-  const fetchFor: FetchFor = (actions) => {
-    const wanted = { type: "repository", name: probe.repository, actions };
-    return fetchToken(tested, { service, wanted, seeClock: clocks.of("the token service") });
-  };
+  const fetchFor: FetchFor = (actions) =>
+    fetchToken(tested, { service, wanted: { type: "repository", name: probe.repository, actions } });
   return checkWithProbe({ ...tested, probe }, registry?.kind === "open" ? null : fetchFor, service !== pod.audience);
 }
 

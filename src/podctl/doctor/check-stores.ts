@@ -4,19 +4,19 @@ import { storeOrigin } from "../../signers/index.ts";
 import { edgeHostAbove } from "../../topology/check-pod.ts";
 import { type Called, call, storageError } from "../http-call.ts";
 import { signsByManifests } from "./check-manifest-proofs.ts";
-import type { Checks, Finding } from "./findings.ts";
+import type { Finding } from "./findings.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
 const pausesMs = [250, 500, 1_000];
 
 /** Sends HEAD and GET to each store, with URLs that the edge signed. */
-export async function checkStores(tested: PodWithProbe, seeClock: (called: Called) => void): Promise<void> {
+export async function checkStores(tested: PodWithProbe): Promise<void> {
   const { pod, checks, probed } = tested;
   if (pod.blobs.stores.length === 0) return checks.skip("stores", "the Pod has no store: the edge streams its blobs");
   if (probed?.ok !== true) return checks.skip("stores", "/-/probe gives no URLs for this Pod");
   for (const store of probed.value.stores) {
     if (signsByManifests(pod)) await waitForBlob(store);
-    await checkStore(checks, store, seeClock);
+    await checkStore(tested, store);
   }
 }
 
@@ -33,7 +33,7 @@ async function waitForBlob(store: ProbedStore): Promise<void> {
   }
 }
 
-async function checkStore(checks: Checks, store: ProbedStore, seeClock: (called: Called) => void): Promise<void> {
+async function checkStore({ checks, clocks }: PodUnderTest, store: ProbedStore): Promise<void> {
   const check = `store ${store.store} (${store.scheme})`;
   if ("redirectsByItself" in store) return checks.ok(check, "the Pod redirects by itself");
   if ("error" in store) return checks.found(check, "store-sealed", store.error);
@@ -41,9 +41,9 @@ async function checkStore(checks: Checks, store: ProbedStore, seeClock: (called:
   const get = await call(store.urls.GET, { headers: { Range: "bytes=0-0" } });
   const { host } = new URL(store.urls.GET);
   if (!head.ok) return checks.found(check, "store-unreachable", `HEAD at ${host}: ${head.error}`);
-  seeClock(head.value);
+  clocks.see("a store", head.value);
   if (!get.ok) return checks.found(check, "store-unreachable", `GET at ${host}: ${get.error}`);
-  seeClock(get.value);
+  clocks.see("a store", get.value);
   const failed = [get.value, head.value].find(({ status }) => status !== 200 && status !== 206);
   if (failed !== undefined) {
     if (failed.status === 404 && (await isBelowOtherRoot(store))) {

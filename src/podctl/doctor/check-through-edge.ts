@@ -1,23 +1,18 @@
 import { bearer, call } from "../http-call.ts";
 import { checkManifestProofs, signsByManifests } from "./check-manifest-proofs.ts";
 import { excludesUs, fetchToken, noLogin } from "./check-token.ts";
-import type { PodUnderTest, PodWithProbe, Repository } from "./pod-under-test.ts";
-
-export function whyNotThroughEdge({ deployment, whyNotAsked }: PodUnderTest): string | null {
-  return deployment.answers ? whyNotAsked : "the edge does not answer";
-}
+import type { PodWithProbe, Repository } from "./pod-under-test.ts";
 
 /**
  * Asks the edge for the probe's blob as a client does. If podctl reaches the Pod only through the edge, earlier checks have asked the edge for this
  * blob already. So only the manifests' proofs are checked here.
  */
 export async function checkThroughEdge(tested: PodWithProbe, tokens: "asks" | "open"): Promise<void> {
-  const { checks, deployment, probe } = tested;
-  const why = whyNotThroughEdge(tested);
-  if (why !== null) return checks.skip("through edge", why);
+  const { checks, deployment, probe, whyNotThroughEdge } = tested;
+  if (whyNotThroughEdge !== null) return checks.skip("through edge", whyNotThroughEdge);
   const wanted = { type: "repository", name: probe.repository, actions: ["pull"] };
   const fromEdge = { ...tested, user: tested.userAtEdge, way: "through the edge" } as const;
-  const token = tokens === "open" ? null : await fetchToken(fromEdge, { service: "", wanted, seeClock: () => {} });
+  const token = tokens === "open" ? null : await fetchToken(fromEdge, { service: "", wanted });
   if (token?.ok === false) {
     if (token.error.finding === "excluded") return checks.skip("through edge", token.error.text);
     const isOnlyOfLogin = fromEdge.user === null && token.error.finding === "credentials-refused";

@@ -29,12 +29,11 @@ type TokenQuestion = {
    */
   readonly service: string;
   readonly wanted: Access;
-  readonly seeClock: (called: Called) => void;
 };
 
 export async function fetchToken(
-  { pod, user, way, deployment, denial }: PodUnderTest,
-  { service, wanted, seeClock }: TokenQuestion,
+  { pod, clocks, user, way, deployment, denial }: PodUnderTest,
+  { service, wanted }: TokenQuestion,
 ): Promise<Result<Token, TokenFailure>> {
   const loop = whyEdge(pod.token, deployment);
   if (loop !== null) return err({ finding: "token-wrong", text: `${pod.token} ${loop}` });
@@ -43,7 +42,7 @@ export async function fetchToken(
   url.searchParams.set("scope", formatScope(wanted));
   const answer = await call(url, { headers: basic(user) });
   if (!answer.ok) return err({ finding: "token-unreachable", text: answer.error });
-  seeClock(answer.value);
+  clocks.see("the token service", answer.value);
   const { status, text } = answer.value;
   const who = user === null ? "anonymous" : `user "${user.name}"`;
   if (way === "through the edge" && status === 403 && denial !== null && messageIn(text) === denial) {

@@ -3,6 +3,7 @@ import type { Probed } from "../../edge/probed.ts";
 import type { Result } from "../../lib/result.ts";
 import type { User } from "../target/operator.ts";
 import type { ProbeFailure } from "./ask-probe.ts";
+import type { Clocks } from "./check-clock.ts";
 import type { Checks } from "./findings.ts";
 
 /** What doctor knows of the deployment before it checks a Pod. */
@@ -27,6 +28,7 @@ export type Deployment = {
 export type PodUnderTest = {
   readonly pod: Pod;
   readonly checks: Checks;
+  readonly clocks: Clocks;
   readonly deployment: Deployment;
   /**
    * The login for the requests that check this Pod. If `way` is "through the edge", this is `userAtEdge`. Null if the operator gave no login that
@@ -38,8 +40,8 @@ export type PodUnderTest = {
   readonly probe: NonNullable<Pod["probe"]> | null;
   /** What the edge's `/-/probe` says about this Pod. Null if podctl did not ask: the Pod is down, its record has no probe, or `probing` is off. */
   readonly probed: Result<Probed, ProbeFailure> | null;
-  /** Why the edge does not ask this Pod for the probe. Then no check of this Pod can go through the edge. Null if the edge asks this Pod. */
-  readonly whyNotAsked: string | null;
+  /** Why no check of this Pod can go through the edge. Null if the edge answers, and asks this Pod for the probe. */
+  readonly whyNotThroughEdge: string | null;
   /** The edge's text for a client whom the rules of the probe's group exclude. Null if the group has no such rules. */
   readonly denial: string | null;
   /** How doctor reaches the Pod. A Pod with `trust` takes requests only from the edge, so doctor asks it through the edge. */
