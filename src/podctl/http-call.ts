@@ -32,6 +32,13 @@ export const basic = (user: User | null): Readonly<Record<string, string>> =>
 export const isHealthy = ({ status, text }: Called): boolean =>
   status === 200 && parseJsonObject(text)?.["status"] === "ok";
 
+/** Returns the token in the answer of a token service. Null if there is none, or if the status is not 200. */
+export function tokenIn({ status, text }: Called): string | null {
+  const { token, access_token } = (status === 200 ? parseJsonObject(text) : null) ?? {};
+  const found = token ?? access_token;
+  return typeof found === "string" ? found : null;
+}
+
 /**
  * Returns the error code in an answer of S3 or Azure, or an empty text. We print nothing else of such an answer, because it may repeat parts of the
  * signed URL.

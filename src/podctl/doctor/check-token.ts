@@ -1,14 +1,13 @@
 import { compactVerify, decodeJwt, importJWK, type JWK } from "jose";
 import { parseToken } from "../../auth/bundle.ts";
 import { claimedAccess, createVerifiedTokens, keyId, noneRejected, verifyToken } from "../../auth/verify.ts";
-import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { messageIn } from "../../oci/errors.ts";
 import { type Access, covers, formatScope } from "../../oci/scope.ts";
 import { whyEdge } from "../../topology/check-pod.ts";
 import { keyMistake } from "../../topology/key-mistake.ts";
 import { formatPath } from "../../topology/mistake.ts";
-import { basic, type Called, call } from "../http-call.ts";
+import { basic, type Called, call, tokenIn } from "../http-call.ts";
 import { passwordVariable, userVariable } from "../target/operator.ts";
 import { isOfEdge } from "./check-registry.ts";
 import type { PodUnderTest } from "./pod-under-test.ts";
@@ -51,9 +50,7 @@ export async function fetchToken(
   if (status === 401 || status === 403) {
     return err({ finding: "credentials-refused", text: `the token service answers ${status} to ${who}` });
   }
-  const { token, access_token } = (status === 200 ? parseJsonObject(text) : null) ?? {};
-  const found = token ?? access_token;
-  const sent = typeof found === "string" ? found : "";
+  const sent = tokenIn(answer.value) ?? "";
   const parsed = parseToken(sent);
   if (!parsed.ok) return err(withoutToken({ pod, way }, url, answer.value));
   const { value } = parsed;

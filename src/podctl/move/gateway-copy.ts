@@ -1,10 +1,9 @@
 /** Copies blobs from Pod to Pod by the target's gateway, so that their bytes do not pass through podctl. */
-import { parseJsonObject } from "../../lib/json.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import { formatScope } from "../../oci/scope.ts";
 import { mountLimits } from "../../pods/mount-order.ts";
-import { basic, bearer, call } from "../http-call.ts";
+import { basic, bearer, call, tokenIn } from "../http-call.ts";
 import type { User } from "../target/operator.ts";
 import { hasBlob } from "./lists.ts";
 import type { Registry } from "./registry.ts";
@@ -66,6 +65,5 @@ async function fetchToken({ origin, user }: EdgeLogin, name: RepositoryName): Pr
   // The gateway needs the right to delete, so that it can cancel an upload that fails.
   url.searchParams.set("scope", formatScope(deleteScope(name)));
   const answer = await call(url, { headers: basic(user) });
-  const { token } = (answer.ok && answer.value.status === 200 ? parseJsonObject(answer.value.text) : null) ?? {};
-  return typeof token === "string" ? token : null;
+  return answer.ok ? tokenIn(answer.value) : null;
 }

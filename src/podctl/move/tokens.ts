@@ -2,10 +2,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeJwt } from "jose";
 import type { Pod } from "../../directory/directory.ts";
-import { parseJsonObject } from "../../lib/json.ts";
 import { type Access, formatScope } from "../../oci/scope.ts";
 import { CliFailure } from "../failure.ts";
-import { basic, call } from "../http-call.ts";
+import { basic, call, tokenIn } from "../http-call.ts";
 import { passwordVariable, type User, userVariable } from "../target/operator.ts";
 
 export type Tokens = {
@@ -50,9 +49,8 @@ async function fetchToken(pod: Pod, user: User | null, scopes: readonly Access[]
     const answer = await call(url, { headers: basic(user) });
     const status = answer.ok ? answer.value.status : null;
     if (answer.ok && status === 200) {
-      const { token, access_token: other } = parseJsonObject(answer.value.text) ?? {};
-      const found = token ?? other;
-      if (typeof found === "string") return found;
+      const token = tokenIn(answer.value);
+      if (token !== null) return token;
       throw new CliFailure(`the token service of Pod "${pod.id}" answers without a token`);
     }
     if (status === 401 || status === 403) {
