@@ -26,11 +26,11 @@ export async function makeMove(
   const read = await assigned(opened, prefixes);
   await ask(await movedTexts(opened, read, to), `Move this at ${target.name}?`, options);
   await forEach(prefixes, options, async (prefix) => {
-    const way = (live: LiveAssignment): Way => {
+    const wayOf = (live: LiveAssignment): Way => {
       refuseUnasked(prefix, read);
       return { from: live.pod, to, way: "there" };
     };
-    return withGroup(opened, prefix, { ...options, way }, async (group) => {
+    return withGroup(opened, prefix, { ...options, wayOf }, async (group) => {
       if (group.live.record?.move === undefined) {
         await refuseUnready(opened, group, options);
         await group.ports.state.distrust();
@@ -95,13 +95,13 @@ export async function backMove(target: Target, prefixes: readonly Prefix[], opti
   const texts = moving.map(({ prefix }) => `${prefix} will go back to the Pod from which it came.`);
   await ask(texts, `Write this to ${target.name}?`, options);
   await forEach(prefixes, options, async (prefix) => {
-    const way = (live: LiveAssignment, state: StateFile) => {
+    const wayOf = (live: LiveAssignment, state: StateFile) => {
       // The operator was asked only about groups that were being moved. If the move of another group has begun since, we refuse. A group without a
       // move needs no question: `wayBack` refuses it, or only its state file is left to be cleaned up.
       refuseUnasked(prefix, live.record?.move === undefined ? read : moving);
       return wayBack(prefix, live, state);
     };
-    return withGroup(opened, prefix, { ...options, way }, async (group) => {
+    return withGroup(opened, prefix, { ...options, wayOf }, async (group) => {
       if (haveOneRegistry(group.both)) await backWithinRegistry(group.ports, group.live);
       else if (group.ports.way.way === "there") await giveUp(group.ports, group.live);
       else await copyBack(group, options);
@@ -160,13 +160,13 @@ export async function endMove(
   }
   await ask(texts, `Write this to ${target.name}?`, options);
   await forEach(prefixes, options, async (prefix) => {
-    const way = (live: LiveAssignment, state: StateFile): Way => {
+    const wayOf = (live: LiveAssignment, state: StateFile): Way => {
       const found = wayToEnd(live, state, cleanup);
       // The operator was asked only about the moves in `ending`. Another move may have settled since.
       if (found !== null && found.from === ending.get(prefix)?.from) return found;
       throw new CliFailure(unsettledText(prefix, live));
     };
-    return withGroup(opened, prefix, { ...options, way }, async (group) => {
+    return withGroup(opened, prefix, { ...options, wayOf }, async (group) => {
       let deleted = 0;
       if (haveOneRegistry(group.both)) {
         if (cleanup) throw new CliFailure(nothingToCleanUp(group));

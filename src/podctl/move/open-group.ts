@@ -78,7 +78,7 @@ export async function forEach(
   if (failures.length > 0) throw new CliFailure(failures.map(({ message }) => message).join("\n"));
 }
 
-type GroupOptions = MoveOptions & { readonly way: (live: LiveAssignment, state: StateFile) => Way };
+type GroupOptions = MoveOptions & { readonly wayOf: (live: LiveAssignment, state: StateFile) => Way };
 
 /** Opens and locks a group, does the work, and closes the group again. */
 export async function withGroup(
@@ -92,7 +92,7 @@ export async function withGroup(
     const live = await readAssignment(opened.kv, prefix);
     refuseOthers(prefix, live, { state, takeOver: options.takeOver === true });
     await opened.inTurn(() => completeStep(opened.kv, prefix));
-    const way = options.way(live, state);
+    const way = options.wayOf(live, state);
     const group = await readGroup(opened.kv, prefix);
     const both = await openBoth(opened, way, options.jobs);
     const say = (text: string) => note(`${new Date().toISOString().slice(11, 19)} ${text}`);
