@@ -56,7 +56,7 @@ export async function runMove(ports: MovePorts, moved: Moved): Promise<void> {
         break;
       case "settle":
         await waitAfterSince(ports, live, { afterMs: 0, forWhat: `pushes go to ${way.to}` });
-        if (way.way === "back") await enter(ports, { live, step: endAt(way.to) });
+        if (way.way === "back") await endAt(ports, live, way.to);
         say(`${prefix}: pushes go to ${way.to}`);
         return;
       case "done":
@@ -236,7 +236,7 @@ function refuse(prefix: Prefix, lines: readonly string[], what: string): void {
 /** Ends a move whose `settle` is not announced yet. The old Pod keeps the group. */
 export async function giveUp(ports: MovePorts, live: LiveAssignment): Promise<void> {
   const { prefix, way, say } = ports;
-  await enter(ports, { live, step: endAt(way.from) });
+  await endAt(ports, live, way.from);
   say(`${prefix}: ${way.from} serves it as before`);
 }
 
@@ -244,7 +244,7 @@ export async function giveUp(ports: MovePorts, live: LiveAssignment): Promise<vo
 export async function endSettled(ports: MovePorts, live: LiveAssignment): Promise<LiveAssignment> {
   const { prefix, way, say } = ports;
   await waitAfterSince(ports, live, { afterMs: 0, forWhat: `pushes go to ${way.to}` });
-  const ended = await enter(ports, { live, step: endAt(way.to) });
+  const ended = await endAt(ports, live, way.to);
   say(`${prefix}: only ${way.to} has it now`);
   return ended;
 }

@@ -39,8 +39,6 @@ export const stepOf = ({ from, to }: Way, phase: MovePhase, settledSince?: strin
   move: { to, phase, ...(settledSince === undefined ? {} : { settledSince }) },
 });
 
-export const endAt = (pod: PodId): Step => ({ pod, move: null });
-
 type Entering = {
   /** The assignment that this run has read or written last. The step is written only if KV still has it. */
   readonly live: LiveAssignment;
@@ -52,6 +50,10 @@ type Entering = {
 /** Writes the next step and returns the new assignment. */
 export const enter = async (ports: MovePorts, entering: Entering): Promise<LiveAssignment> =>
   (await write(ports, entering)).live;
+
+/** Ends the move. From now on, only this Pod has the group. */
+export const endAt = (ports: MovePorts, live: LiveAssignment, pod: PodId): Promise<LiveAssignment> =>
+  enter(ports, { live, step: { pod, move: null } });
 
 /**
  * Saves the time at which the step begins in the state file, and then writes the step to KV. If the next run finds the same time in both, it knows

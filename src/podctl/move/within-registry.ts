@@ -40,7 +40,7 @@ const waitUntilSeen = (ports: MovePorts, live: LiveAssignment, moreMs = 0): Prom
 export async function endWithinRegistry(ports: MovePorts, live: LiveAssignment): Promise<LiveAssignment> {
   const { prefix, way, say } = ports;
   await waitUntilSeen(ports, live, maxSkewMs);
-  const ended = await enter(ports, { live, step: endAt(way.to) });
+  const ended = await endAt(ports, live, way.to);
   say(`${prefix}: only ${way.to} has it now`);
   return ended;
 }
@@ -61,6 +61,6 @@ export async function backWithinRegistry(opened: MovePorts, first: LiveAssignmen
     say(`${prefix}: copy; ${from} serves it`);
   }
   await waitUntilSeen(ports, live);
-  await enter(ports, { live, step: endAt(from) });
+  await endAt(ports, live, from);
   say(`${prefix}: only ${from} has it now`);
 }
