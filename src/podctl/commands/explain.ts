@@ -89,7 +89,7 @@ const clientOf = ({ country, continent, asn, colo, ip }: Options): Client => ({
 
 function parseUrl(text: string, host = "edge.invalid"): URL {
   const full = text.startsWith("/") ? `https://${host}${text}` : text;
-  const url = /^https?:\/\//.test(full) && URL.canParse(full) ? new URL(full) : null;
+  const url = /^https?:\/\//.test(full) ? URL.parse(full) : null;
   if (url === null) {
     const shown = withoutPassword(text).split("?", 1)[0];
     throw new CliFailure(`"${shown}" is not a URL; want one, or a path that begins with a slash`);

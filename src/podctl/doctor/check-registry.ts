@@ -84,7 +84,7 @@ export async function checkProbeBlob(tested: PodWithProbe, token: string | null)
     return false;
   }
   checks.ok("probe blob", "is in its repository");
-  if (way === "direct") checkRedirect(tested, await call(url, { headers: { ...bearer(token), Range: "bytes=0-0" } }));
+  if (way === "direct") await checkRedirect(tested, url, token);
   return true;
 }
 
@@ -95,25 +95,20 @@ export async function checkProbeBlob(tested: PodWithProbe, token: string | null)
 export const isOfEdge = ({ headers }: Called): boolean =>
   /^application\/json\b/.test(headers.get("Content-Type") ?? "") && headers.has("Docker-Distribution-Api-Version");
 
-function checkRedirect({ pod, checks }: PodUnderTest, get: Awaited<ReturnType<typeof call>>): void {
-  const location = get.ok ? redirectLocation(get.value) : null;
-  const target = location !== null && URL.canParse(location, pod.registry) ? new URL(location, pod.registry) : null;
-  if (!get.ok) {
-    checks.found("redirect", "registry-unreachable", `GET of the probe: ${get.error}`);
-  } else if (location !== null && redirectTarget(location, pod) === null) {
+async function checkRedirect({ pod, checks }: PodUnderTest, url: string, token: string | null): Promise<void> {
+  const get = await call(url, { headers: { ...bearer(token), Range: "bytes=0-0" } });
+  if (!get.ok) return checks.found("redirect", "registry-unreachable", `GET of the probe: ${get.error}`);
+  const { status, headers } = get.value;
+  const location = status >= 300 && status < 400 ? headers.get("Location") : null;
+  const target = location === null ? null : URL.parse(location, pod.registry);
+  if (location !== null && redirectTarget(location, pod) === null) {
     const where = target?.origin ?? "no URL";
     const text = `blobs are redirected to "${where}", which is not https or which neither blobs.hosts nor a store names`;
-    checks.found("redirect", "redirect-unlisted", text);
-  } else if (target === null && pod.blobs.stores.some(({ scheme }) => scheme === "pod")) {
-    checks.found(
-      "redirect",
-      "redirect-off",
-      `GET of the probe is answered ${get.value.status}, but a store has the scheme "pod"`,
-    );
-  } else {
-    checks.ok("redirect", target === null ? "off: the edge signs URLs or streams" : `to ${target.host}`);
+    return checks.found("redirect", "redirect-unlisted", text);
   }
+  if (target === null && pod.blobs.stores.some(({ scheme }) => scheme === "pod")) {
+    const text = `GET of the probe is answered ${status}, but a store has the scheme "pod"`;
+    return checks.found("redirect", "redirect-off", text);
+  }
+  checks.ok("redirect", target === null ? "off: the edge signs URLs or streams" : `to ${target.host}`);
 }
-
-const redirectLocation = ({ status, headers }: Called): string | null =>
-  status >= 300 && status < 400 ? headers.get("Location") : null;

@@ -105,5 +105,4 @@ export function checkBlobHosts({ pod, checks, deployment }: PodUnderTest): void 
   else checks.found("blob hosts", "blob-host-under-edge", `"${under.join('", "')}" is the edge's host or below it`);
 }
 
-const hostnameOf = (host: string): string =>
-  URL.canParse(`http://${host}`) ? new URL(`http://${host}`).hostname : host;
+const hostnameOf = (host: string): string => URL.parse(`http://${host}`)?.hostname ?? host;

@@ -105,7 +105,7 @@ const answerOf = (answer: Result<Called, string>): number | string => (answer.ok
 /** Returns where an upload goes on after a request to `asked`. Null if the answer is not 202 with a Location. */
 function locationIn(answer: Result<Called, string>, asked: URL): URL | null {
   const text = answer.ok && answer.value.status === 202 ? answer.value.headers.get("Location") : null;
-  return text !== null && URL.canParse(text, asked) ? new URL(text, asked) : null;
+  return text === null ? null : URL.parse(text, asked);
 }
 
 /** Returns the same path and query at the registry. Another host must not get the token. */

@@ -107,8 +107,8 @@ function createSender(pod: Pod, { auth, limits, tokens, connections, closing }: 
     const { fresh, signal } = sending;
     const isOpen = auth === "none" || scopes.length === 0;
     const authorization = isOpen ? {} : { Authorization: `Bearer ${await tokens.get(scopes, { fresh })}` };
-    if (!URL.canParse(path, pod.registry)) return err("it names a place that is not a URL");
-    const url = new URL(path, pod.registry);
+    const url = URL.parse(path, pod.registry);
+    if (url === null) return err("it names a place that is not a URL");
     // A Pod's `Link` or `Location` may lead to another host (`//host/…`), and that host must not get the token.
     if (url.origin !== new URL(pod.registry).origin) return err(`it names a place on "${url.host}"`);
     const isRead = method === "GET" || method === "HEAD";
@@ -208,10 +208,8 @@ export const guardWrites = (registry: Registry, mayWrite: MayWrite): Registry =>
  * path of the request. The host is left out, because a registry may name the edge's host, but a move talks to the Pod.
  */
 export function placeOf(text: string, asked: string, { registry }: Pod): string | null {
-  const base = registry + asked;
-  if (!URL.canParse(text, base)) return null;
-  const { pathname, search } = new URL(text, base);
-  return pathname + search;
+  const url = URL.parse(text, registry + asked);
+  return url === null ? null : url.pathname + url.search;
 }
 
 type Following = Pick<Sent, "method" | "idleMs" | "signal"> & { readonly pod: Pod; readonly connections: Connections };

@@ -33,9 +33,9 @@ const maxRequestCharacters = 200;
 
 export function parseLogLine(line: string): LoggedRequest {
   const read = line.startsWith("{") ? ofRecord(line) : ofCommonFormat(line);
-  if (read === null || !URL.canParse(read.path, "https://edge.invalid")) return { kind: "unread" };
-  const { method, path, client, requests } = read;
-  const url = new URL(path, "https://edge.invalid");
+  const url = read && URL.parse(read.path, "https://edge.invalid");
+  if (read === null || url === null) return { kind: "unread" };
+  const { method, client, requests } = read;
   const endpoint = parseEndpoint(method, url);
   if (!endpoint.ok) return { kind: "refused", requests };
   const subjects = subjectsOf(endpoint.value, url);
