@@ -32,6 +32,10 @@ export const basic = (user: User | null): Readonly<Record<string, string>> =>
 export const isHealthy = ({ status, text }: Called): boolean =>
   status === 200 && parseJsonObject(text)?.["status"] === "ok";
 
+/** Returns the status of an answer, or what failed if there is no answer. */
+export const answerOf = (answer: Result<Called, string>): number | string =>
+  answer.ok ? answer.value.status : answer.error;
+
 /** Returns the token in the answer of a token service. Null if there is none, or if the status is not 200. */
 export function tokenIn({ status, text }: Called): string | null {
   const { token, access_token } = (status === 200 ? parseJsonObject(text) : null) ?? {};

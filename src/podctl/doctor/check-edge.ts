@@ -1,5 +1,5 @@
 import { parseChallenge } from "../../oci/challenge.ts";
-import { bearer, call, isHealthy } from "../http-call.ts";
+import { answerOf, bearer, call, isHealthy } from "../http-call.ts";
 import type { Checks } from "./findings.ts";
 import type { Deployment } from "./pod-under-test.ts";
 
@@ -50,13 +50,12 @@ async function checkProbing({ edge, probeToken }: EdgeUnderTest, checks: Checks)
     checks.skip("probe", "podctl has no PROBE_TOKEN: set PODCTL_PROBE_TOKEN to the Worker's");
     return "off";
   }
-  const answer = await call(`${edge}/-/probe`, { headers: bearer(probeToken) });
-  const status = answer.ok ? answer.value.status : 0;
-  if (status === 200) {
+  const answer = answerOf(await call(`${edge}/-/probe`, { headers: bearer(probeToken) }));
+  if (answer === 200) {
     checks.ok("probe", "answers");
     return "on";
   }
-  if (status === 401) checks.found("probe", "probe-refused", "/-/probe refuses podctl's token");
-  else checks.found("probe", "probe-off", `/-/probe answers ${answer.ok ? status : answer.error}`);
+  if (answer === 401) checks.found("probe", "probe-refused", "/-/probe refuses podctl's token");
+  else checks.found("probe", "probe-off", `/-/probe answers ${answer}`);
   return "off";
 }

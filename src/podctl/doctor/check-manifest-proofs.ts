@@ -5,7 +5,7 @@ import type { Result } from "../../lib/result.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 import { manifestBlobs } from "../../oci/manifest-blobs.ts";
 import { parseReference } from "../../oci/reference.ts";
-import { type Called, call, storageError } from "../http-call.ts";
+import { answerOf, type Called, call, storageError } from "../http-call.ts";
 import type { PodWithProbe, Repository } from "./pod-under-test.ts";
 
 const check = "manifest proof";
@@ -40,8 +40,8 @@ export async function checkManifestProofs({ checks, probe }: PodWithProbe, repos
   for (const digest of [probe.digest, ...others].slice(0, maxBlobs)) {
     // We send no HEAD, because the edge would forward it, and a pull-through cache would then fetch the missing blob.
     const answer = await fetchByte(`${repository.url}/blobs/${digest}`, repository.headers);
-    if (answer.ok && [200, 206].includes(answer.value.status)) continue;
-    const told = answer.ok ? answer.value.status : answer.error;
+    const told = answerOf(answer);
+    if (told === 200 || told === 206) continue;
     const text = `the image with the probe's blob names ${digest}, whose GET is answered: ${told}`;
     return checks.found(check, answer.ok && isMissing(answer.value) ? "proof-without-blob" : "edge-differs", text);
   }

@@ -1,4 +1,4 @@
-import { bearer, call } from "../http-call.ts";
+import { answerOf, bearer, call } from "../http-call.ts";
 import { checkManifestProofs, signsByManifests } from "./check-manifest-proofs.ts";
 import { excludesUs, fetchToken, noLogin } from "./check-token.ts";
 import type { PodWithProbe, Repository } from "./pod-under-test.ts";
@@ -25,9 +25,8 @@ export async function checkThroughEdge(tested: PodWithProbe, tokens: "asks" | "o
 }
 
 async function checkHead({ checks, probe, denial }: PodWithProbe, { url, headers }: Repository): Promise<void> {
-  const head = await call(`${url}/blobs/${probe.digest}`, { method: "HEAD", headers });
-  const status = head.ok ? head.value.status : 0;
-  if (status === 200 || status === 307) return checks.ok("through edge", `HEAD of the probe is ${status}`);
-  if (status === 403 && denial !== null) return checks.skip("through edge", excludesUs);
-  checks.found("through edge", "edge-differs", `HEAD of the probe: ${head.ok ? status : head.error}`);
+  const answer = answerOf(await call(`${url}/blobs/${probe.digest}`, { method: "HEAD", headers }));
+  if (answer === 200 || answer === 307) return checks.ok("through edge", `HEAD of the probe is ${answer}`);
+  if (answer === 403 && denial !== null) return checks.skip("through edge", excludesUs);
+  checks.found("through edge", "edge-differs", `HEAD of the probe: ${answer}`);
 }

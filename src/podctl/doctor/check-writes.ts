@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import type { Pod } from "../../directory/directory.ts";
 import type { Result } from "../../lib/result.ts";
 import { forwardedHeaders } from "../../net/headers.ts";
-import { bearer, type Called, call } from "../http-call.ts";
+import { answerOf, bearer, type Called, call } from "../http-call.ts";
 import type { PodUnderTest, PodWithProbe, Repository } from "./pod-under-test.ts";
 
 const imageType = "application/vnd.oci.image.manifest.v1+json";
@@ -27,13 +27,9 @@ export async function checkWrites(tested: PodWithProbe, token: string | null): P
   if (!(await sendBlob(tested, repository, { place, blob, digest }))) return;
   checks.ok("upload", "a blob was accepted");
   const removed = await call(`${repository.url}/blobs/${digest}`, { method: "DELETE", headers: repository.headers });
-  if (!removed.ok || removed.value.status !== 202) {
-    const answer = removed.ok ? removed.value.status : removed.error;
-    checks.found(
-      "deletes",
-      "deletes-off",
-      `DELETE of a blob is answered ${answer}; ${digest} stays in "${probe.repository}"`,
-    );
+  if (answerOf(removed) !== 202) {
+    const text = `DELETE of a blob is answered ${answerOf(removed)}; ${digest} stays in "${probe.repository}"`;
+    checks.found("deletes", "deletes-off", text);
     return checks.skip("manifests", "a written blob could not be removed again");
   }
   checks.ok("deletes", "on");
@@ -100,8 +96,6 @@ async function sendBlob(
   return isAccepted;
 }
 
-const answerOf = (answer: Result<Called, string>): number | string => (answer.ok ? answer.value.status : answer.error);
-
 /** Returns where an upload goes on after a request to `asked`. Null if the answer is not 202 with a Location. */
 function locationIn(answer: Result<Called, string>, asked: URL): URL | null {
   const text = answer.ok && answer.value.status === 202 ? answer.value.headers.get("Location") : null;
@@ -143,7 +137,7 @@ async function checkManifests(
     return checks.skip("manifests", `a manifest's PUT is answered ${put.value.status}, which says nothing about blobs`);
   }
   const removed = await call(target, { method: "DELETE", headers });
-  const rest = removed.ok && removed.value.status === 202 ? "" : "; it could not be deleted again";
+  const rest = answerOf(removed) === 202 ? "" : "; it could not be deleted again";
   const text = `a manifest whose blobs are not in the repository is accepted${rest}`;
   if (pod.blobs.proof === "head") return checks.ok("manifests", `${text}; proof must stay "head"`);
   checks.found("manifests", "manifests-lenient", text);

@@ -4,7 +4,7 @@ import { decodeJwt } from "jose";
 import type { Pod } from "../../directory/directory.ts";
 import { type Access, formatScope } from "../../oci/scope.ts";
 import { CliFailure } from "../failure.ts";
-import { basic, call, tokenIn } from "../http-call.ts";
+import { answerOf, basic, call, tokenIn } from "../http-call.ts";
 import { passwordVariable, type User, userVariable } from "../target/operator.ts";
 
 export type Tokens = {
@@ -47,23 +47,21 @@ async function fetchToken(pod: Pod, user: User | null, scopes: readonly Access[]
   const who = user === null ? "a request without credentials" : `user "${user.name}"`;
   for (let tries = 0; ; tries += 1) {
     const answer = await call(url, { headers: basic(user) });
-    const status = answer.ok ? answer.value.status : null;
-    if (answer.ok && status === 200) {
+    const answered = answerOf(answer);
+    if (answer.ok && answered === 200) {
       const token = tokenIn(answer.value);
       if (token !== null) return token;
       throw new CliFailure(`the token service of Pod "${pod.id}" answers without a token`);
     }
-    if (status === 401 || status === 403) {
+    if (answered === 401 || answered === 403) {
       throw new CliFailure(
-        `the token service of Pod "${pod.id}" answers ${status} to ${who} for "${scopes.map(formatScope).join(" ")}"; ` +
+        `the token service of Pod "${pod.id}" answers ${answered} to ${who} for "${scopes.map(formatScope).join(" ")}"; ` +
           `set ${userVariable(pod.id)} and ${passwordVariable(pod.id)}, or PODCTL_USER and PODCTL_PASSWORD, to a user who may do this`,
       );
     }
     const pauseMs = pausesMs[tries];
     if (pauseMs === undefined) {
-      throw new CliFailure(
-        `the token service of Pod "${pod.id}" fails: ${answer.ok ? status : answer.error}; run the command again`,
-      );
+      throw new CliFailure(`the token service of Pod "${pod.id}" fails: ${answered}; run the command again`);
     }
     await sleep(pauseMs);
   }
