@@ -63,15 +63,14 @@ async function podUnderTest(directory: Directory, known: Known): Promise<Result<
   return ok({ ...tested, user: known.userAtEdge, way: "through the edge" });
 }
 
+/** Why the edge does not ask the Pod for the probe, and what it tells a client whom the rules of the probe's group exclude. */
+type Owner = { readonly whyNotAsked: string | null; readonly denial: string | null };
+
 /**
  * Finds out whether the edge sends requests for the probe repository to this Pod. `checkDeployment` reports a wrong directory record. We report any
  * other record that keeps the edge from finding the Pod.
  */
-async function checkOwner(
-  directory: Directory,
-  { id, probe }: Pod,
-  checks: Checks,
-): Promise<{ readonly whyNotAsked: string | null } & Pick<PodUnderTest, "denial">> {
+async function checkOwner(directory: Directory, { id, probe }: Pod, checks: Checks): Promise<Owner> {
   const notAsked = (whyNotAsked: string) => ({ whyNotAsked, denial: null });
   if (probe === undefined) return notAsked("the record has no probe");
   const owner = await resolvePod(directory, { name: probe.repository });

@@ -89,7 +89,7 @@ export const noLogin = ({ pod, way }: PodUnderTest): string =>
     : "with `credentials: own`, the edge sends a login to this Pod only if its password is a GitLab token that names the Pod's cell";
 
 /** An operator may have put the record into KV by hand, and then `podctl validate` has not checked its keys. */
-export function checkKeys({ pod, checks }: Pick<PodUnderTest, "pod" | "checks">): void {
+export function checkKeys({ pod, checks }: PodUnderTest): void {
   for (const [index, key] of pod.keys.entries()) {
     const wrong = keyMistake(key);
     if (wrong === null) continue;
@@ -98,11 +98,8 @@ export function checkKeys({ pod, checks }: Pick<PodUnderTest, "pod" | "checks">)
 }
 
 /** Checks a token as the edge does. If the registry's challenge has already shown a wrong audience, we do not report the audience again. */
-export async function checkToken(
-  { pod, checks, deployment }: PodUnderTest,
-  jwt: string,
-  isAudienceReported: boolean,
-): Promise<void> {
+export async function checkToken(tested: PodUnderTest, jwt: string, isAudienceReported: boolean): Promise<void> {
+  const { pod, checks } = tested;
   const named = keyId(jwt);
   const kid = named.ok ? named.value : null;
   const key = pod.keys.find((candidate) => candidate.kid === kid);
@@ -128,7 +125,7 @@ export async function checkToken(
   const audiences: readonly unknown[] = [aud ?? []].flat();
   if (audiences.includes(pod.audience)) {
     checks.ok("audience", pod.audience);
-    if (iss === pod.issuer) await checkClaims(pod, jwt, { checks, deployment });
+    if (iss === pod.issuer) await checkClaims(tested, jwt);
     return;
   }
   const said = audiences.map((each) => (typeof each === "string" ? each : JSON.stringify(each))).join(", ");
@@ -136,11 +133,7 @@ export async function checkToken(
 }
 
 /** Finds out whether the edge accepts a token whose key, issuer and audience are right. */
-async function checkClaims(
-  pod: PodUnderTest["pod"],
-  jwt: string,
-  { checks, deployment }: Pick<PodUnderTest, "checks" | "deployment">,
-): Promise<void> {
+async function checkClaims({ pod, checks, deployment }: PodUnderTest, jwt: string): Promise<void> {
   const now = new Date(Date.now() + deployment.edgeAheadSeconds * 1_000);
   const tokens = { verified: createVerifiedTokens(), keys: new WeakMap() };
   const { kind } = await verifyToken(jwt, pod, { tokens, rejected: noneRejected(), now });

@@ -24,7 +24,7 @@ export type GroupPlan = {
   readonly forbidden: readonly RepositoryName[];
 };
 
-type Options = Both & {
+export type Planning = Both & {
   readonly group: Group;
   readonly jobs: number;
   /** If true, we read each manifest that is left to copy, because only a manifest names the sizes of its blobs. */
@@ -39,7 +39,7 @@ export async function planGroup({
   jobs,
   countsBytes,
   onRepository,
-}: Options): Promise<GroupPlan> {
+}: Planning): Promise<GroupPlan> {
   const lists = await Promise.all([source, target].map((registry) => listRepositories(registry, group)));
   const names = [...new Set(lists.flat())].sort();
   const blobs = new Set<Digest>();

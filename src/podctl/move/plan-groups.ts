@@ -11,7 +11,7 @@ import { readGroup } from "./group.ts";
 import { readAssignment } from "./live-assignment.ts";
 import { closeBoth, type MoveOptions, type OpenedGroup, openBoth } from "./open-group.ts";
 import { checkPod, type MoveTarget, openMoveTarget, refuseInactive, userAt } from "./open-move.ts";
-import { type GroupPlan, planGroup } from "./plan-group.ts";
+import { type GroupPlan, type Planning, planGroup } from "./plan-group.ts";
 import type { Way } from "./steps.ts";
 import { haveOneRegistry } from "./within-registry.ts";
 
@@ -117,8 +117,6 @@ async function planUnmoved(
     closeBoth(both);
   }
 }
-
-type Planning = Omit<Parameters<typeof planGroup>[0], "onRepository">;
 
 async function planOne(planning: Planning): Promise<GroupPlan> {
   const progress = startProgress(`${planning.group.prefix}: repositories looked at`, null);
