@@ -14,39 +14,32 @@ import { maxTextCharacters } from "./settings.ts";
 import { storeMistakes } from "./store-mistakes.ts";
 import type { Rules, TopologyPod } from "./topology.ts";
 
+/** A value of a Pod, and where it is in the Pod. */
+type Place = readonly [members: Path, value: string];
+
 export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator<Mistake> {
-  const path: Path = ["pods", id];
-  const mistake = (members: Path, text: string): Mistake => ({ path: [...path, ...members], at: "value", text });
-  const services: [Path, string][] = [
+  const mistake = (members: Path, text: string): Mistake => ({ path: ["pods", id, ...members], at: "value", text });
+  const wrongOf = (places: readonly Place[], whyWrong: (value: string, rules: Rules) => string | null) =>
+    places.flatMap(([members, value]) => {
+      const why = whyWrong(value, rules);
+      return why === null ? [] : [mistake(members, `${quote(value, members)} ${why}`)];
+    });
+  const services: readonly Place[] = [
     [["registry"], pod.registry],
     [["token"], pod.token],
   ];
   const stores = pod.blobs.stores.flatMap((store, index) => originOf(store, ["blobs", "stores", index]));
-  const gateways: [Path, string][] = pod.gateway ? [[["gateway", "url"], pod.gateway.url]] : [];
-  for (const [members, url] of [...services, ...stores, ...gateways]) {
-    const wrong = wrongUrl(url, rules);
-    if (wrong !== null) yield mistake(members, `${quote(url, members)} ${wrong}`);
-  }
-  const blobHosts: [Path, string][] = [
-    ...pod.blobs.hosts.map((host, index): [Path, string] => [["blobs", "hosts", index], host]),
-    ...stores.map(([members, url]): [Path, string] => [members, new URL(url).host]),
+  const gateways: readonly Place[] = pod.gateway ? [[["gateway", "url"], pod.gateway.url]] : [];
+  const blobHosts: readonly Place[] = [
+    ...pod.blobs.hosts.map((host, index): Place => [["blobs", "hosts", index], host]),
+    ...stores.map(([members, url]): Place => [members, new URL(url).host]),
   ];
-  for (const [members, host] of blobHosts) {
-    const wrong = wrongBlobHost(host, rules);
-    if (wrong !== null) yield mistake(members, `${quote(host, members)} ${wrong}`);
-  }
-  for (const [members, url] of [...services, ...gateways]) {
-    const wrong = whyEdge(url, rules);
-    if (wrong !== null) yield mistake(members, `${quote(url, members)} ${wrong}`);
-  }
-  for (const [members, url] of pod.trust?.kind === "binding" ? [] : services) {
-    if (!isUnreachable(url, rules)) continue;
-    yield mistake(members, `${quote(url, members)} ${isAddress}, or \`trust\` by a binding`);
-  }
+  yield* wrongOf([...services, ...stores, ...gateways], wrongUrl);
+  yield* wrongOf(blobHosts, wrongBlobHost);
+  yield* wrongOf([...services, ...gateways], whyEdge);
+  if (pod.trust?.kind !== "binding") yield* wrongOf(services, whyUnreachableService);
   // The Worker calls a gateway without the binding of `trust`. So a gateway's URL needs a hostname even if there is a binding.
-  for (const [members, url] of gateways) {
-    if (isUnreachable(url, rules)) yield mistake(members, `${quote(url, members)} ${isAddress}`);
-  }
+  yield* wrongOf(gateways, whyUnreachable);
   for (const { store, text } of storeMistakes(pod.blobs.stores)) yield mistake(["blobs", "stores", store], text);
   for (const { members, sealed, ...place } of rules.seals === "checked" ? sealedOf(pod) : []) {
     const wrong = wrongSeal(sealed, { pod: id, ...place });
@@ -82,7 +75,7 @@ function kidMistake({ kid }: PublicKey): KeyMistake | null {
   };
 }
 
-const originOf = (store: Store, path: Path): [Path, string][] => {
+const originOf = (store: Store, path: Path): readonly Place[] => {
   const origin = storeOrigin(store);
   return origin === null ? [] : [[path, origin]];
 };
@@ -97,12 +90,16 @@ function wrongUrl(text: string, { plainHttp }: Rules): string | null {
 }
 
 /** Cloudflare answers a Worker's request to an IP address with its error 1003. The local stack can call the addresses of its own machine. */
-const isUnreachable = (url: string, { plainHttp }: Rules): boolean => {
+function whyUnreachable(url: string, { plainHttp }: Rules): string | null {
   const { hostname } = new URL(url);
-  return parseIp(hostname.replace(/^\[|\]$/g, "")) !== null && !allowsPlainHttp(plainHttp, hostname);
-};
+  const isReachable = parseIp(hostname.replace(/^\[|\]$/g, "")) === null || allowsPlainHttp(plainHttp, hostname);
+  return isReachable ? null : "is an IP address, which a Worker cannot call; want a hostname";
+}
 
-const isAddress = "is an IP address, which a Worker cannot call; want a hostname";
+function whyUnreachableService(url: string, rules: Rules): string | null {
+  const why = whyUnreachable(url, rules);
+  return why && `${why}, or \`trust\` by a binding`;
+}
 
 /** Says why the edge's requests to this URL would come back to the edge. Null if they would not. */
 export function whyEdge(url: string, { edgeHosts, realm }: Pick<Rules, "edgeHosts" | "realm">): string | null {

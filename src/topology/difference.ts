@@ -55,7 +55,7 @@ function unstamped(key: string, json: unknown): unknown {
 function withDefaults(key: string, json: unknown): unknown {
   const kind = kindOf(key);
   if (kind !== "pod" && kind !== "directory") return json;
-  const parsed = v.safeParse(kind === "pod" ? podRecord : directoryRecord, json);
+  const parsed = v.safeParse(schemas[kind], json);
   // `isDeepStrictEqual` finds an undefined member different from a missing one. JSON leaves out undefined members.
   return parsed.success ? JSON.parse(JSON.stringify(parsed.output)) : json;
 }
