@@ -5,6 +5,7 @@ import { assignmentRecord, parseRecord } from "../../directory/records.ts";
 import { type Prefix, parsePrefix } from "../../oci/repository-name.ts";
 import { refuseHost } from "../../topology/check.ts";
 import { CliFailure, orFail } from "../failure.ts";
+import { readOne } from "../target/kv-store.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import type { Target } from "../target/target.ts";
 import { makeSmallChange, type SmallChangeOptions } from "../write/small-change.ts";
@@ -73,8 +74,6 @@ export const inFileToo = `
 Make this change in the topology file, too. Otherwise the next \`podctl apply\` undoes it.`;
 
 async function refuseUnknownPod(target: Target, pod: PodId): Promise<void> {
-  const kv = target.openKv();
-  const key = podKey(pod);
-  if ((await kv.read([key])).get(key) !== null) return;
+  if ((await readOne(target.openKv(), podKey(pod))) !== null) return;
   throw new CliFailure(`Pod "${pod}" is not in KV; add it to the topology file and apply that first`);
 }

@@ -6,7 +6,7 @@ import { parseJsonObject } from "../../lib/json.ts";
 import { checkDeployment } from "../doctor/check-deployment.ts";
 import type { Check } from "../doctor/findings.ts";
 import { CliFailure } from "../failure.ts";
-import type { KvStore } from "../target/kv-store.ts";
+import { type KvStore, readOne } from "../target/kv-store.ts";
 import { loginAt, ownLogin, type User } from "../target/operator.ts";
 import type { EdgeAccess, Target } from "../target/target.ts";
 import { openDirectory } from "../target/traced-directory.ts";
@@ -38,8 +38,7 @@ export async function readPod({ directory }: MoveTarget, id: PodId): Promise<Pod
  * be collecting garbage, which deletes a blob that was just copied.
  */
 export async function refuseInactive(kv: KvStore, id: PodId): Promise<void> {
-  const key = podKey(id);
-  const { state } = parseJsonObject((await kv.read([key])).get(key) ?? "") ?? {};
+  const { state } = parseJsonObject((await readOne(kv, podKey(id))) ?? "") ?? {};
   if (state !== "down" && state !== "read-only") return;
   throw new CliFailure(
     `Pod "${id}" is recorded as ${state}, and a move needs it to be active; give it the state "active" and run the command again`,

@@ -5,6 +5,7 @@ import type { Prefix } from "../../oci/repository-name.ts";
 import { advice, type Check } from "../doctor/findings.ts";
 import { CliFailure } from "../failure.ts";
 import { count, counted, print, printJson, startProgress } from "../output.ts";
+import { readOne } from "../target/kv-store.ts";
 import type { Target } from "../target/target.ts";
 import { refuseMoving } from "../write/moving.ts";
 import { readGroup } from "./group.ts";
@@ -26,7 +27,7 @@ export async function planMove(
     prefixes.map(async (prefix) => {
       const key = routeKey(prefix);
       // During `settle`, clients push to the new Pod, and the plan would list their tags under `inTheWay`.
-      refuseMoving(key, (await opened.kv.read([key])).get(key) ?? null);
+      refuseMoving(key, await readOne(opened.kv, key));
       const { pod: from } = await readAssignment(opened.kv, prefix);
       const way: Way = { from, to, way: "there" };
       const group = await readGroup(opened.kv, prefix);

@@ -27,6 +27,10 @@ export type KvStore = {
   untilSeen(): Promise<void>;
 };
 
+/** Reads one key. Null if it is not in KV. */
+export const readOne = async (kv: Pick<KvStore, "read">, key: string): Promise<string | null> =>
+  (await kv.read([key])).get(key) ?? null;
+
 /** The API's limits for one call: how many keys it may write or delete, and how many it may read. */
 export const maxBulkKeys = 10_000;
 const maxReadKeys = 100;

@@ -12,14 +12,14 @@ import { type DirectoryRecord, parseRecord } from "../../directory/records.ts";
 import { chunksOf } from "../../lib/collections.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { inOneLine } from "../output.ts";
-import { type KvStore, maxBulkKeys } from "../target/kv-store.ts";
+import { type KvStore, maxBulkKeys, readOne } from "../target/kv-store.ts";
 import { type Former, type HistoryIndex, historyChunk, historyChunks, historyIndex } from "./history-records.ts";
 
 export const keptRevisions = 10;
 
 export async function readHistoryIndex(kv: KvStore, revision: number): Promise<HistoryIndex | null> {
   const key = historyKey(revision);
-  const text = (await kv.read([key])).get(key) ?? null;
+  const text = await readOne(kv, key);
   return text === null ? null : orFail(parseRecord(key, text, historyIndex));
 }
 
@@ -95,7 +95,7 @@ export async function findFormer(kv: KvStore, { revision, chunks }: HistoryIndex
   const all = new Map<string, string | null>();
   for (let chunk = 0; chunk < chunks; chunk += 1) {
     const key = historyChunkKey(revision, chunk);
-    const text = (await kv.read([key])).get(key) ?? null;
+    const text = await readOne(kv, key);
     if (text === null) return null;
     for (const [former, value] of orFail(parseRecord(key, text, historyChunk)).former) all.set(former, value);
   }

@@ -6,7 +6,7 @@ import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
 import type { Change, LiveRecord } from "../../topology/difference.ts";
 import { contentOf, isWithin } from "../../topology/record-text.ts";
 import { CliFailure } from "../failure.ts";
-import type { KvStore, ListedKey } from "../target/kv-store.ts";
+import { type KvStore, type ListedKey, readOne } from "../target/kv-store.ts";
 
 /** The directory record and its text in KV; both are null before the first apply. */
 export type DirectoryInKv = { readonly record: DirectoryRecord | null; readonly text: string | null };
@@ -30,7 +30,7 @@ export const directoryInKv = (text: string | null): DirectoryInKv => ({
 });
 
 export async function readDirectory(kv: KvStore): Promise<DirectoryInKv> {
-  return directoryInKv((await kv.read([directoryKey])).get(directoryKey) ?? null);
+  return directoryInKv(await readOne(kv, directoryKey));
 }
 
 /**

@@ -9,7 +9,7 @@ import type { Change } from "../../topology/difference.ts";
 import { contentOf, type DirectoryContent, directorySteps, recordText } from "../../topology/record-text.ts";
 import { CliFailure, leavingBehind } from "../failure.ts";
 import { counted, inOneLine } from "../output.ts";
-import type { KvStore } from "../target/kv-store.ts";
+import { type KvStore, readOne } from "../target/kv-store.ts";
 import {
   findFormer,
   keepInHistory,
@@ -122,7 +122,7 @@ function describeNow({ record }: DirectoryInKv, before: DirectoryRecord | null):
 /** Refuses to go on if the blocks have changed. All blocks are in one record, so a write that does not know of a new block would lift it. */
 async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promise<void> {
   const change = changes.find(({ key }) => key === blocksKey);
-  if (change === undefined || ((await kv.read([blocksKey])).get(blocksKey) ?? null) === change.before) return;
+  if (change === undefined || (await readOne(kv, blocksKey)) === change.before) return;
   throw new CliFailure(
     "the blocks in KV have changed since they were read, so nothing was written; run the command again",
   );
