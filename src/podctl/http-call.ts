@@ -1,6 +1,7 @@
-import { parseJsonObject } from "../lib/json.ts";
+import { parseJson, parseJsonObject } from "../lib/json.ts";
 import { boundedText } from "../lib/read-bounded.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import { tokenOf } from "../token-endpoint/answer.ts";
 import type { User } from "./target/operator.ts";
 
 /** `text` is empty if the body is longer than `maxBodyBytes`. A text may contain a secret, such as a token. */
@@ -37,11 +38,8 @@ export const answerOf = (answer: Result<Called, string>): number | string =>
   answer.ok ? answer.value.status : answer.error;
 
 /** Returns the token in the answer of a token service. Null if there is none, or if the status is not 200. */
-export function tokenIn({ status, text }: Called): string | null {
-  const { token, access_token } = (status === 200 ? parseJsonObject(text) : null) ?? {};
-  const found = token ?? access_token;
-  return typeof found === "string" ? found : null;
-}
+export const tokenIn = ({ status, text }: Called): string | null =>
+  (status === 200 && tokenOf(parseJson(text))) || null;
 
 /**
  * Returns the error code in an answer of S3 or Azure, or an empty text. We print nothing else of such an answer, because it may repeat parts of the

@@ -11,6 +11,12 @@ export type IssuedPart = PodPart | (EdgePart & { readonly endsAt: Date });
 const optionalToken = v.nullish(v.string(), "");
 const answer = v.object({ token: optionalToken, access_token: optionalToken });
 
+/** Returns the token in the parsed answer of a token service. The text is empty if the answer has no token. */
+export function tokenOf(json: unknown): string {
+  const parsed = v.safeParse(answer, json);
+  return parsed.success ? parsed.output.token || parsed.output.access_token : "";
+}
+
 /**
  * Returns the token in a Pod's answer: one compact JWT, so that a Pod cannot add another Pod's part to the bundle. The token must end in the future,
  * because a bundle lives only as long as the part that ends first.
@@ -18,8 +24,7 @@ const answer = v.object({ token: optionalToken, access_token: optionalToken });
 export function parseTokenAnswer(text: string, now: Date): Result<string, string> {
   const json = parseJson(text);
   if (json === undefined) return err("token service's answer is not JSON");
-  const parsed = v.safeParse(answer, json);
-  const token = parsed.success ? parsed.output.token || parsed.output.access_token : "";
+  const token = tokenOf(json);
   if (!isCompactJwt(token)) return err("token service's answer has no compact JWT");
   return jwtSeconds(token, now) > 0
     ? ok(token)

@@ -1,4 +1,4 @@
-import { type JWTPayload, SignJWT } from "jose";
+import { type JWTPayload, SignJWT, UnsecuredJWT } from "jose";
 import { expect, test } from "vitest";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
 import { Clocks } from "../../src/podctl/doctor/check-clock.ts";
@@ -8,6 +8,7 @@ import type { PodUnderTest } from "../../src/podctl/doctor/pod-under-test.ts";
 import { startOddPod } from "../support/odd-pod.ts";
 
 const edge = await startOddPod();
+const wanted = { type: "repository", name: "acme/app", actions: ["pull"] };
 
 test("doctor takes a grant of the edge's own for what it is: a token service that does not answer", async () => {
   const token = "pods.v1.pod-a/edge.eyJh..aXY.dGV4dA.dGFn~pod-b/eyJh.eyJi.c2ln";
@@ -15,13 +16,25 @@ test("doctor takes a grant of the edge's own for what it is: a token service tha
   const pod = { id: "pod-a", token: "https://pod-a.test/jwt/auth" };
   const deployment = { edge: edge.url, edgeHosts: [], realm: null };
   const underTest = { pod, clocks: new Clocks(0), user: null, way: "through the edge", deployment };
-  const wanted = { type: "repository", name: "acme/app", actions: ["pull"] };
   const question = { service: "registry-edge", wanted };
   expect(await fetchToken(underTest as unknown as PodUnderTest, question)).toMatchObject({
     ok: false,
     error: { finding: "token-unreachable", text: expect.stringContaining("does not answer") },
   });
 });
+
+test.each(["", null, undefined])(
+  "doctor takes the token from access_token if the answer has %j as token, as the edge does",
+  async (token) => {
+    const jwt = `${new UnsecuredJWT({ access: [wanted] }).encode()}c2ln`;
+    edge.answer((response) => void response.writeHead(200).end(JSON.stringify({ token, access_token: jwt })));
+    const pod = { id: "pod-a", token: `${edge.url}/jwt/auth` };
+    const deployment = { edgeHosts: [], realm: null };
+    const underTest = { pod, clocks: new Clocks(0), user: null, way: "direct", deployment };
+    const fetched = await fetchToken(underTest as unknown as PodUnderTest, { service: "registry", wanted });
+    expect(fetched).toEqual({ ok: true, value: { sent: jwt, jwt } });
+  },
+);
 
 async function checked(claims: Readonly<Record<string, unknown>>) {
   const { privateKey, publicJwk } = await generateSigningKey();

@@ -83,6 +83,19 @@ test("requests for one repository that begin at once share one token", async () 
   registry.close();
 });
 
+test("a move sends the registry the token from access_token if the token service's answer has an empty token beside it", async () => {
+  const answer = ({ url = "", headers }: IncomingMessage, response: ServerResponse) => {
+    const isGood = url.startsWith("/token") || headers.authorization === "Bearer e30.e30.c2ln";
+    response.writeHead(isGood ? 200 : 401).end(JSON.stringify({ token: "", access_token: "e30.e30.c2ln" }));
+  };
+  const origin = `http://127.0.0.1:${await serveForTest(answer)}`;
+  const pod = { id: "pod-a", registry: origin, token: `${origin}/token`, audience: "registry" } as unknown as Pod;
+  const registry = openRegistry(pod, { user: null, jobs: 1, auth: "token" });
+  const scopes = [{ type: "repository", name: "acme/app", actions: ["pull"] }];
+  expect(await registry.ask({ path: "/v2/acme/app/tags/list", scopes })).toMatchObject({ status: 200 });
+  registry.close();
+});
+
 test("the login for all Pods goes to the Pod that the operator named, also when a group goes back from there", () => {
   const [from, to] = ["pod-a" as PodId, "pod-b" as PodId];
   expect(namedPod({ way: "there", from, to })).toBe("pod-b");
