@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { isOrigin } from "../lib/address.ts";
+import { isoTime } from "../lib/iso-time.ts";
 import { isObject, isTexts, parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { wrongAt } from "../lib/wrong-at.ts";
@@ -123,9 +124,9 @@ const move = v.strictObject({
   to: podId,
   phase: v.picklist(["copy", "freeze", "settle"]),
   /** When the phase begins. Before this time, the phase is only announced. */
-  since: v.pipe(v.string(), v.isoTimestamp()),
+  since: isoTime,
   /** When the group settled at the Pod that it now leaves. Only the record of a move back has this time. */
-  settledSince: v.optional(v.pipe(v.string(), v.isoTimestamp())),
+  settledSince: v.optional(isoTime),
 });
 const assigned = { v: version, pod: podId, revision, move: v.optional(move), ...groupSettings };
 /** Which Pod a group belongs to, and the group's own settings. If several assignments fit a name, the one with the longest prefix applies. */
@@ -148,7 +149,7 @@ export const directoryRecord = v.strictObject({
    */
   sharedRegistries: v.optional(v.array(v.array(podId))),
   revision,
-  appliedAt: v.optional(v.pipe(v.string(), v.isoTimestamp())),
+  appliedAt: v.optional(isoTime),
   appliedBy: v.optional(v.string()),
 });
 /** The Pod to which a token key or a GitLab cell belongs. */
@@ -176,7 +177,7 @@ const verdict = {
   pod: podId,
   /** The store's host and path. We do not name the store by its index, because an index changes with the list of stores. */
   place: v.pipe(v.string(), v.nonEmpty()),
-  since: v.pipe(v.string(), v.isoTimestamp()),
+  since: isoTime,
 };
 const storeVerdict = v.variant("state", [
   v.strictObject({ ...verdict, state: v.literal("in") }),

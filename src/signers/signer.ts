@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { isoTime } from "../lib/iso-time.ts";
 import type { Parameter } from "./encode.ts";
 import type { DayKeys } from "./sigv4.ts";
 import type { UrlWindow } from "./window.ts";
@@ -53,11 +54,8 @@ export const defineSigner = <Schema extends v.GenericSchema, Secret extends Stor
   sign: async (request) => definition.sign(request, definition.textToSign(request)),
 });
 
-/** A time in ISO 8601. That standard has some forms that JavaScript cannot read. */
 export const time = v.pipe(
-  v.string(),
-  v.isoTimestamp(),
-  v.check((text) => !Number.isNaN(Date.parse(text)), "a time, as in 2026-11-23T10:00:00Z"),
+  isoTime,
   v.transform((text) => new Date(text)),
 );
 

@@ -271,6 +271,16 @@ describe("resolvePod", () => {
       },
       /"pod\/pod-a" is wrong at "trust.clientId"/,
     ],
+    [
+      "a time that JavaScript cannot read",
+      {
+        "route/acme": {
+          ...{ v: 1, pod: "pod-a", revision: 1, state: "active" },
+          move: { to: "pod-b", phase: "freeze", since: "2026-11-23T10:00:00+00" },
+        },
+      },
+      /"route\/acme" is wrong at "move.since": want a time, as in 2026-11-23T10:00:00Z$/,
+    ],
   ])("%s in a record is an error that names the key, never a guess", async (_, records, expected) => {
     await put({ "pod/pod-b": pod("https://b.test"), directory: { v: 1, default: "pod-b", revision: 1 }, ...records });
     expect(await resolve("acme/app")).toMatch(expected);

@@ -56,6 +56,7 @@ describe("podctl pulls, a line", () => {
     ["[1]", "a list"],
     ['{"method":"GET"}', "an object of something else"],
     [line({ at: "yesterday" }), "a time that is none"],
+    [line({ at: "2026-11-23T08:00:00+00" }), "a time in a form of ISO 8601 that JavaScript cannot read"],
     [line({ status: "307" }), "a status of a wrong type"],
     [line({ sample: 0 }), "a rate of 0"],
     [line({ sample: 1.5 }), "a rate above 1"],

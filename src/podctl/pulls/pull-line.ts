@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { isoTime } from "../../lib/iso-time.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { requestsOf } from "../replay/lines.ts";
 
@@ -31,7 +32,7 @@ type LoggedPull =
 
 const optionalText = v.optional(v.pipe(v.string(), v.maxLength(1_000)));
 const schema = v.object({
-  at: v.pipe(v.string(), v.isoTimestamp()),
+  at: isoTime,
   method: v.string(),
   status: v.number(),
   endpoint: v.string(),

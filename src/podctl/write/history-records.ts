@@ -1,6 +1,7 @@
 /** The records that keep what a write replaced, so that a rollback can put it back byte for byte. docs/directory-schema.md describes them too. */
 import * as v from "valibot";
 import { historyChunkKey } from "../../directory/keys.ts";
+import { isoTime } from "../../lib/iso-time.ts";
 
 /**
  * The record `history/<revision>`. podctl writes this record before all other records of a write. It removes this record after a rollback of the
@@ -10,7 +11,7 @@ export const historyIndex = v.strictObject({
   v: v.literal(1),
   /** The revision that the write makes. When the directory record has this revision, the write is complete. */
   revision: v.pipe(v.number(), v.integer(), v.minValue(1)),
-  at: v.pipe(v.string(), v.isoTimestamp()),
+  at: isoTime,
   by: v.string(),
   /** At least one, because each write replaces the directory record. */
   chunks: v.pipe(v.number(), v.integer(), v.minValue(1)),
