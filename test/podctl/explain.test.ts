@@ -378,7 +378,7 @@ describe("explain shows what is signed, with stand-ins for secrets:", () => {
   test.each(stores)("%s, form %d", async (scheme, _index, config) => {
     const { credentials: _, ...open } = config;
     const store = v.parse(storeSchema, scheme === "public" ? open : config) as SigningStore;
-    const { url, canonical } = await explainSigning("GET", blob, { store, now: new Date("2026-03-01T12:00:00Z") });
+    const { url, canonical } = await explainSigning(blob, { store, now: new Date("2026-03-01T12:00:00Z") });
     expect(url).toContain(blob.slice(-64));
     // For these stores, `explain` shows no signed text: `public` signs nothing, and the text that nginx hashes with MD5 contains the secret.
     const hidden =

@@ -177,7 +177,7 @@ async function explainRedirect(
   const [store] = stores;
   if (endpoint.kind !== "blob" || store === undefined || store.scheme === "pod") return [];
   const attribution = attributionOf(endpoint.name, jwt);
-  const signing = await explainSigning("GET", endpoint.digest, { store, now, attribution });
+  const signing = await explainSigning(endpoint.digest, { store, now, attribution });
   const minutes = Math.floor((signing.window.expiresAt.getTime() - now.getTime()) / 60_000);
   const [head] = recorded.calls;
   const asked =

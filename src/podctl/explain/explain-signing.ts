@@ -47,11 +47,7 @@ export const standInSecret = (scheme: string): string =>
 
 type Signed = { readonly store: SigningStore; readonly now: Date; readonly attribution?: Attribution };
 
-export async function explainSigning(
-  method: "GET" | "HEAD",
-  digest: Digest,
-  { store, now, attribution = {} }: Signed,
-): Promise<Signing> {
+export async function explainSigning(digest: Digest, { store, now, attribution = {} }: Signed): Promise<Signing> {
   const signer = signerOf(store);
   const standIn: unknown = JSON.parse(standInSecret(store.scheme));
   const secret = signer.secret === null ? {} : await v.parseAsync(signer.secret, standIn);
@@ -59,6 +55,7 @@ export async function explainSigning(
   if (window === null) throw new Error("a window without a credential's end is never too short");
   const key = objectKey(digest, store.prefix, rootOf(store));
   const parameters = store.attribution === true ? attributionParameters(attribution) : [];
+  const method = "GET" as const;
   const request = { method, key, config: store, secret, window, attribution: parameters, dayKeys: new WeakMap() };
   const url = new URL(await signer.sign(request));
   return {

@@ -200,7 +200,7 @@ function unsettledText(prefix: Prefix, { record, pod }: LiveAssignment): string 
   if (move === undefined) return notMoved(prefix, pod);
   return (
     `the move of "${prefix}" to "${move.to}" had not settled when this command began, so it cannot be ended; ` +
-    goingOn(prefix, { move })
+    goingOn(prefix, move)
   );
 }
 
@@ -231,6 +231,6 @@ export async function showStatus(
   for (const { prefix, pod, move, repositoriesCopied } of all) {
     const saved = `${counted(repositoriesCopied, "repository")} copied by this folder's moves`;
     if (move === null) print(`${prefix} is at ${pod}, and is not being moved.`);
-    else print(`${prefix} is being moved from ${pod} to ${move.to}: ${phaseText(move, new Date())}; ${saved}.`);
+    else print(`${prefix} is being moved from ${pod} to ${move.to}: ${phaseText(move)}; ${saved}.`);
   }
 }

@@ -142,7 +142,7 @@ function refuseOthers(
   const move = record?.move;
   if (move === undefined || takeOver || state.sinces.has(move.since)) return;
   throw new CliFailure(
-    `another operator is moving "${prefix}" to "${move.to}" (${phaseText(move, new Date())}); ` +
+    `another operator is moving "${prefix}" to "${move.to}" (${phaseText(move)}); ` +
       "if that operator has given up, go on with --take-over",
   );
 }

@@ -88,9 +88,7 @@ export async function openStateFile(folder: string, prefix: Prefix): Promise<Sta
     distrust: async () => {
       for (const [name, each] of distrusted(state.copied)) await save(name, each);
     },
-    write: async (move) => {
-      await append({ move });
-    },
+    write: (move) => append({ move }),
     end: async () => {
       const left = [...distrusted(state.copied)].filter(([, { untagged }]) => untagged.length > 0);
       if (left.length === 0) return rm(path, { force: true });

@@ -19,21 +19,21 @@ export function movingIn(key: string, text: string | null): MovingAssignment | n
   return parsed.ok && isMoving(parsed.value) ? parsed.value : null;
 }
 
-export const phaseText = (move: MoveRecord, now: Date): string =>
-  `${move.phase} ${hasBegun(move, now) ? "since" : "begins at"} ${move.since}`;
+export const phaseText = (move: MoveRecord): string =>
+  `${move.phase} ${hasBegun(move, new Date()) ? "since" : "begins at"} ${move.since}`;
 
 export const describeMoving = (key: string, { pod, move }: MovingAssignment): string =>
-  `"${nameIn(key)}" is being moved from ${pod} to ${move.to} (${phaseText(move, new Date())})`;
+  `"${nameIn(key)}" is being moved from ${pod} to ${move.to} (${phaseText(move)})`;
 
 /** Refuses to change an assignment by hand while a move depends on it. */
 export function refuseMoving(key: string, text: string | null): void {
   const moving = movingIn(key, text);
   if (moving === null) return;
-  throw new CliFailure(`${describeMoving(key, moving)}; ${goingOn(nameIn(key), moving)}`);
+  throw new CliFailure(`${describeMoving(key, moving)}; ${goingOn(nameIn(key), moving.move)}`);
 }
 
 /** Says how an operator ends the move of a group. If the group is on its way back, only `--back` is left. */
-export function goingOn(prefix: string, { move }: Pick<MovingAssignment, "move">): string {
+export function goingOn(prefix: string, move: MoveRecord): string {
   const back = `\`podctl move ${prefix} --back\``;
   if (move.settledSince !== undefined) return `go on with ${back}`;
   const onward =
@@ -44,7 +44,7 @@ export function goingOn(prefix: string, { move }: Pick<MovingAssignment, "move">
 }
 
 export const movedElsewhere = (prefix: Prefix, move: MoveRecord, to: PodId): CliFailure =>
-  new CliFailure(`"${prefix}" is being moved to "${move.to}", and not to "${to}"; ${goingOn(prefix, { move })}`);
+  new CliFailure(`"${prefix}" is being moved to "${move.to}", and not to "${to}"; ${goingOn(prefix, move)}`);
 
 /** The keys of the assignments of all shorter prefixes, shortest first. */
 export function keysAbove(key: string): readonly string[] {
