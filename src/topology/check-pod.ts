@@ -83,7 +83,7 @@ const originOf = (store: Store, path: Path): readonly Place[] => {
 function wrongUrl(text: string, { plainHttp }: Rules): string | null {
   const { protocol, hostname, username, password } = new URL(text);
   if (username !== "" || password !== "") return "contains a user name or a password; remove it from the URL";
-  if (/[?#]/.test(text)) return "has a query or a fragment; want the URL without it: the edge adds a query of its own";
+  if (/[?# ]/.test(text)) return "has a query, a fragment or a space; want the URL without it: the edge adds a query";
   if (protocol === "https:") return null;
   if (protocol !== "http:") return "is neither https nor http; want https";
   return allowsPlainHttp(plainHttp, hostname) ? null : "is not encrypted; want https";
