@@ -186,7 +186,7 @@ async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Pro
     if (!isValid(newest, blob.pod, { now, staleSeconds })) return null;
     return cached === "unreadable" ? cached : "cache";
   }
-  // A proof from a manifest counts only if the cache knows nothing about the blob. A cache that cannot be read may have a tombstone of it.
+  // A proof from a manifest counts only if the cache knows nothing about the blob. A cache that cannot be read may know that the blob was deleted.
   if (cached === "unreadable") return "unreadable";
   const learned = fromManifests.get(key);
   if (learned === undefined) return null;

@@ -125,7 +125,7 @@ const move = v.strictObject({
   phase: v.picklist(["copy", "freeze", "settle"]),
   /** When the phase begins. Before this time, the phase is only announced. */
   since: isoTime,
-  /** When the group settled at the Pod that it now leaves. Only the record of a move back has this time. */
+  /** Only in a move back: when the phase `settle` began at the Pod that the group now leaves. */
   settledSince: v.optional(isoTime),
 });
 const assigned = { v: version, pod: podId, revision, move: v.optional(move), ...groupSettings };

@@ -96,8 +96,8 @@ function recordReference({ status, headers }: Response, { endpoint, pod, sent, s
   const { kept, tags } = services.manifests;
   const { reference, name: repository } = endpoint;
   const type = status === 200 ? manifestTypeOf(headers.get("Content-Type")) : null;
-  // If `Accept` lacks a manifest type, a registry may answer 404 or give one image of a list (distribution 2.8, `GetManifest`). Then only a list
-  // shows what the repository has, because no registry makes a list from something else.
+  // If `Accept` lacks a manifest type, a registry may answer 404 or give one image of a list (distribution 2.8, `GetManifest`). So we record such an
+  // answer only if it is itself a list, because no registry makes a list from something else.
   const isList = type !== null && !isImageType(type);
   if ((status !== 200 && status !== 404) || !(isList || acceptsAnyManifest(sent.headers.get("Accept")))) return;
   if (isTag(reference)) {

@@ -60,7 +60,7 @@ export async function grantByEdge(
   // If `decides` is true, the question is a login or asks for more than pull. Only the Pod may grant that.
   if (asker === null || question.decides) return null;
   const { pod, scopes } = question;
-  // A user who has lost a right could ask for so many repositories that the token service answers late, and would then get a grant of the edge.
+  // Otherwise, a user who has lost a right could ask for so many repositories that the token service answers late, and the edge would grant them.
   if (scopes.length > maxRepositories) return null;
   const found = await grants.find(asker, pulled(scopes));
   const lastMs = Math.min(now.getTime() + edgeGrantSeconds * 1000, ...[...found.values()].map(endMsOf(asker)));
