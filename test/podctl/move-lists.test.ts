@@ -39,6 +39,21 @@ test("a group's repositories come from all pages of the catalog, without those o
   expect(await listRepositories(registry, group)).toEqual(["acme/app", "acme/zebra"]);
 });
 
+test.each([
+  "rel=next",
+  'title="one, two"; rel="next"',
+  'Rel = "next"',
+  'rel="prev", </v2/_catalog?last=x>; rel="next"',
+])("a list goes on at the next page also if its Link is written as %s", async (parameters) => {
+  const first = parameters.includes("prev") ? "/v2/_catalog?n=1" : "/v2/_catalog?last=x";
+  const link = { Link: `<${first}>; ${parameters}` };
+  const registry = await registryOf({
+    "/v2/_catalog?n=1000": { body: { repositories: ["acme/app"] }, headers: link },
+    "/v2/_catalog?last=x": { body: { repositories: ["acme/zebra"] } },
+  });
+  expect(await listRepositories(registry, group)).toEqual(["acme/app", "acme/zebra"]);
+});
+
 test("a page that a registry puts on another host is not asked for, so that the host gets no token", async () => {
   const registry = await registryOf({});
   expect(await registry.open({ path: "//127.0.0.2:1/v2/_catalog", scopes: [] })).toEqual({

@@ -143,7 +143,7 @@ async function* pages(registry: Registry, first: string, scopes: readonly Access
 
 function nextOf({ headers }: Answer, asked: string, pod: Pod): string | null {
   const link = [headers["link"] ?? []].flat().join(", ");
-  const [, target] = /<([^>]*)>\s*;[^,]*rel="?next"?/.exec(link) ?? [];
+  const [, target] = /<([^>]*)>[^<]*;\s*rel\s*=\s*"?next\b/i.exec(link) ?? [];
   return target === undefined ? null : placeOf(target, asked, pod);
 }
 
