@@ -23,6 +23,7 @@ export type HistoryIndex = v.InferOutput<typeof historyIndex>;
 /** A key and its former text, or null if KV did not have the key. */
 const former = v.tuple([v.string(), v.nullable(v.string())]);
 export const historyChunk = v.strictObject({ v: v.literal(1), former: v.array(former) });
+export type HistoryChunk = v.InferOutput<typeof historyChunk>;
 export type Former = ReadonlyMap<string, string | null>;
 
 /** A value in KV may have 25 MiB. This many characters take at most 24 MB in JSON, where an escape has six bytes. */

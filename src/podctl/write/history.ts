@@ -13,7 +13,14 @@ import { chunksOf } from "../../lib/collections.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { inOneLine } from "../output.ts";
 import { type KvStore, maxBulkKeys, readOne } from "../target/kv-store.ts";
-import { type Former, type HistoryIndex, historyChunk, historyChunks, historyIndex } from "./history-records.ts";
+import {
+  type Former,
+  type HistoryChunk,
+  type HistoryIndex,
+  historyChunk,
+  historyChunks,
+  historyIndex,
+} from "./history-records.ts";
 
 export const keptRevisions = 10;
 
@@ -91,15 +98,25 @@ export async function readFormer(kv: KvStore, index: HistoryIndex): Promise<Form
 }
 
 /** Null if KV does not have all chunks of the history. */
-export async function findFormer(kv: KvStore, { revision, chunks }: HistoryIndex): Promise<Former | null> {
+export async function findFormer(kv: KvStore, index: HistoryIndex): Promise<Former | null> {
   const all = new Map<string, string | null>();
+  for await (const chunk of readChunks(kv, index)) {
+    if (chunk === null) return null;
+    for (const [key, text] of chunk) all.set(key, text);
+  }
+  return all;
+}
+
+/** Yields null for a chunk that KV does not have. */
+async function* readChunks(
+  kv: KvStore,
+  { revision, chunks }: HistoryIndex,
+): AsyncGenerator<HistoryChunk["former"] | null> {
   for (let chunk = 0; chunk < chunks; chunk += 1) {
     const key = historyChunkKey(revision, chunk);
     const text = await readOne(kv, key);
-    if (text === null) return null;
-    for (const [former, value] of orFail(parseRecord(key, text, historyChunk)).former) all.set(former, value);
+    yield text === null ? null : orFail(parseRecord(key, text, historyChunk)).former;
   }
-  return all;
 }
 
 /** Returns the number of chunks. The index is written after the chunks, so no run reads half a history. */
@@ -124,11 +141,13 @@ export async function writeHistoryIndex(kv: KvStore, index: Omit<HistoryIndex, "
 export async function keepInHistory(kv: KvStore, revision: number, replaced: Former): Promise<boolean> {
   const index = await readHistoryIndex(kv, revision);
   if (index === null || index.undone === true) return false;
+  // Usually nothing is missing. So we do not keep the texts that we read here, because a million of them take hundreds of MB.
+  const missing = new Map(replaced);
+  for await (const chunk of readChunks(kv, index)) for (const [key] of chunk ?? []) missing.delete(key);
+  if (missing.size === 0) return true;
   const kept = await findFormer(kv, index);
   // KV may not show a chunk of another writer yet. We must not write over what we cannot read.
   if (kept === null) return false;
-  const missing = [...replaced].filter(([key]) => !kept.has(key));
-  if (missing.length === 0) return true;
   const chunks = await writeHistoryChunks(kv, revision, new Map([...kept, ...missing]));
   await writeHistoryIndex(kv, { ...index, chunks });
   return true;

@@ -10,7 +10,7 @@ import { readFormer, readHistoryIndex, refuseLostDirectory, removeHistory, write
 import type { Former, HistoryIndex } from "./history-records.ts";
 import { type DirectoryInKv, directoryInKv, readDirectory } from "./live-directory.ts";
 import { findOtherWriter } from "./other-writer.ts";
-import { type Write, writeRecords } from "./write-records.ts";
+import { writeRecords } from "./write-records.ts";
 
 export type LastWrite = {
   readonly index: HistoryIndex;
@@ -39,17 +39,15 @@ async function readLastIndex(kv: KvStore, directory: DirectoryRecord | null): Pr
 }
 
 export async function undoWrite(kv: KvStore, { index, former, before, now }: LastWrite): Promise<void> {
-  const writes = [...former]
-    .filter(([key]) => key !== directoryKey)
-    .map(([key, text]): Write => ({ key, text: text === null ? null : () => text }));
-  const inOrder = inWriteOrder(writes, ({ text }) => text === null);
+  const writes = [...former].filter(([key]) => key !== directoryKey).map(([key, after]) => ({ key, after }));
+  const inOrder = inWriteOrder(writes, ({ after }) => after === null);
   const steps = directorySteps(now.record, before.record ?? { credentials: "own" });
   const { revision } = index;
   const name = `rollback of revision ${revision}`;
   const other = await leavingBehind(`the ${name} is not complete; run \`podctl rollback\` again`, async () => {
     await writeHistoryIndex(kv, { ...index, undone: true });
     const progress = startProgress("records put back", writes.length);
-    await writeRecords(kv, inOrder, { steps, onProgress: progress.advance });
+    await writeRecords(kv, inOrder, { steps, textOf: (_, text) => text, onProgress: progress.advance });
     progress.end();
     // We look for another writer directly before the last write, which would overwrite that writer's directory record.
     const found = await findOtherWriter(kv, { name, index, isRollback: true, directory: now, steps });

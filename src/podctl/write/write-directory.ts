@@ -24,7 +24,7 @@ import {
 import type { Former, HistoryIndex } from "./history-records.ts";
 import { type DirectoryInKv, readDirectory } from "./live-directory.ts";
 import { findOtherWriter } from "./other-writer.ts";
-import { type Write, writeRecords } from "./write-records.ts";
+import { writeRecords } from "./write-records.ts";
 
 type Job = {
   /** The directory record that the changes start from. */
@@ -51,13 +51,11 @@ export async function writeDirectory(kv: KvStore, job: Job): Promise<number> {
   const index = { revision, at: stamp.appliedAt.toISOString(), by: stamp.appliedBy };
   const former = await keepFormer(kv, { directory, changes }, index);
   const steps = directorySteps(directory.record, content);
-  const writes = changes.map(
-    ({ key, after }): Write => ({ key, text: after === null ? null : () => recordText(key, after, stamp) }),
-  );
+  const textOf = (key: string, after: object) => recordText(key, after, stamp);
   const name = `write to revision ${revision}`;
   const waysOut = job.waysOut ?? waysOutOf({});
   const refused = await leavingBehind(`the ${name} is not complete: ${waysOut}`, async () => {
-    await writeRecords(kv, writes, { steps, onProgress });
+    await writeRecords(kv, changes, { steps, textOf, onProgress });
     await removeHistory(kv, (old) => old <= revision - keptRevisions);
     const isKept = await keepInHistory(kv, revision, former);
     // Directly before our last write, we look for another writer. If another writer has completed a write, ours would set the revision back.
@@ -147,11 +145,11 @@ async function keepFormer(
   // If a write was interrupted, we overwrite the chunks of its history, one by one. The texts of that history come first, in their old order. So each
   // chunk still has all the texts that it had before. No text is lost, even if this run is interrupted between two chunks.
   const former = new Map(unfinished === null ? [] : await formerOf(kv, unfinished));
-  const now: Former = new Map([
-    [directoryKey, directory.text],
-    ...changes.map(({ key, before }) => [key, before] as const),
-  ]);
-  for (const [key, text] of now) if (!former.has(key)) former.set(key, text);
+  const keep = (key: string, text: string | null) => {
+    if (!former.has(key)) former.set(key, text);
+  };
+  keep(directoryKey, directory.text);
+  for (const { key, before } of changes) keep(key, before);
   const chunks = await leavingBehind(unchanged, () => writeHistoryChunks(kv, index.revision, former));
   // Writing the chunks of a large apply takes minutes. If another operator has written the directory meanwhile, we refuse. The chunks then do no
   // harm: without an index, the chunks of a new history are ignored. The chunks of an interrupted write still have all their texts.

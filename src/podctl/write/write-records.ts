@@ -4,10 +4,15 @@ import type { DirectorySteps } from "../../topology/record-text.ts";
 import { type KvStore, maxBulkKeys } from "../target/kv-store.ts";
 import { keysAbove } from "./moving.ts";
 
-/** One key to write, or to delete if `text` is null. `text` is a function because the texts of a million records are not needed at once. */
-export type Write = { readonly key: string; readonly text: (() => string) | null };
+/** One key to write, or to delete if `after` is null. */
+type Write<After = unknown> = { readonly key: string; readonly after: After | null };
 
-type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: number) => void };
+type Options<After> = {
+  readonly steps: DirectorySteps;
+  /** Returns a record's text. It is called only when the record is written, because the texts of a million records take hundreds of MB. */
+  readonly textOf: (key: string, after: After) => string;
+  readonly onProgress: (keys: number) => void;
+};
 
 /**
  * `writes` must be in the order of `inWriteOrder`. Before the assignments and before the deletions, this also writes the directory record, as
@@ -16,19 +21,22 @@ type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: num
  * For a time, an edge may see a later write, but not an earlier one. A name could then get a wrong Pod or none, or its group could lose a
  * restriction. In these cases, this waits until every edge sees the earlier write.
  */
-export async function writeRecords(
+export async function writeRecords<After>(
   kv: KvStore,
-  writes: readonly Write[],
-  { steps, onProgress }: Options,
+  writes: readonly Write<After>[],
+  { steps, textOf, onProgress }: Options<After>,
 ): Promise<void> {
-  const [written, deleted] = [writes.filter(({ text }) => text !== null), writes.filter(({ text }) => text === null)];
+  const [written, deleted] = [
+    writes.filter(({ after }) => after !== null),
+    writes.filter(({ after }) => after === null),
+  ];
   // KV may write the keys of one call in any order, so each call has records of only one kind.
   for (const [kind, some] of byKind(written)) {
     if (kind === "route" && steps.widened !== null) await kv.write([[directoryKey, steps.widened]]);
     for (const [step, records] of stepsOf(some).entries()) {
       if (step > 0) await kv.untilSeen();
       for (const chunk of chunksOf(records, maxBulkKeys)) {
-        await kv.write(chunk.map(({ key, text }) => [key, text?.() ?? ""]));
+        await kv.write(chunk.map(({ key, after }) => [key, after === null ? "" : textOf(key, after)]));
         onProgress(chunk.length);
       }
     }
@@ -49,7 +57,7 @@ export async function writeRecords(
  * Puts an assignment into a later step than those of longer prefixes. An edge that sees only the assignment of the shorter prefix would use it for
  * their names, too.
  */
-function stepsOf(writes: readonly Write[]): readonly (readonly Write[])[] {
+function stepsOf<W extends Write>(writes: readonly W[]): readonly (readonly W[])[] {
   const above = new Set(writes.flatMap(({ key }) => keysAbove(key)));
   const later = writes.filter(({ key }) => above.has(key));
   return later.length === 0 ? [writes] : [writes.filter(({ key }) => !above.has(key)), ...stepsOf(later)];
@@ -80,4 +88,4 @@ const routesIn = (writes: readonly Write[]): ReadonlySet<string> =>
 const isBelow = (key: string, routes: ReadonlySet<string>): boolean =>
   routes.size > 0 && keysAbove(key).some((above) => routes.has(above));
 
-const byKind = (writes: readonly Write[]) => Map.groupBy(writes, ({ key }) => kindOf(key));
+const byKind = <W extends Write>(writes: readonly W[]) => Map.groupBy(writes, ({ key }) => kindOf(key));
