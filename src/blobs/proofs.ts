@@ -32,7 +32,7 @@ export const holderOf = ({ id, registry }: Pod): string => `${id} ${registry}`;
  */
 const termsOf = (pod: Pod): string => `${holderOf(pod)} ${pod.blobs.proof}`;
 
-/** Null if the proof's terms are not this Pod's, because it then says nothing about the Pod. A tombstone counts at every Pod. */
+/** Null if the proof was made under other terms than the Pod's. A tombstone counts at every Pod. */
 const ofPod = (proof: Proof | null, pod: Pod): Proof | null =>
   proof === null || proof.kind === "tombstone" || proof.terms === termsOf(pod) ? proof : null;
 

@@ -131,7 +131,9 @@ export async function defaultPod(directory: Directory): Promise<Result<Pod | nul
   return record.value.default === undefined ? ok(null) : directory.pod(record.value.default);
 }
 
-/** Returns every Pod that the directory lists. Fails if a listed Pod has no record, because a catalog without that Pod's names would look complete. */
+/**
+ * Returns every Pod that the directory lists. Fails if a listed Pod has no record, because a catalog without that Pod's names would look complete.
+ */
 export async function allPods(directory: Directory): Promise<Result<readonly Pod[], DirectoryFailure>> {
   const record = await directory.record();
   if (!record.ok) return record;

@@ -20,8 +20,8 @@ import type { Services } from "../services.ts";
 import type { SigningStore } from "../signers/index.ts";
 
 /**
- * Cloudflare's free plan allows 50 calls in one run. At most 7 of them go to KV: one reads `directory`, `blocks` and `health`, five read 100 Pods each
- * (podctl's limit is 500 Pods), and one writes `health`. With 42 checks, one call is left over.
+ * Cloudflare's free plan allows 50 calls in one run. At most 7 of them go to KV: one reads `directory`, `blocks` and `health`, five read 100 Pods
+ * each (podctl's limit is 500 Pods), and one writes `health`. With 42 checks, one call is left over.
  */
 const maxChecks = 42;
 const maxStores = maxChecks / checksInARow;

@@ -68,8 +68,8 @@ async function findHeld(endpoint: RegistryEndpoint, asked: Asked<Grant>): Promis
 async function findHeldAt(endpoint: RegistryEndpoint, asked: Asked<Grant>): Promise<Reply | null> {
   if (endpoint.kind !== "manifest" && endpoint.kind !== "blob") return null;
   if (precedesPush(endpoint, asked.authorized.grant)) return null;
-  // A request with a query may ask for something else than this blob, and may fail although the Pod is up. So the client gets the failure, and nothing
-  // from the caches.
+  // A request with a query may ask for something else than this blob, and may fail although the Pod is up. So the client gets the failure, and
+  // nothing from the caches.
   if (endpoint.kind === "blob") return isPlain(endpoint) ? redirectHeld(endpoint, asked) : null;
   return isServable(endpoint, asked.authorized) ? findHeldManifest(endpoint, asked) : null;
 }

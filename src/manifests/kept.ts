@@ -21,8 +21,8 @@ export type KeptManifests = {
   find(manifest: Owned): Promise<KeptManifest | null>;
   /**
    * Finds a copy while the Pod fails. The copy may be up to `staleSeconds` older than `find` allows, and may come from a push. If the client asked by
-   * a tag, `taggedAtMs` is when the tag was last seen. The Pod had the manifest then, so an older copy counts from then. Finds nothing if the manifest
-   * was deleted after that, even if it has been kept again since, because the tag was deleted with the manifest.
+   * a tag, `taggedAtMs` is when the tag was last seen. The Pod had the manifest then, so an older copy counts from then. Finds nothing if the
+   * manifest was deleted after that, even if it has been kept again since, because the tag was deleted with the manifest.
    */
   findStale(manifest: Owned, tag?: { readonly taggedAtMs?: number }): Promise<KeptManifest | null>;
   /**

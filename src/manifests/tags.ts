@@ -39,8 +39,8 @@ export type SeenTags = {
   record(tagged: Tagged, digest: Digest, askedAt: Date): void;
   /**
    * Records that a push has moved the tag to this digest. The push was sent at `askedAt`, and its answer has just come. If the tag was deleted or got
-   * another digest in the meantime, the order of these changes at the Pod is unknown. Then the tag is forgotten. It is also forgotten if the location's
-   * cache cannot be read.
+   * another digest in the meantime, the order of these changes at the Pod is unknown. Then the tag is forgotten. It is also forgotten if the
+   * location's cache cannot be read.
    */
   move(tagged: Tagged, digest: Digest, askedAt: Date): void;
   /** Records that the tag was deleted, or moved to an unknown digest. */

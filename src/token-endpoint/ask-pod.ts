@@ -46,8 +46,8 @@ export async function askPod(
   if (!answer.ok) return unavailable(answer.error);
   const { status } = answer.value;
   const asStranger = (request.anonymous || !question.withCredentials) && question.scopes.length > 0;
-  // Anyone can make a proxy answer 502 by a long URL. This must not show that a name has a Pod, and must not pass for an outage, in which the edge may
-  // grant pulls by itself.
+  // Anyone can make a proxy answer 502 by a long URL. This must not show that a name has a Pod, and must not pass for an outage, in which the edge
+  // may grant pulls by itself.
   const isFailure = status >= 500 && sent.url.length <= MAX_PLAIN_URL_CHARACTERS;
   // A stranger can make a Pod answer 429, and must not learn from it that a name has a Pod. So a stranger's 429 counts as a refusal, and gets the
   // same answer as any other refusal.

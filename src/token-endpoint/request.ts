@@ -100,8 +100,8 @@ export function basicPair(authorization: string): string | null {
 }
 
 /**
- * Returns a Basic header in the form that clients use. A token service may fail at another form, such as one with many spaces. Then the edge would
- * grant what it remembers for these credentials, also to a user who has lost the right. Null if it is no Basic header.
+ * Returns a Basic header in the form that clients use. Null if it is no Basic header. While a token service fails, the edge itself grants the pulls
+ * that it remembers. A user who has lost a right could make the service fail by an odd header, such as one with many spaces.
  */
 function basicOnly(authorization: string | null): string | null {
   if (authorization === null || !/^basic\s/i.test(authorization)) return null;

@@ -57,7 +57,9 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
   });
 }
 
-/** If no usable part was granted, drops the answers of Pods that were asked only because of a move. The client then gets the same as without the move. */
+/**
+ * If no usable part was granted, drops the answers of Pods that were asked only because of a move. The client then gets the same as without the move.
+ */
 async function dropUnusable(asked: readonly Asked[]): Promise<readonly Asked[]> {
   if (asked.some(({ question, answer }) => question.isUsable && answer.kind === "granted")) return asked;
   await Promise.all(asked.filter(({ question }) => !question.isUsable).map(discard));

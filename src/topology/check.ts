@@ -193,8 +193,8 @@ export function parseBlocked(text: string): Result<Prefix | Digest, string> {
 }
 
 /**
- * Parses a digest that an operator has written. A digest may have any algorithm, so `hello:1`, an image with its tag, would be one too: its block would
- * block nothing, and no log line would name it.
+ * Parses a digest that an operator has written. A digest may have any algorithm, so `hello:1`, an image with its tag, would be one too: its block
+ * would block nothing, and no log line would name it.
  */
 export function parseWrittenDigest(text: string): Result<Digest, string> {
   const isKnown = /^sha(256|512):/.test(text);

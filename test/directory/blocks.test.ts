@@ -34,7 +34,7 @@ async function blockOf(isolate: Isolate, text: string): Promise<string | null> {
   return resolution.value.blocked;
 }
 
-/** Returns how long after the block was written an isolate still served the blocked name. */
+/** Writes the block, and returns the time from then until the last moment at which any isolate still served the blocked name. */
 async function servedMs(isolatesStartMs: readonly number[], writtenAtMs: number): Promise<number> {
   const startMs = Date.now();
   let nowMs = startMs;

@@ -27,7 +27,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "write assignments without settings to this file; the printed topology then contains the file's path instead of them. `podctl apply` looks for a relative path in the topology's folder, so save the topology in the current folder",
+      "podctl writes the assignments that have no settings into this file, and the printed topology has only the file's path and the other assignments. If the path is relative, save the topology in the current folder, because `podctl apply` starts at the topology's folder",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(

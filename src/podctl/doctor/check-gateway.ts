@@ -6,8 +6,8 @@ import { type Called, call, isHealthy } from "../http-call.ts";
 import type { PodUnderTest } from "./pod-under-test.ts";
 
 /**
- * Checks that a Pod's gateway, if it has one, answers, refuses a forged grant, opens a grant of the edge, and reaches its registry. The edge's grant is for an upload
- * that never began, so nothing is written.
+ * Checks that a Pod's gateway, if it has one, answers, refuses a forged grant, opens a grant of the edge, and reaches its registry. The edge's grant
+ * is for an upload that never began, so nothing is written.
  */
 export async function checkGateway(tested: PodUnderTest): Promise<void> {
   const { pod, checks, clocks, probe } = tested;

@@ -48,8 +48,8 @@ export async function copyRepository(
 }
 
 /**
- * Removes from the target the tags that the source does not have any more, and the manifests that the source has deleted. A manifest whose tag is gone
- * stays at the target if the source still has it. Returns these manifests.
+ * Removes from the target the tags that the source does not have any more, and the manifests that the source has deleted. A manifest whose tag is
+ * gone stays at the target if the source still has it. Returns these manifests.
  */
 async function removeRest(
   name: RepositoryName,

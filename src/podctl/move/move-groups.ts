@@ -123,8 +123,8 @@ async function copyBack(group: OpenedGroup, options: MoveOptions): Promise<void>
 }
 
 /**
- * Returns which way `--back` takes a group. `there`: the group has not left its former Pod yet, so the move is only given up. `back`: the group is
- * copied to its former Pod, because it is in `settle` or on its way back already.
+ * Returns which way a group goes when the operator runs `--back`. `there`: `settle` is not announced yet, so `--back` only ends the move, and the old
+ * Pod keeps the group. `back`: `settle` is announced or has begun, or the group is on its way back already, so `--back` moves it to the old Pod.
  */
 function wayBack(prefix: Prefix, { record, pod }: LiveAssignment, state: StateFile): Way {
   const move = record?.move;

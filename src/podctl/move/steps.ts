@@ -81,7 +81,7 @@ const announceTries = 3;
  * too long, an edge may learn of the phase too late, so we announce it again for a later time. An edge that knows only the first announcement then
  * begins the phase too early, but no push is lost:
  * - `freeze`: this edge refuses pushes. The other edges still send pushes to the Pod that the group leaves, from which all edges read.
- * - `settle`: this edge sends pushes to the Pod to which the group moves. Every edge that knows either announcement reads from that Pod, so pulls
+ * - `settle`: this edge sends pushes to the Pod to which the group moves. An edge reads from that Pod as soon as it knows an announcement, so pulls
  *   find these pushes.
  */
 export async function announce(ports: MovePorts, { live, step }: Entering): Promise<LiveAssignment> {
