@@ -1,5 +1,5 @@
 import type { Pod } from "../directory/directory.ts";
-import { type Digest, digestParts } from "../oci/digest.ts";
+import { type Digest, isStoredAt } from "../oci/digest.ts";
 import { storeOrigin } from "../signers/index.ts";
 
 /** Whether a Pod's answer to a HEAD with the client's own token proves that the repository has the blob. */
@@ -7,9 +7,8 @@ export function provesBlob(response: Pick<Response, "status" | "headers">, diges
   // A 200 without the digest may come from a proxy: Envoy answers its own errors with 200 if a request looks like gRPC.
   if (response.status === 200) return response.headers.get("Docker-Content-Digest") === digest;
   if (response.status !== 302 && response.status !== 307) return false;
-  const path = onBlobHost(response.headers.get("Location"), pod)?.pathname ?? "";
-  // Blobs may be on the registry's own host, and a proxy there may redirect each request to its own path, for example to set a cookie.
-  return path.includes(digestParts(digest).encoded) && !path.startsWith("/v2/");
+  const target = onBlobHost(response.headers.get("Location"), pod);
+  return target !== null && isStoredAt(target.pathname, digest);
 }
 
 /**

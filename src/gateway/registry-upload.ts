@@ -1,5 +1,5 @@
 import { err, ok, type Result } from "../lib/result.ts";
-import { digestParts } from "../oci/digest.ts";
+import { isStoredAt } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { withParameters } from "../oci/query.ts";
 import type { MountOrder } from "../pods/mount-order.ts";
@@ -107,14 +107,8 @@ export async function isThere(ordered: Ordered, signal: AbortSignal): Promise<bo
   // A 200 without the digest may come from a proxy.
   if (status === 200) return found === digest;
   // A registry redirects to its storage only if it has found the blob.
-  return (status === 302 || status === 307) && isInStorage(location ?? "", ordered);
-}
-
-/** Whether a redirect leads to the blob in a storage. A proxy may redirect to another address of the registry (`/v2/`), which proves nothing. */
-function isInStorage(location: string, { order, config }: Ordered): boolean {
-  if (!URL.canParse(location, config.registry)) return false;
-  const { pathname } = new URL(location, config.registry);
-  return pathname.includes(digestParts(order.digest).encoded) && !pathname.startsWith("/v2/");
+  const target = location === null ? null : URL.parse(location, ordered.config.registry);
+  return (status === 302 || status === 307) && target !== null && isStoredAt(target.pathname, digest);
 }
 
 async function askRegistry(

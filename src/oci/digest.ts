@@ -28,3 +28,10 @@ export function digestParts(digest: Digest): { readonly algorithm: string; reado
   const colon = digest.indexOf(":");
   return { algorithm: digest.slice(0, colon), encoded: digest.slice(colon + 1) };
 }
+
+/**
+ * Whether the path of a registry's redirect leads to the blob in a storage. Blobs may be on the registry's own host, and a proxy there may redirect
+ * each request to its own path below `/v2/`, for example to set a cookie. Such a redirect proves nothing.
+ */
+export const isStoredAt = (path: string, digest: Digest): boolean =>
+  path.includes(digestParts(digest).encoded) && !path.startsWith("/v2/");

@@ -26,7 +26,8 @@ export function storesCommand(): Command {
       "after",
       `
 The edge checks the stores of each Pod that has several stores. Each minute, it checks at most 14 stores. If there are more, it checks some
-of the Pods in one minute and others in the next. The edge asks a store for one byte of a small blob, the probe, which the Pod's record names. Each store has a state:
+of the Pods in one minute and others in the next. The edge asks a store for one byte of a small blob, the probe, which the Pod's record
+names. Each store has a state:
   in          The store has given three good answers in a row, and the edge uses it.
   out         The store was 'in', and then failed three times in a row. Clients go to another store until it is 'in' again.
   new         The store has never been 'in'. Clients still go to it: perhaps they can reach it, although the edge cannot.
